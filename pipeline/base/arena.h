@@ -1,0 +1,40 @@
+#ifndef FMFORGE_BASE_ARENA_H
+#define FMFORGE_BASE_ARENA_H
+
+/*
+ * A region of memory with one lifetime. It is reserved once, in full, by a program that computed
+ * what it needs; after that taking memory cannot fail (running out is our own mistake: CHECK).
+ * Blocks are 64-byte aligned and zeroed at first use after reserve; after a rewind they hold what
+ * was there before.
+ */
+
+#include <stddef.h>
+
+#include "pipeline/base/err.h"
+
+struct arena {
+    const char *name; /* "load", "step", ...: appears in messages */
+    unsigned char *bytes;
+    size_t capacity_bytes;
+    size_t used_bytes;
+    size_t peak_bytes;
+};
+
+/* Reserves capacity_bytes (may be 0). ERR_NOMEM with name and size. */
+int arena_reserve(struct arena *a, const char *name, size_t capacity_bytes, struct err *e) MUST_USE;
+void arena_release(struct arena *a);
+
+/* Never fails; lives until the arena is rewound past it or released. */
+void *arena_take(struct arena *a, size_t bytes);
+
+/* A mark to rewind to. */
+static inline size_t arena_mark(const struct arena *a)
+{
+    return a->used_bytes;
+}
+void arena_rewind(struct arena *a, size_t mark);
+
+/* What arena_take(bytes) uses: for computing the capacity. */
+size_t arena_cost(size_t bytes);
+
+#endif

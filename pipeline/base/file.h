@@ -1,0 +1,78 @@
+#ifndef FMFORGE_BASE_FILE_H
+#define FMFORGE_BASE_FILE_H
+
+/*
+ * Files. Every write is checked to the end (write, fsync, close, rename). Messages name the path.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+
+/* Reads a whole regular file into out (initialised by the caller, cleared first).
+ * ERR_MISSING when absent, ERR_LIMIT above max_bytes. */
+int file_read(const char *path, uint64_t max_bytes, struct buf *out, struct err *e) MUST_USE;
+
+/* Publishes bytes at path: temporary beside it, fsync, rename, fsync of the folder. Mode as given,
+ * e.g. 0644. Parents must exist. */
+int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode, struct err *e)
+    MUST_USE;
+/* Writes a plain new file (a stage's output), fsynced; replaces an existing one. */
+int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *e) MUST_USE;
+/* Appends one line with O_APPEND in one write. */
+int file_append_line(const char *path, const char *line, struct err *e) MUST_USE;
+
+/* A stream for writing large outputs. close checks everything and fsyncs. */
+struct file_out {
+    FILE *stream;
+    char *path;
+    uint64_t n_bytes;
+    bool failed;
+};
+int file_out_open(struct file_out *f, const char *path, struct err *e) MUST_USE;
+/* Errors are remembered and reported by close. */
+void file_out_add(struct file_out *f, const void *bytes, size_t n_bytes);
+int file_out_close(struct file_out *f, struct err *e) MUST_USE;
+void file_out_abandon(struct file_out *f); /* closes and removes; safe on zeroed */
+
+/* A file mapped read-only. Zero bytes long files map to bytes = NULL. */
+struct file_map {
+    const unsigned char *bytes;
+    size_t n_bytes;
+};
+int file_map_open(struct file_map *m, const char *path, struct err *e) MUST_USE;
+void file_map_close(struct file_map *m); /* safe on zeroed */
+
+bool file_exists(const char *path);
+bool file_is_folder(const char *path);
+int file_size(const char *path, uint64_t *n_bytes, struct err *e) MUST_USE;
+
+/* Makes the folder and its parents (0755). Existing is fine. */
+int file_make_folder(const char *path, struct err *e) MUST_USE;
+/* Makes the parents of a file path. */
+int file_make_parents(const char *path, struct err *e) MUST_USE;
+/* Removes a file or a folder with all below it (also read-only ones); absent is fine. */
+int file_remove_tree(const char *path, struct err *e) MUST_USE;
+/* Copies a file or folder; regular files only. Destination must not exist. fsyncs. */
+int file_copy_tree(const char *from, const char *to, struct err *e) MUST_USE;
+int file_sync_folder(const char *path, struct err *e) MUST_USE;
+
+/* Regular files below a folder as relative paths, sorted by bytes. Symlinks and special files are
+ * ERR_FORMAT with their path. Released by file_list_release. */
+struct file_list {
+    char **paths;
+    size_t n_paths;
+};
+int file_list_folder(const char *path, struct file_list *out, struct err *e) MUST_USE;
+void file_list_release(struct file_list *l);
+
+/* dir/name in new memory (xfree). */
+char *file_join(const char *dir, const char *name);
+/* Last component, borrowed. */
+const char *file_base_name(const char *path);
+
+#endif

@@ -1,0 +1,145 @@
+#include "pipeline/base/sha256.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pipeline/base/bytes.h"
+#include "pipeline/base/check.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/xalloc.h"
+
+#define READ_BYTES ((size_t)1 << 18)
+
+struct sha256 {
+    EVP_MD_CTX *context;
+};
+
+struct sha256 *sha256_open(void)
+{
+    struct sha256 *s = xalloc(sizeof *s);
+    s->context = EVP_MD_CTX_new();
+    CHECK(s->context != NULL);
+    int ok = EVP_DigestInit_ex(s->context, EVP_sha256(), NULL);
+    CHECK(ok == 1);
+    return s;
+}
+
+void sha256_add(struct sha256 *s, const void *bytes, size_t n_bytes)
+{
+    int ok = EVP_DigestUpdate(s->context, bytes, n_bytes);
+    CHECK(ok == 1);
+}
+
+static void close_raw(struct sha256 *s, unsigned char raw[32])
+{
+    unsigned n = 0;
+    int ok = EVP_DigestFinal_ex(s->context, raw, &n);
+    CHECK(ok == 1 && n == 32);
+    EVP_MD_CTX_free(s->context);
+    xfree(s);
+}
+
+struct content_id sha256_close(struct sha256 *s)
+{
+    unsigned char raw[32];
+    close_raw(s, raw);
+    struct content_id id = {{0}};
+    for (int i = 0; i < 32; i++) {
+        id.hex[2 * i] = "0123456789abcdef"[raw[i] >> 4];
+        id.hex[2 * i + 1] = "0123456789abcdef"[raw[i] & 15];
+    }
+    return id;
+}
+
+struct content_id sha256_of(const void *bytes, size_t n_bytes)
+{
+    struct sha256 *s = sha256_open();
+    sha256_add(s, bytes, n_bytes);
+    return sha256_close(s);
+}
+
+void sha256_key128(const void *bytes, size_t n_bytes, uint32_t key[4])
+{
+    struct sha256 *s = sha256_open();
+    sha256_add(s, bytes, n_bytes);
+    unsigned char raw[32];
+    close_raw(s, raw);
+    for (int i = 0; i < 4; i++)
+        key[i] = bytes_get_u32(raw + 4 * i);
+}
+
+int sha256_file(const char *path, struct content_id *out, uint64_t *n_bytes, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return err_set(e, ERR_MISSING, "%s: no such file", path);
+        return err_set_errno(e, errno, "%s: cannot open", path);
+    }
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_set(e, ERR_FORMAT, "%s: not a regular file", path);
+    }
+    struct sha256 *s = sha256_open();
+    char *block = xalloc(READ_BYTES);
+    uint64_t total = 0;
+    ssize_t n = 0;
+    int rc = 0;
+    while ((n = read(fd, block, READ_BYTES)) != 0) {
+        if (n < 0) {
+            rc = err_set_errno(e, errno, "%s: cannot read", path);
+            break;
+        }
+        sha256_add(s, block, (size_t)n);
+        total += (uint64_t)n;
+    }
+    xfree(block);
+    close(fd);
+    struct content_id id = sha256_close(s);
+    if (rc != 0)
+        return rc;
+    *out = id;
+    if (n_bytes != NULL)
+        *n_bytes = total;
+    return 0;
+}
+
+int sha256_folder(const char *path, struct buf *listing, struct content_id *out, struct err *e)
+{
+    struct file_list files = {0};
+    int rc = file_list_folder(path, &files, e);
+    if (rc != 0)
+        return rc;
+    size_t start = listing->n_bytes;
+    for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
+        char *full = file_join(path, files.paths[i]);
+        struct content_id id = {{0}};
+        rc = sha256_file(full, &id, NULL, e);
+        if (rc == 0)
+            buf_printf(listing, "%s  %s\n", id.hex, files.paths[i]);
+        xfree(full);
+    }
+    file_list_release(&files);
+    if (rc == 0)
+        *out = sha256_of(buf_text(listing) + start, listing->n_bytes - start);
+    return rc;
+}
+
+int sha256_path(const char *path, struct content_id *out, int *is_folder, struct err *e)
+{
+    bool folder = file_is_folder(path);
+    if (is_folder != NULL)
+        *is_folder = folder;
+    if (!folder)
+        return sha256_file(path, out, NULL, e);
+    struct buf listing;
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    int rc = sha256_folder(path, &listing, out, e);
+    buf_release(&listing);
+    return rc;
+}

@@ -1,0 +1,27 @@
+#ifndef FMFORGE_MODEL_GEMM_H
+#define FMFORGE_MODEL_GEMM_H
+
+/*
+ * The three matrix products of training, fp32. All matrices row-major; ld* are row strides in
+ * floats. Each output element is one chain of fma over the reduction index in ascending order,
+ * starting at 0 (add = false) or at the element's old value (add = true); therefore neither
+ * blocking, threads, kernel set nor the number of rows M changes a bit of any row.
+ * This header is the seam for other arithmetic (int16) and other devices.
+ */
+
+#include <stdbool.h>
+
+#include "stages/model/compute.h"
+#include "stages/model/weight.h"
+
+/* y[M][N] (+)= x[M][K] . W[N][K]^T        (forward; chain over k) */
+void gemm_xwt(struct compute *c, int m, const float *x, int ldx, const struct weight *w, float *y,
+              int ldy, bool add);
+/* dx[M][K] (+)= dy[M][N] . W[N][K]         (backward to the input; chain over n) */
+void gemm_xw(struct compute *c, int m, const float *dy, int lddy, const struct weight *w, float *dx,
+             int lddx, bool add);
+/* dw[N][K] (+)= dy[M][N]^T . x[M][K]       (weight gradient; chain over m) */
+void gemm_dw(struct compute *c, int m, int n, int k, const float *dy, int lddy, const float *x,
+             int ldx, float *dw, int lddw, bool add);
+
+#endif
