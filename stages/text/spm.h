@@ -5,12 +5,12 @@
  * A SentencePiece model: text to token ids and back, and its training. SentencePiece itself is
  * known only to spm_shim.cc. Ids 0..3 are <pad>, </s> (end of text, and the first token of every
  * sample), <s> and <unk>; 256 byte pieces stand in for what has no piece. Text is not normalised:
- * decode(encode(text)) gives the same bytes, with two exceptions that callers must know: the character
- * U+2581 reads as a space, and control pieces (ids 0..2) decode to nothing.
+ * decode(encode(text)) gives the same bytes, with two exceptions that callers must know: the
+ * character U+2581 reads as a space, and control pieces (ids 0..2) decode to nothing.
  *
- * spm_encode puts a space in front of the text (the dummy prefix): the first id is the piece of that
- * space, alone or joined with what follows. In front of a user-defined symbol it is always alone.
- * spm_decode takes one space away at the front. stages/text/render.h encodes prompts.
+ * spm_encode puts a space in front of the text (the dummy prefix): the first id is the piece of
+ * that space, alone or joined with what follows. In front of a user-defined symbol it is always
+ * alone. spm_decode takes one space away at the front. stages/text/render.h encodes prompts.
  *
  * One spm may be used by several threads at a time.
  */
@@ -46,10 +46,12 @@ int spm_size(const struct spm *s); /* number of pieces = size of the vocabulary 
 
 /* ids[0..*n_ids); more than max ids is ERR_LIMIT. n_bytes ids are always enough for n_bytes - 1
  * bytes of text. text may hold any bytes; invalid UTF-8 is ERR_FORMAT. */
-int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t *ids, size_t max, size_t *n_ids,
+int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t *ids, size_t max,
+               size_t *n_ids, struct err *e) MUST_USE;
+/* Appends the text to out (initialised by the caller). An id outside the vocabulary is ERR_FORMAT.
+ */
+int spm_decode(struct spm *s, const int32_t *ids, size_t n_ids, struct buf *out,
                struct err *e) MUST_USE;
-/* Appends the text to out (initialised by the caller). An id outside the vocabulary is ERR_FORMAT. */
-int spm_decode(struct spm *s, const int32_t *ids, size_t n_ids, struct buf *out, struct err *e) MUST_USE;
 
 /* The id of a piece, -1 when the model has no such piece. */
 int32_t spm_piece_id(struct spm *s, const char *piece);
@@ -63,7 +65,7 @@ struct spm_training {
     bool split_digits;          /* every digit its own piece */
     const char *const *symbols; /* user-defined pieces, never split or merged */
     size_t n_symbols;
-    size_t line_bytes_max;      /* no line is longer (a longer one would be left out) */
+    size_t line_bytes_max; /* no line is longer (a longer one would be left out) */
     /* Gives the next line without its newline; false at the end. Borrowed until the next call. */
     bool (*next)(void *context, const char **line, size_t *n_bytes);
     void *context;
