@@ -1,0 +1,54 @@
+#ifndef FMFORGE_CMD_CMD_H
+#define FMFORGE_CMD_CMD_H
+
+/*
+ * The commands of fmforge. Each is one function `cmd_NAME(argc, argv, context, err)`: argv[0] is
+ * the command's name. It returns the exit status (0 or above; STYLE: 0, 1, 2, 3, 4, 130) or a
+ * negative enum err_code with err set, which main.c prints. Commands print only through
+ * context->term.
+ */
+
+#include "pipeline/base/err.h"
+#include "pipeline/base/flag.h"
+#include "pipeline/engine/term.h"
+
+struct cmd_context {
+    const char *program_folder; /* of the running fmforge: the stages and fmforge-ledger are there */
+    const struct term *term;
+};
+
+/* The options that every command has; home defaults to ".fmforge". */
+struct cmd_common {
+    const char *folder; /* -C */
+    const char *home;   /* --home */
+    bool json;          /* --json */
+};
+
+#define CMD_COMMON_INIT                                                                            \
+    {                                                                                              \
+        .folder = NULL, .home = ".fmforge", .json = false                                          \
+    }
+
+#define CMD_COMMON_FLAGS(common)                                                                   \
+    {"folder",  'C',          FLAG_STRING, &(common).folder,                                       \
+     "DIR",     "work in DIR"},                                                                    \
+        {"home", 0, FLAG_STRING, &(common).home, "DIR", "store and ledger (default .fmforge)"},    \
+        {"json", 0, FLAG_BOOL, &(common).json, NULL, "print JSON"}
+
+/* Changes to the -C folder, when one is given. */
+int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
+
+/* Prints "usage: fmforge USAGE", the text and the options on stdout; returns 0. */
+int cmd_help(const struct cmd_context *c, const char *usage, const char *text,
+             const struct flag *flags, size_t n_flags);
+
+int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_audit(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+/* Any other name: a tool stage, if there is one of that name. */
+int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,111 @@
+/* fmforge: the engine's program. Finds the command, runs it, prints its error. */
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/cmd/cmd.h"
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv, const struct cmd_context *c, struct err *e);
+};
+
+static const struct command commands[] = {
+    {"run", "make what a manifest describes, test it and deliver it", cmd_run},
+    {"plan", "say what a run would do, without doing it", cmd_plan},
+    {"why", "say why a stage runs, or why it does not", cmd_why},
+    {"log", "list the recorded runs, or show one", cmd_log},
+    {"audit", "say where a file came from, and check it", cmd_audit},
+    {"verify", "check every stored object and the whole ledger", cmd_verify},
+};
+
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static void write_out(const char *text, size_t n_bytes)
+{
+    fwrite(text, 1, n_bytes, stdout);
+}
+
+static void write_note(const char *text, size_t n_bytes)
+{
+    fflush(stdout); /* so that both streams interleave as they happened */
+    fwrite(text, 1, n_bytes, stderr);
+    fflush(stderr);
+}
+
+static void print_help(void)
+{
+    printf("usage: fmforge COMMAND [options]\n\n"
+           "An adapter factory: a manifest and a toolkit go in, a tested adapter package comes out.\n\n"
+           "commands:\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    printf("  %-10s %s\n", "TOOL", "any stage that is a tool, e.g. generate: fmforge generate --help");
+    printf("\nfmforge COMMAND --help lists the options of a command.\n"
+           "exit status: 0 done, 1 work failed, 2 usage or config, 3 quality gate not met,\n"
+           "4 cannot tell (audit), 130 interrupted\n");
+}
+
+/* The folder of the running program, so that stages are found without PATH. */
+static int program_folder(char out[LIMIT_PATH_BYTES], struct err *e)
+{
+    ssize_t n = readlink("/proc/self/exe", out, LIMIT_PATH_BYTES - 1);
+    if (n <= 0)
+        return err_set(e, ERR_IO, "/proc/self/exe cannot be read: where the program is is unknown");
+    out[n] = '\0';
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = '\0';
+    return 0;
+}
+
+static int terminal_columns(void)
+{
+    struct winsize w;
+    memset(&w, 0, sizeof w);
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20)
+        return w.ws_col;
+    return 80;
+}
+
+static int dispatch(int argc, char **argv, const struct cmd_context *c, struct err *e)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (str_eq(argv[1], commands[i].name))
+            return commands[i].run(argc - 1, argv + 1, c, e);
+    return cmd_tool(argc - 1, argv + 1, c, e);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || str_eq(argv[1], "--help") || str_eq(argv[1], "help") || str_eq(argv[1], "-h")) {
+        print_help();
+        return argc < 2 ? 2 : 0;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    struct err e = {0};
+    char folder[LIMIT_PATH_BYTES];
+    struct term term = {write_out, write_note, isatty(STDERR_FILENO) == 1, 80};
+    if (term.note_is_terminal)
+        term.columns = terminal_columns();
+    struct cmd_context c = {folder, &term};
+    int rc = program_folder(folder, &e);
+    if (rc == 0)
+        rc = dispatch(argc, argv, &c, &e);
+    if (rc < 0) {
+        fflush(stdout);
+        fprintf(stderr, "fmforge: %s\n", e.text);
+        rc = err_exit_status(&e);
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "fmforge: standard output cannot be written\n");
+        return rc ? rc : 1;
+    }
+    return rc;
+}
