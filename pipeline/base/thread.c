@@ -1,0 +1,155 @@
+#include "pipeline/base/thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/xalloc.h"
+
+/*
+ * Training steps are made of hundreds of short loops, so a worker spins for a moment before it
+ * sleeps; the caller does the same while it waits for the last items.
+ */
+#define SPIN_TURNS 20000
+
+struct worker {
+    struct thread_pool *pool;
+    pthread_t thread;
+    int i_thread;
+};
+
+struct thread_pool {
+    int n_threads;
+    struct worker *workers; /* n_threads - 1 */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    atomic_uint round;  /* changes when work is posted */
+    atomic_int n_busy;  /* workers that have not finished the round */
+    atomic_bool closing;
+    atomic_size_t next; /* next item */
+    size_t n_items;
+    void (*fn)(void *context, size_t i, int i_thread);
+    void *context;
+};
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void work_off(struct thread_pool *p, int i_thread)
+{
+    size_t i = 0;
+    while ((i = atomic_fetch_add(&p->next, 1)) < p->n_items)
+        p->fn(p->context, i, i_thread);
+}
+
+static void wait_for_round(struct thread_pool *p, unsigned seen)
+{
+    for (int turn = 0; turn < SPIN_TURNS; turn++) {
+        if (atomic_load(&p->round) != seen)
+            return;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&p->mutex);
+    while (atomic_load(&p->round) == seen)
+        pthread_cond_wait(&p->wake, &p->mutex);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *w = argument;
+    struct thread_pool *p = w->pool;
+    unsigned seen = 0;
+    for (;;) {
+        wait_for_round(p, seen);
+        seen++;
+        if (atomic_load(&p->closing))
+            return NULL;
+        work_off(p, w->i_thread);
+        atomic_fetch_sub(&p->n_busy, 1);
+    }
+}
+
+static void post_round(struct thread_pool *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    atomic_fetch_add(&p->round, 1);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+struct thread_pool *thread_pool_open(int n_threads)
+{
+    CHECK(n_threads >= 1 && n_threads <= LIMIT_THREADS);
+    struct thread_pool *p = xalloc(sizeof *p);
+    p->n_threads = n_threads;
+    p->workers = xalloc_array((size_t)n_threads, sizeof *p->workers);
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    for (int i = 0; i < n_threads - 1; i++) {
+        struct worker *w = &p->workers[i];
+        *w = (struct worker){.pool = p, .i_thread = i + 1};
+        int problem = pthread_create(&w->thread, NULL, worker_main, w);
+        CHECK(problem == 0);
+    }
+    return p;
+}
+
+void thread_pool_close(struct thread_pool *p)
+{
+    if (p == NULL)
+        return;
+    atomic_store(&p->closing, true);
+    post_round(p);
+    for (int i = 0; i < p->n_threads - 1; i++)
+        pthread_join(p->workers[i].thread, NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
+    xfree(p->workers);
+    xfree(p);
+}
+
+int thread_pool_size(const struct thread_pool *p)
+{
+    return p->n_threads;
+}
+
+void thread_pool_run(struct thread_pool *p, size_t n_items,
+                     void (*fn)(void *context, size_t i, int i_thread), void *context)
+{
+    if (p->n_threads == 1 || n_items <= 1) {
+        for (size_t i = 0; i < n_items; i++)
+            fn(context, i, 0);
+        return;
+    }
+    p->fn = fn;
+    p->context = context;
+    p->n_items = n_items;
+    atomic_store(&p->next, 0);
+    atomic_store(&p->n_busy, p->n_threads - 1);
+    post_round(p);
+    work_off(p, 0);
+    for (int turn = 0; atomic_load(&p->n_busy) != 0; turn++) {
+        if (turn < SPIN_TURNS)
+            pause_briefly();
+        else
+            sched_yield();
+    }
+}
+
+int thread_cpus(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int n = CPU_COUNT(&set);
+    return n < 1 ? 1 : n > LIMIT_THREADS ? LIMIT_THREADS : n;
+}
