@@ -1,0 +1,51 @@
+#ifndef FMFORGE_PROVENANCE_LEDGER_CLIENT_H
+#define FMFORGE_PROVENANCE_LEDGER_CLIENT_H
+
+/*
+ * The ledger as fmforge sees it: every call runs the helper program fmforge-ledger, which alone
+ * knows libgit2. `helper` is its path; NULL means the one beside this program. Answers are JSON
+ * trees that the caller frees with json_free. A failing helper's message becomes the error.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+#include "pipeline/base/json.h"
+
+/* Path of fmforge-ledger beside the running program; caller xfrees. */
+int ledger_helper(char **path, struct err *e) MUST_USE;
+
+/* Commits everything below tree_dir on ref ("refs/prov/<name>"; the repository is made when
+ * absent); the parent is the ref's last commit. commit gets 40 hex digits. */
+int ledger_commit(const char *helper, const char *repo, const char *ref, const char *tree_dir,
+                  const char *message, int64_t unix_time, char commit[41], struct err *e) MUST_USE;
+
+/* Newest first, of one ref ("refs/prov/x") or of all (NULL); max 0 = all:
+ * {"commits":[{"commit","ref","time","message","parent"?}]}. No repository: an empty list. */
+int ledger_log(const char *helper, const char *repo, const char *ref, int64_t max,
+               struct json **out, struct err *e) MUST_USE;
+/* The bytes of one file of a commit (an abbreviation of at least 6 digits will do). */
+int ledger_cat(const char *helper, const char *repo, const char *commit, const char *path,
+               struct buf *out, struct err *e) MUST_USE;
+/* {"commit","ref","time","message","files":[{"path","blob","bytes"}]} */
+int ledger_list(const char *helper, const char *repo, const char *commit, struct json **out,
+                struct err *e) MUST_USE;
+/* As ledger_list, and each file with its "text" (or "hex" when it is not UTF-8). A file that cannot
+ * be read has "damage" instead. */
+int ledger_show(const char *helper, const char *repo, const char *commit, struct json **out,
+                struct err *e) MUST_USE;
+/* Newest commit whose artifacts.sha256 lists the digest (or, with path, that path). Found:
+ * {"commit","ref","time","digest","path","where":"artifact"|"input"}; not found: {}. */
+int ledger_find_digest(const char *helper, const char *repo, const char *id_hex, struct json **out,
+                       struct err *e) MUST_USE;
+int ledger_find_path(const char *helper, const char *repo, const char *path, struct json **out,
+                     struct err *e) MUST_USE;
+/* The source code around `path`: {"commit","branch"?,"dirty":[{"path","sha256"?}],"dirty_total":N}
+ * or {"unavailable":"reason"}. dirty: changed tracked files, and untracked ones not ignored. */
+int ledger_source(const char *helper, const char *path, struct json **out, struct err *e) MUST_USE;
+/* Reads and verifies every object and ref: {"objects":N,"commits":N,"refs":N,"damage":["..."]}. */
+int ledger_check(const char *helper, const char *repo, struct json **out, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,137 @@
+#ifndef FMFORGE_PROVENANCE_STATEMENT_H
+#define FMFORGE_PROVENANCE_STATEMENT_H
+
+/*
+ * The statement: an in-toto Statement v1 with the SLSA provenance v1 predicate, written once per
+ * real execution and stored as an object. The recipe says what decides the bytes; the statement
+ * says how it went: times, host, versions, source commit, usage. Field by field:
+ *
+ *   subject[]              each output (file: sha256; folder: dirHash, and each of its files)
+ *   externalParameters     stage, instance, pipeline, toolkit, config
+ *   internalParameters     recipe (= action key), profile, threads, kernels
+ *   resolvedDependencies[] inputs, stage program, libraries, source code, manifest
+ *   runDetails             fmforge (version, program digest), times, host, tools, usage, log
+ *
+ * In-toto's dirHash is computed like a folder's content id here (README.md beside this file).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+#include "pipeline/base/json.h"
+
+/* All text is borrowed and may be NULL where "or NULL" is said. Ids are 64 hex digits. */
+struct statement_subject {
+    const char *name; /* output name */
+    const char *kind; /* "adapter" */
+    const char *id;
+    bool is_folder;
+    uint64_t n_bytes;
+    const char *listing; /* folder: its `sha256sum` lines (the object `id`); or NULL */
+};
+
+struct statement_input {
+    const char *name; /* port: "train" */
+    const char *kind;
+    const char *id;
+    bool is_folder;
+    uint64_t n_bytes;
+    const char *uri;      /* source file: path as the manifest writes it; or NULL */
+    const char *facet;    /* "nano-0.1/base" when it came from a toolkit; or NULL */
+    const char *producer; /* action key that made it; or NULL */
+    const char *from;     /* "adapter.checkpoint": instance and output of the producer; or NULL */
+};
+
+struct statement_pair {
+    const char *name;
+    const char *value;
+};
+
+struct statement_dirty {
+    const char *path;
+    const char *id; /* NULL: deleted */
+};
+
+struct statement_source {
+    const char *commit;      /* 40 hex digits; or NULL, then `unavailable` says why */
+    const char *branch;      /* or NULL (detached) */
+    const char *unavailable; /* or NULL */
+    const struct statement_dirty *dirty;
+    size_t n_dirty;       /* listed */
+    uint64_t n_dirty_all; /* found; above n_dirty when the listing was cut at its limit */
+};
+
+struct statement_usage {
+    double wall_seconds;
+    double user_seconds;
+    double system_seconds;
+    uint64_t peak_bytes;
+    int threads; /* 0: not said */
+};
+
+struct statement_facts {
+    const char *stage;    /* kind */
+    const char *instance; /* "quality[rank=8,toolkit=nano-0.1]" */
+    const char *pipeline; /* name of the manifest */
+    const char *toolkit;  /* "nano-0.1" or NULL */
+    const char *recipe;   /* action key */
+    const struct json *config;
+    const struct json *profile; /* or NULL: {"portable":true} */
+
+    const struct statement_subject *subjects;
+    size_t n_subjects;
+    const struct statement_input *inputs;
+    size_t n_inputs;
+
+    const char *binary_name; /* "stage-train" */
+    const char *binary;
+    const struct statement_pair *libraries; /* name -> content id */
+    size_t n_libraries;
+    struct statement_source source;
+    const char *manifest_uri; /* "configs/quickstart.yaml" or NULL */
+    const char *manifest;     /* content id or NULL */
+
+    const char *builder_version; /* fmforge's */
+    const char *builder_binary;  /* content id of the fmforge program, or NULL */
+    const char *invocation;      /* any unique text */
+    int64_t started_ms;          /* Unix time */
+    int64_t finished_ms;
+    const struct statement_pair *host; /* name -> value: "os", "kernel", "machine", "cpu", ... */
+    size_t n_host;
+    const struct statement_pair *tools; /* name -> version: "libc", "zstd", "openssl", ... */
+    size_t n_tools;
+    struct statement_usage usage;
+    const char *kernels;       /* "avx2" or NULL */
+    const char *log;           /* content id of the stage's log, or NULL */
+    const struct json *events; /* what the stage reported at its end (object), or NULL */
+};
+
+/* The statement's bytes (canonical JSON) into out (cleared first). */
+void statement_build(const struct statement_facts *f, struct buf *out);
+
+/* A statement read back; the facts borrow from `root` and from the arrays. */
+struct statement {
+    struct statement_facts facts; /* per-file subjects of folders are in `files` instead */
+    struct json *root;
+    struct statement_subject *subjects;
+    struct statement_input *inputs;
+    struct statement_pair *libraries;
+    struct statement_pair *host;
+    struct statement_pair *tools;
+    struct statement_dirty *dirty;
+    char *times[2]; /* startedOn, finishedOn as written */
+};
+
+int statement_parse(const char *text, size_t n_bytes, struct statement *out,
+                    struct err *e) MUST_USE;
+void statement_release(struct statement *s); /* safe on zeroed and twice */
+
+/* "2026-01-31T12:00:00.250Z"; writes 25 bytes with the NUL. */
+char *statement_time(int64_t unix_ms, char out[25]);
+/* And back; false for other forms. */
+bool statement_time_parse(const char *text, int64_t *unix_ms);
+
+#endif

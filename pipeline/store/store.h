@@ -1,0 +1,88 @@
+#ifndef FMFORGE_STORE_STORE_H
+#define FMFORGE_STORE_STORE_H
+
+/*
+ * The store: everything fmforge keeps, one folder (.fmforge, elsewhere with --home).
+ *
+ *   version             "fmforge store 1\n"
+ *   objects/xx/<id>.zst raw bytes in one zstd frame; id = SHA-256 of the raw bytes; 0444
+ *   raw/xx/<id>         evictable read-only copy of a file, raw/xx/<id>.d of a folder
+ *   actions/xx/<key>    action records (action.h)
+ *   work/<key>/         folders of running stages; logs/<key>.log; locks/; tmp/; quarantine/
+ *   memo                stat memo (memo.h)
+ *   runs.log, ledger.git
+ *
+ * A folder artifact is its listing (sorted `sha256sum` lines), stored as an object whose id is the
+ * folder's content id, and one object per file. Everything is published by temporary + fsync +
+ * rename + fsync of the folder, so a kill leaves the store valid. Objects are verified when read:
+ * a damaged one is moved to quarantine/ and the message names it; the action that made it is then
+ * not found and is executed again. One thread uses one struct store; processes may share a folder.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+#include "pipeline/base/sha256.h"
+#include "pipeline/store/action.h"
+
+struct store; /* opaque: the folder */
+
+/* Largest object or source file. The tensors of the full model are 1.1 GB. */
+#define STORE_OBJECT_BYTES_MAX ((uint64_t)64 << 30)
+
+/* Makes the folder when absent. ERR_CONFIG for a store of another version. store_open_read makes
+ * nothing and never writes (no quarantine either): ERR_MISSING when there is no store. */
+int store_open(const char *home, struct store **out, struct err *e) MUST_USE;
+int store_open_read(const char *home, struct store **out, struct err *e) MUST_USE;
+void store_close(struct store *s); /* NULL is fine; flush the memo before */
+const char *store_home(const struct store *s);
+/* home/relative; caller xfrees. */
+char *store_path(const struct store *s, const char *relative);
+/* What was found damaged and quarantined since open, one line each; "" when nothing. Borrowed. */
+const char *store_notes(const struct store *s);
+/* A new path (nothing is there yet) in this process's own temporary folder, which store_close
+ * removes and which the next writer removes after a kill. Caller xfrees. */
+int store_temporary(struct store *s, char **path, struct err *e) MUST_USE;
+
+/* Content id of a source file or folder through the stat memo. is_folder, n_bytes may be NULL. */
+int store_hash_source(struct store *s, const char *path, struct content_id *id, bool *is_folder,
+                      uint64_t *n_bytes, struct err *e) MUST_USE;
+int store_flush_memo(struct store *s, struct err *e) MUST_USE;
+
+/* Stores small bytes: recipes, statements, facet values. */
+int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct content_id *id,
+                    struct err *e) MUST_USE;
+/* Stores a file or folder and leaves its raw copy. is_folder, n_bytes may be NULL. ERR_IO when it
+ * changes meanwhile. */
+int store_put_path(struct store *s, const char *path, struct content_id *id, bool *is_folder,
+                   uint64_t *n_bytes, struct err *e) MUST_USE;
+bool store_has(const struct store *s, const char *id_hex);
+/* Verified bytes of one object (of a folder: its listing). out is initialised by the caller. */
+int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, struct buf *out,
+                    struct err *e) MUST_USE;
+/* Reads and hashes an object: ERR_MISSING, ERR_FORMAT (damaged; quarantined). */
+int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes,
+                       struct err *e) MUST_USE;
+/* Path of a read-only raw copy (file or folder), made from the objects when absent, re-hashed when
+ * the memo does not know it; caller xfrees. */
+int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path,
+              struct err *e) MUST_USE;
+/* Verified copy to `to` (temporary beside it, then rename; replaces). Nothing is written when `to`
+ * already holds these bytes. Parents must exist. */
+int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const char *to,
+                   struct err *e) MUST_USE;
+
+/* *found is false when absent, damaged (then quarantined, see store_notes), or when an object of
+ * its outputs is gone. */
+int store_action_get(struct store *s, const char *key_hex, struct action *out, bool *found,
+                     struct err *e) MUST_USE;
+int store_action_put(struct store *s, const struct action *a, struct err *e) MUST_USE;
+
+/* Kernel-released lock of one key; waits for it. The descriptor is not inherited. */
+int store_lock(struct store *s, const char *key_hex, int *fd, struct err *e) MUST_USE;
+void store_unlock(int fd); /* negative is fine */
+
+#endif
