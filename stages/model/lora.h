@@ -1,0 +1,67 @@
+#ifndef FMFORGE_MODEL_LORA_H
+#define FMFORGE_MODEL_LORA_H
+
+/*
+ * An adapter: one flat fp32 array of all LoRA parameters in the order of the package
+ * (shape_module): per module A[in][R], then B[R][out]. y += (alpha / R) (x A) B.
+ */
+
+#include "pipeline/base/arena.h"
+#include "stages/model/compute.h"
+#include "stages/model/shape.h"
+#include "stages/model/tensorfile.h"
+
+#define LORA_RANK_MAX 1024
+
+struct adapter {
+    struct shape shape;
+    int rank;
+    double alpha;
+    float scale;     /* alpha / rank */
+    float *values;   /* n_values; lives in arena */
+    size_t n_values; /* shape_lora_floats(shape, rank) */
+    struct arena arena;
+};
+
+/* Fresh: A normal with std sqrt(1/in), stream "lora/<tensor name>"; B zero. alpha 0 = rank / 2. */
+int adapter_init(struct adapter *a, const struct shape *shape, int rank, double alpha, int64_t seed,
+                 struct err *e) MUST_USE;
+/* Reads an adapter file (F32, F16 or BF16). ERR_FORMAT lists missing, extra and mis-shaped tensors;
+ * never a partial load. The values must be finite. */
+int adapter_open(struct adapter *a, const char *path, const struct shape *shape,
+                 struct err *e) MUST_USE;
+void adapter_release(struct adapter *a); /* safe on zeroed, safe twice */
+/* Metadata: fmforge.kind=adapter, fmforge.rank, fmforge.alpha, fmforge.shape, and the given ones
+ * (e.g. fmforge.base). dtype F32 or F16. */
+int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dtype,
+                 const struct tensor_meta *meta, size_t n_meta, struct err *e) MUST_USE;
+
+static inline float *adapter_a(const struct adapter *a, const struct shape_module *m)
+{
+    return a->values + m->a_offset;
+}
+static inline float *adapter_b(const struct adapter *a, const struct shape_module *m)
+{
+    return a->values + m->b_offset;
+}
+/* The tensor that holds position `offset` of the flat array: for messages. */
+void adapter_name_at(const struct adapter *a, size_t offset, char out[SHAPE_NAME_BYTES + 16]);
+
+/* A module's weights during a pass. */
+struct lora_view {
+    const float *a; /* (in, R) */
+    const float *b; /* (R, out) */
+    int in, out, rank;
+    float scale;
+};
+
+/* h = scale * x A (kept for backward, (M, R)); y += h B. */
+void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
+                  float *h, float *y, int ldy);
+/* dB += h^T dy; dh = scale * dy B^T; dA += x^T dh; dx += dh A^T. da, db NULL: frozen. dh: (M, R).
+ */
+void lora_backward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
+                   const float *h, const float *dy, int lddy, float *dh, float *da, float *db,
+                   float *dx, int lddx);
+
+#endif

@@ -1,0 +1,72 @@
+#ifndef FMFORGE_MODEL_MODEL_H
+#define FMFORGE_MODEL_MODEL_H
+
+/*
+ * The weights of one model: embedding, norms, five linears per layer, KV quantiser ranges. Either
+ * mapped read-only from a base file in whatever forms it stores (2-bit, 4-bit, bf16, fp32), or
+ * dense and trainable over one flat fp32 array laid out by shape_tensor (pretrain, draft).
+ */
+
+#include "pipeline/base/arena.h"
+#include "stages/model/ops.h"
+#include "stages/model/shape.h"
+#include "stages/model/tensorfile.h"
+#include "stages/model/weight.h"
+
+/* The range of an activation quantiser; 0,0 = off. */
+struct kv_range {
+    float min, max;
+};
+
+struct model_layer {
+    struct weight linear[LINEAR_SLOTS]; /* may be replaced by a caller (fake-quantised copies) */
+    const float *attention_norm;        /* (C) */
+    const float *query_norm;            /* (D) */
+    const float *key_norm;              /* (D); NULL in segment 1 */
+    const float *ffn_norm;              /* (C) */
+    struct kv_range key_range, value_range; /* segment 0 */
+};
+
+struct model {
+    struct shape shape;
+    struct weight embedding;    /* (V, C), also the output matrix; may be replaced by a caller */
+    const float *final_norm;    /* (C) */
+    struct model_layer *layers; /* L */
+    struct rope_table rope;     /* positions = shape.context */
+    float *flat;                /* trainable: all parameters, shape_flat_floats; else NULL */
+    size_t n_flat;
+    struct tensorfile file; /* mapped models */
+    struct arena arena;
+};
+
+/* Maps a base or draft file. Refuses missing, extra and mis-shaped tensors, listing them. */
+int model_open(struct model *m, const char *path, struct err *e) MUST_USE;
+/* The same into a trainable model: every form is unpacked to fp32. */
+int model_open_trainable(struct model *m, const char *path, struct err *e) MUST_USE;
+/* A trainable model with all parameters 0 (norms 1). */
+int model_init(struct model *m, const struct shape *shape, struct err *e) MUST_USE;
+/* Normal values, one random stream per tensor name: embedding 0.02, linears sqrt(1/fan_in), those
+ * that write to the residual stream additionally / sqrt(2 L); norms 1. */
+void model_randomise(struct model *m, int64_t seed);
+void model_release(struct model *m); /* safe on zeroed, safe twice */
+/* Bytes that model_init reserves. */
+size_t model_trainable_bytes(const struct shape *shape);
+
+/* Writes the model: quantised forms as U8 with scale and layout, fp32 forms as dense_dtype.
+ * kind: "base" or "draft". */
+int model_save(const struct model *m, const char *path, const char *kind,
+               enum tensor_dtype dense_dtype, const struct tensor_meta *meta, size_t n_meta,
+               struct err *e) MUST_USE;
+
+static inline struct weight *model_linear(struct model *m, int i)
+{
+    return &m->layers[i / LINEAR_SLOTS].linear[i % LINEAR_SLOTS];
+}
+
+/* scale = max(min / -128, max / 127); 0 = off (also where the shape has no KV quantisers). */
+float kv_range_scale(const struct kv_range *r);
+/* Range observers: range = abs_max the first time, then momentum * range + (1-momentum) * abs_max.
+ * abs_max: (layers_0, 2), key then value, as struct transformer has them after a forward pass. */
+void model_observe_kv(struct model *m, const float *abs_max, float momentum);
+
+#endif
