@@ -53,8 +53,8 @@ void tokfile_writer_row(struct tokfile_writer *w)
     w->counts.rows++;
 }
 
-void tokfile_writer_sample(struct tokfile_writer *w, const int32_t *ids, const unsigned char *labels,
-                           size_t n_tokens, bool was_cut)
+void tokfile_writer_sample(struct tokfile_writer *w, const int32_t *ids,
+                           const unsigned char *labels, size_t n_tokens, bool was_cut)
 {
     CHECK(w->in_row);
     CHECK(n_tokens > 0);
@@ -116,7 +116,7 @@ int tokfile_writer_save(struct tokfile_writer *w, const char *path, struct err *
     struct content_id id = sha256_close(sum);
     id_to_bytes(&id, header + SUM_OFFSET);
 
-    struct file_out f = { 0 };
+    struct file_out f = {0};
     int rc = file_out_open(&f, path, e);
     if (rc)
         return rc;
@@ -223,7 +223,7 @@ static int check_row(const struct tokfile *t, uint64_t row, struct tokfile_count
 
 static int check_rows(const struct tokfile *t, struct err *e)
 {
-    struct tokfile_counts seen = { .rows = t->counts.rows, .cut_samples = t->counts.cut_samples };
+    struct tokfile_counts seen = {.rows = t->counts.rows, .cut_samples = t->counts.cut_samples};
     for (uint64_t row = 0; row < t->counts.rows; row++) {
         int rc = check_row(t, row, &seen, e);
         if (rc)

@@ -62,8 +62,8 @@ void tokfile_writer_row(struct tokfile_writer *w);
 /* Adds one sample to the current row. ids[0] must be EOS and no other id EOS; labels[i] != 0 means
  * loss on predicting ids[i]; labels[0] must be 0; ids are not negative (all CHECKed: prep made
  * them). labels NULL: every token but the first is labelled (plain text). */
-void tokfile_writer_sample(struct tokfile_writer *w, const int32_t *ids, const unsigned char *labels,
-                           size_t n_tokens, bool was_cut);
+void tokfile_writer_sample(struct tokfile_writer *w, const int32_t *ids,
+                           const unsigned char *labels, size_t n_tokens, bool was_cut);
 /* Writes the file. Rows without samples are CHECKed away; a file without rows is fine. */
 int tokfile_writer_save(struct tokfile_writer *w, const char *path, struct err *e) MUST_USE;
 void tokfile_writer_release(struct tokfile_writer *w); /* safe twice */

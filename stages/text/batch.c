@@ -1,0 +1,73 @@
+#include "stages/text/batch.h"
+
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+
+size_t token_batch_bytes(int tokens_max)
+{
+    CHECK(tokens_max > 0);
+    size_t n = size_mul((size_t)tokens_max, sizeof(int32_t));
+    return size_add(3 * arena_cost(n), arena_cost(n + sizeof(int32_t)));
+}
+
+void token_batch_reserve(struct token_batch *b, struct arena *a, int tokens_max)
+{
+    size_t n = size_mul((size_t)tokens_max, sizeof(int32_t));
+    memset(b, 0, sizeof *b);
+    b->ids = arena_take(a, n);
+    b->pos = arena_take(a, n);
+    b->target = arena_take(a, n);
+    b->segment_start = arena_take(a, n + sizeof(int32_t));
+    b->tokens_max = tokens_max;
+    token_batch_clear(b);
+}
+
+void token_batch_clear(struct token_batch *b)
+{
+    b->n_tokens = 0;
+    b->n_segments = 0;
+    b->n_targets = 0;
+    b->segment_start[0] = 0;
+}
+
+/* Adds one token; starts_segment puts it at position 0. Its target comes later. */
+static void add_token(struct token_batch *b, int32_t id, bool starts_segment)
+{
+    CHECK(b->n_tokens < b->tokens_max);
+    int t = b->n_tokens++;
+    if (starts_segment)
+        b->segment_start[b->n_segments++] = t;
+    CHECK(b->n_segments > 0);
+    b->ids[t] = id;
+    b->pos[t] = t - b->segment_start[b->n_segments - 1];
+    b->target[t] = TOKEN_BATCH_NO_TARGET;
+    b->segment_start[b->n_segments] = b->n_tokens;
+}
+
+static void set_target(struct token_batch *b, int t, int32_t id)
+{
+    b->target[t] = id;
+    b->n_targets++;
+}
+
+void token_batch_add_row(struct token_batch *b, const struct tokfile *t, uint64_t row)
+{
+    uint32_t n = tokfile_row_tokens(t, row);
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t id = tokfile_id(t, row, i);
+        add_token(b, id, id == (int32_t)t->eos);
+        if (tokfile_label(t, row, i))
+            set_target(b, b->n_tokens - 2, id);
+    }
+}
+
+void token_batch_add_text(struct token_batch *b, const int32_t *ids, const int32_t *next, int n,
+                          int32_t eos)
+{
+    for (int i = 0; i < n; i++) {
+        add_token(b, ids[i], i == 0 || ids[i] == eos);
+        set_target(b, b->n_tokens - 1, next[i]);
+    }
+}

@@ -1,0 +1,42 @@
+#ifndef FMFORGE_TEXT_BATCH_H
+#define FMFORGE_TEXT_BATCH_H
+
+/*
+ * Rows of tokens as the model takes them: flat, without padding. A segment is one sample: attention
+ * stays inside it and its positions start at 0, so packing changes nothing. target[t] is the id
+ * that position t predicts, or -1 where there is no loss.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/arena.h"
+#include "stages/text/tokfile.h"
+
+#define TOKEN_BATCH_NO_TARGET (-1)
+
+struct token_batch {
+    int32_t *ids, *pos, *target; /* (tokens_max) */
+    int32_t *segment_start;      /* n_segments + 1 entries; the last is n_tokens */
+    int n_tokens, n_segments;
+    int n_targets; /* positions with loss */
+    int tokens_max;
+};
+
+/* What token_batch_reserve takes from its arena. */
+size_t token_batch_bytes(int tokens_max);
+void token_batch_reserve(struct token_batch *b, struct arena *a, int tokens_max);
+void token_batch_clear(struct token_batch *b);
+
+/* Appends one row of a tokens file; it must fit (CHECK). */
+void token_batch_add_row(struct token_batch *b, const struct tokfile *t, uint64_t row);
+
+/*
+ * Appends n inputs of plain text: next[0..n) follows, shifted by one: next[i] is what ids[i]
+ * predicts. Every position has loss. A segment begins at the first id and at every EOS; the last
+ * token of a document predicts the EOS behind it, so a model learns to end.
+ */
+void token_batch_add_text(struct token_batch *b, const int32_t *ids, const int32_t *next, int n,
+                          int32_t eos);
+
+#endif
