@@ -14,11 +14,12 @@
 #include "stages/model/weight.h"
 
 /* y[m][i] = w[i] * x[m][i] * rstd[m], rstd = 1/sqrt(mean(x^2) + eps). rstd is kept for backward. */
-void ops_rmsnorm(struct compute *c, int m, int dim, const float *x, int ldx, const float *w, float eps,
-                 float *y, int ldy, float *rstd);
+void ops_rmsnorm(struct compute *c, int m, int dim, const float *x, int ldx, const float *w,
+                 float eps, float *y, int ldy, float *rstd);
 /* dx += ..., dw += ... (dw NULL: weight frozen; dw sums over tokens in ascending order). */
-void ops_rmsnorm_backward(struct compute *c, int m, int dim, const float *dy, int lddy, const float *x,
-                          int ldx, const float *w, const float *rstd, float *dx, int lddx, float *dw);
+void ops_rmsnorm_backward(struct compute *c, int m, int dim, const float *dy, int lddy,
+                          const float *x, int ldx, const float *w, const float *rstd, float *dx,
+                          int lddx, float *dw);
 
 /*
  * RoPE, interleaved pairs (2i, 2i+1), angle = position * theta^(-2i/D), then RMSNorm over each
@@ -26,24 +27,26 @@ void ops_rmsnorm_backward(struct compute *c, int m, int dim, const float *dy, in
  * x: M rows of H heads x D; rotated[M][H*D] receives the values after RoPE (needed by backward).
  */
 struct rope_table {
-    int d, positions; /* head width; positions in [0, positions) */
+    int d, positions;     /* head width; positions in [0, positions) */
     const float *cos_sin; /* (positions, D/2, 2), own sin and cos, rounded from double */
 };
 void ops_rope_fill(float theta, int d, int positions, float *cos_sin);
-void ops_rope_norm(struct compute *c, int m, int heads, const struct rope_table *t, const int32_t *pos,
-                   const float *x, int ldx, const float *w, float eps, float *rotated, int ldr,
-                   float *y, int ldy, float *rstd /* (M, H) */);
+void ops_rope_norm(struct compute *c, int m, int heads, const struct rope_table *t,
+                   const int32_t *pos, const float *x, int ldx, const float *w, float eps,
+                   float *rotated, int ldr, float *y, int ldy, float *rstd /* (M, H) */);
 /* dx = (overwrites); dw += or NULL. dx may be dy. */
 void ops_rope_norm_backward(struct compute *c, int m, int heads, const struct rope_table *t,
-                            const int32_t *pos, const float *dy, int lddy, const float *rotated, int ldr,
-                            const float *w, const float *rstd, float *dx, int lddx, float *dw);
+                            const int32_t *pos, const float *dy, int lddy, const float *rotated,
+                            int ldr, const float *w, const float *rstd, float *dx, int lddx,
+                            float *dw);
 
 /* KV fake quant, per tensor, symmetric int8: y = scale * clamp(rint(x / scale), -128, 127), half to
  * even; scale 0 = off (copy). Backward: straight-through inside the range, 0 outside. */
 void ops_kv_quant(struct compute *c, int m, int dim, const float *x, int ldx, float scale, float *y,
                   int ldy);
-void ops_kv_quant_backward(struct compute *c, int m, int dim, const float *dy, int lddy, const float *x,
-                           int ldx, float scale, float *dx, int lddx); /* overwrites; dx may be dy */
+void ops_kv_quant_backward(struct compute *c, int m, int dim, const float *dy, int lddy,
+                           const float *x, int ldx, float scale, float *dx,
+                           int lddx); /* overwrites; dx may be dy */
 /* max |x| over a block: for range observers. */
 float ops_abs_max(struct compute *c, int m, int dim, const float *x, int ldx);
 
@@ -80,10 +83,22 @@ void ops_reverse_kl(struct compute *c, int rows, int vocab, float *student, floa
 void ops_overlap(struct compute *c, int rows, int vocab, const float *student, const float *teacher,
                  double *accept);
 
+/*
+ * One row by the calling thread alone, for use inside an item of thread_pool_run (attention).
+ * Sums: 16 lanes and the fixed tree.
+ */
+float ops_row_max(const struct compute *c, int n, const float *x); /* n >= 1 */
+/* y[i] = exp(x[i] * scale - shift) and returns the sum; y may be x. */
+float ops_row_exp(const struct compute *c, int n, const float *x, float scale, float shift,
+                  float *y);
+float ops_row_dot(const struct compute *c, int n, const float *x, const float *y);
+void ops_row_scale(const struct compute *c, int n, float s, float *y);                /* y *= s */
+void ops_row_axpy(const struct compute *c, int n, float s, const float *x, float *y); /* y += s x */
+
 int32_t ops_argmax(const float *x, int n); /* lowest index on ties */
 
-void ops_add(struct compute *c, size_t n, const float *x, float *y);   /* y += x */
-void ops_scale(struct compute *c, size_t n, float s, float *y);        /* y *= s */
+void ops_add(struct compute *c, size_t n, const float *x, float *y); /* y += x */
+void ops_scale(struct compute *c, size_t n, float s, float *y);      /* y *= s */
 
 /* Sum of squares in double: fixed blocks of 4096 in index order, each of 16 lanes; for norms. */
 double ops_sum_squares(struct compute *c, size_t n, const float *x);
