@@ -14,12 +14,17 @@ struct rng {
     uint64_t next; /* index of the next 32-bit value; may be saved and restored */
 };
 
+/* One block: out = Philox4x32-10(counter, key). Checked against the authors' test vectors. */
+void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
 struct rng rng_open(int64_t seed, const char *stream);
 uint32_t rng_u32_at(const struct rng *r, uint64_t index); /* pure */
 uint32_t rng_u32(struct rng *r);
 uint32_t rng_below(struct rng *r, uint32_t n); /* unbiased, n >= 1 */
 float rng_uniform(struct rng *r);              /* [0,1), 24 bits */
-float rng_normal_at(const struct rng *r, uint64_t index); /* standard normal, own Box-Muller */
+/* Mean 0, variance 1, close to normal: the sum of 12 uniforms less 6 (so never past 6). Integer
+ * arithmetic up to the last step: the same bits everywhere, without log or cos. */
+float rng_normal_at(const struct rng *r, uint64_t index);
 /* Fisher-Yates: fills order[0..n) with a permutation of 0..n-1. */
 void rng_shuffle(struct rng *r, uint32_t *order, uint32_t n);
 
