@@ -177,6 +177,9 @@ int spm_train(const struct spm_training *t, struct buf *model, struct err *e)
         {"byte_fallback", "true"},
         {"split_digits", t->split_digits ? "true" : "false"},
         {"user_defined_symbols", buf_text(&symbols)},
+        /* JSON and code are typed in ASCII, whatever the text to train on is about. */
+        {"required_chars", "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
+                           "abcdefghijklmnopqrstuvwxyz{|}~"},
         {"max_sentence_length", line_max},
         {"pad_id", "0"},
         {"eos_id", "1"},
