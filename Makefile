@@ -1,0 +1,171 @@
+# fmforge: make help lists the targets. One Makefile, nothing to configure.
+#   make setup pipeline CONFIG=configs/quickstart.yaml
+#   make setup test
+MODE ?= release
+CONFIG ?= configs/quickstart.yaml
+CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+CXX := $(if $(filter default undefined,$(origin CXX)),$(if $(findstring clang,$(CC)),clang++,g++),$(CXX))
+
+# ---------------------------------------------------------------------------------- setup first
+# With "setup" among the goals the rest starts after it, in a make that sees what was installed.
+ifneq ($(filter setup,$(MAKECMDGOALS)),)
+REST := $(filter-out setup,$(MAKECMDGOALS))
+.PHONY: setup $(REST)
+setup:
+	@sh tests/setup.sh
+	$(if $(REST),@$(MAKE) --no-print-directory $(REST))
+$(REST): setup
+	@:
+else
+
+# ------------------------------------------------------------------------------------ the mode
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
+            -Wformat=2 -Wno-format-nonliteral -Wpointer-arith -Werror
+CXX_WARNINGS := -Wall -Wextra -Wshadow -Werror
+FLAGS_release := -O2 -DNDEBUG
+FLAGS_debug := -O0 -g
+FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan := -O1 -g -fsanitize=thread
+FLAGS_cov := -O0 -g --coverage
+ifeq ($(origin FLAGS_$(MODE)),undefined)
+$(error MODE=$(MODE) is not known: release, debug, asan, tsan or cov)
+endif
+COMMON := -I. -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fPIE -pthread $(FLAGS_$(MODE))
+ALL_CFLAGS := -std=c11 $(COMMON) $(WARNINGS)
+ALL_CXXFLAGS := -std=c++17 $(COMMON) $(CXX_WARNINGS)
+# Static where Debian has an archive; whatever reaches an output byte is then in the program.
+LIBS_BASE := -Wl,-Bstatic -lcrypto -lzstd -Wl,-Bdynamic -lcjson -lm -ldl
+LIBS_ENGINE := -Wl,-Bstatic -lyaml -Wl,-Bdynamic $(LIBS_BASE)
+LIBS_LEDGER := -lgit2 $(LIBS_BASE)
+LIBS_STAGE := -Wl,--as-needed -lsentencepiece_train -lsentencepiece -lstdc++ $(LIBS_BASE)
+LDFLAGS := -pie -pthread $(filter -fsanitize% --coverage,$(FLAGS_$(MODE)))
+
+ID := $(shell { $(CC) --version; $(CXX) --version; echo '$(ALL_CFLAGS) $(ALL_CXXFLAGS) $(LDFLAGS)'; } \
+        2>&1 | sha256sum | cut -c1-8)
+B := build/$(MODE)-$(ID)
+BIN := $(B)/bin
+
+# ----------------------------------------------------------------------------------- the sources
+BASE_C := $(sort $(wildcard pipeline/base/*.c))
+LEDGER_C := $(filter-out %/ledger_client.c,$(sort $(wildcard pipeline/provenance/ledger_*.c)))
+ENGINE_LIB_C := $(filter-out $(LEDGER_C),$(sort $(wildcard pipeline/manifest/*.c pipeline/store/*.c \
+                  pipeline/provenance/*.c pipeline/engine/*.c)))
+ENGINE_C := $(sort $(wildcard pipeline/main.c pipeline/cmd/*.c))
+STAGE_LIB_C := $(sort $(wildcard stages/kit/*.c stages/text/*.c stages/model/*.c))
+STAGE_LIB_CC := $(sort $(wildcard stages/text/*.cc))
+STAGES := $(sort $(patsubst stages/%/main.c,%,$(wildcard stages/*/main.c)))
+UNIT := $(sort $(patsubst tests/unit/%_test.c,%,$(wildcard tests/unit/*_test.c)))
+UNIT_LIB_C := $(filter-out %_test.c,$(sort $(wildcard tests/unit/*.c)))
+BENCH := $(sort $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*_bench.c)))
+
+objects = $(addprefix $(B)/,$(addsuffix .o,$(basename $(1))))
+BASE_O := $(call objects,$(BASE_C))
+ENGINE_LIB_O := $(call objects,$(ENGINE_LIB_C))
+STAGE_LIB_O := $(call objects,$(STAGE_LIB_C) $(STAGE_LIB_CC))
+UNIT_LIB_O := $(call objects,$(UNIT_LIB_C))
+PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-ledger $(STAGES:%=$(BIN)/stage-%)
+UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
+BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
+
+.PHONY: all test unit lint fmt fmt-check pipeline bench ref clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+# build/bin always points at the release programs.
+all: $(PROGRAMS)
+ifeq ($(MODE),release)
+	@ln -sfn $(MODE)-$(ID)/bin build/bin
+endif
+
+pipeline: all
+	@exec build/bin/fmforge run $(CONFIG)
+
+# ------------------------------------------------------------------------------------- the rules
+KERNEL_FLAGS :=
+$(B)/stages/model/kernels_%.o: KERNEL_FLAGS := -O3
+ifneq ($(filter x86_64,$(shell uname -m)),)
+$(B)/stages/model/kernels_avx2.o: KERNEL_FLAGS := -O3 -mavx2 -mfma
+$(B)/stages/model/kernels_avx512.o: KERNEL_FLAGS := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+    -mavx2 -mfma -mprefer-vector-width=512
+endif
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(ALL_CFLAGS) $(KERNEL_FLAGS) -MMD -MP -c $< -o $@
+
+$(B)/%.o: %.cc
+	@mkdir -p $(@D)
+	@echo "  c++   $<"
+	@$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/base.a: $(BASE_O)
+$(B)/engine.a: $(ENGINE_LIB_O)
+$(B)/stages.a: $(STAGE_LIB_O)
+$(B)/unit.a: $(UNIT_LIB_O)
+$(B)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcsD $@ $^
+
+define link
+	@mkdir -p $(@D)
+	@echo "  link  $(@F)"
+	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
+endef
+
+$(BIN)/fmforge: $(call objects,$(ENGINE_C)) $(B)/engine.a $(B)/base.a
+	$(call link,$(LIBS_ENGINE))
+
+$(BIN)/fmforge-ledger: $(call objects,$(LEDGER_C)) $(B)/base.a
+	$(call link,$(LIBS_LEDGER))
+
+define stage_rule
+$(BIN)/stage-$(1): $(call objects,$(sort $(wildcard stages/$(1)/*.c))) $(B)/stages.a $(B)/base.a
+	$$(call link,$$(LIBS_STAGE))
+endef
+$(foreach s,$(STAGES),$(eval $(call stage_rule,$(s))))
+
+$(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
+	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
+comma := ,
+
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
+	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE))
+
+# ------------------------------------------------------------------------------------- the checks
+unit: $(UNIT_PROGRAMS)
+
+test: all $(UNIT_PROGRAMS)
+	@sh tests/run.sh $(BIN) $(UNIT_PROGRAMS)
+
+lint:
+	@sh tests/lint.sh
+
+C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc')
+fmt:
+	@clang-format -i $(C_FILES)
+
+fmt-check:
+	@clang-format --dry-run -Werror $(C_FILES)
+
+bench: $(BENCH_PROGRAMS)
+	@for b in $(BENCH_PROGRAMS); do $$b || exit 1; done
+
+ref:
+	@sh tests/ref/make.sh
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make setup       install what is missing (Debian, Ubuntu; Fedora and macOS untested)'
+	@echo 'make             build the programs into build/bin'
+	@echo 'make pipeline CONFIG=configs/quickstart.yaml   run a manifest'
+	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
+	@echo 'make lint fmt fmt-check bench ref clean'
+
+-include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
+    $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/bench/*_bench.c)))
+endif
