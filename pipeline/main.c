@@ -42,11 +42,13 @@ static void write_note(const char *text, size_t n_bytes)
 static void print_help(void)
 {
     printf("usage: fmforge COMMAND [options]\n\n"
-           "An adapter factory: a manifest and a toolkit go in, a tested adapter package comes out.\n\n"
+           "An adapter factory: a manifest and a toolkit go in, a tested adapter package comes "
+           "out.\n\n"
            "commands:\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         printf("  %-10s %s\n", commands[i].name, commands[i].summary);
-    printf("  %-10s %s\n", "TOOL", "any stage that is a tool, e.g. generate: fmforge generate --help");
+    printf("  %-10s %s\n", "TOOL",
+           "any stage that is a tool, e.g. generate: fmforge generate --help");
     printf("\nfmforge COMMAND --help lists the options of a command.\n"
            "exit status: 0 done, 1 work failed, 2 usage or config, 3 quality gate not met,\n"
            "4 cannot tell (audit), 130 interrupted\n");

@@ -13,7 +13,8 @@
 #include "pipeline/engine/term.h"
 
 struct cmd_context {
-    const char *program_folder; /* of the running fmforge: the stages and fmforge-ledger are there */
+    const char
+        *program_folder; /* of the running fmforge: the stages and fmforge-ledger are there */
     const struct term *term;
 };
 
@@ -24,16 +25,17 @@ struct cmd_common {
     bool json;          /* --json */
 };
 
-#define CMD_COMMON_INIT                                                                            \
-    {                                                                                              \
-        .folder = NULL, .home = ".fmforge", .json = false                                          \
+#define CMD_COMMON_INIT                                   \
+    {                                                     \
+        .folder = NULL, .home = ".fmforge", .json = false \
     }
 
-#define CMD_COMMON_FLAGS(common)                                                                   \
-    {"folder",  'C',          FLAG_STRING, &(common).folder,                                       \
-     "DIR",     "work in DIR"},                                                                    \
-        {"home", 0, FLAG_STRING, &(common).home, "DIR", "store and ledger (default .fmforge)"},    \
-        {"json", 0, FLAG_BOOL, &(common).json, NULL, "print JSON"}
+#define CMD_COMMON_FLAGS(common)                                                                \
+    {"folder", 'C', FLAG_STRING, &(common).folder, "DIR", "work in DIR"},                       \
+        {"home", 0, FLAG_STRING, &(common).home, "DIR", "store and ledger (default .fmforge)"}, \
+    {                                                                                           \
+        "json", 0, FLAG_BOOL, &(common).json, NULL, "print JSON"                                \
+    }
 
 /* Changes to the -C folder, when one is given. */
 int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
