@@ -1,19 +1,9 @@
 #include "stages/model/schedule.h"
 
 #include "pipeline/base/check.h"
+#include "stages/model/fmath.h"
 
-/* cos(pi p) for p in [0,1], as sin(pi (1/2 - p)) by its Taylor series: the argument stays within
- * +-pi/2, where the term x^23/23! is below 1e-18. The C library's own differs between versions. */
-static double cos_pi(double p)
-{
-    double x = 3.14159265358979323846 * (0.5 - p);
-    double x2 = x * x, term = x, sum = x;
-    for (int k = 1; k <= 11; k++) {
-        term *= -x2 / (double)(2 * k * (2 * k + 1));
-        sum += term;
-    }
-    return sum;
-}
+#define PI 3.14159265358979323846
 
 double schedule_rate(const struct schedule *s, int64_t step)
 {
@@ -25,7 +15,7 @@ double schedule_rate(const struct schedule *s, int64_t step)
         return s->peak;
     /* The first step after the warmup has the peak, the one after the last would have the end. */
     double p = (double)(step - s->warmup_steps - 1) / (double)(s->total_steps - s->warmup_steps);
-    return s->peak * (s->min_ratio + (1 - s->min_ratio) * 0.5 * (1 + cos_pi(p)));
+    return s->peak * (s->min_ratio + (1 - s->min_ratio) * 0.5 * (1 + fm_cos(PI * p)));
 }
 
 int64_t schedule_warmup(double fraction, int64_t total_steps)

@@ -1,0 +1,166 @@
+#include "stages/model/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "pipeline/base/xalloc.h"
+#include "stages/kit/rng.h"
+#include "stages/model/ops.h"
+
+#define NAME_BYTES 192
+
+int64_t trainer_epoch_steps(uint32_t n_rows, uint32_t rows_per_step)
+{
+    CHECK(rows_per_step > 0);
+    return ((int64_t)n_rows + rows_per_step - 1) / rows_per_step;
+}
+
+size_t trainer_bytes(size_t n_params, uint32_t n_rows)
+{
+    size_t floats = arena_cost(size_mul(n_params, sizeof(float)));
+    return size_add(size_mul(3, floats), arena_cost(size_mul(n_rows, sizeof(uint32_t))));
+}
+
+int trainer_reserve(struct trainer *t, struct err *e)
+{
+    CHECK(t->rows->n_rows > 0);
+    CHECK((uint32_t)t->plan.tokens_max >= t->rows->row_tokens_max);
+    int rc = arena_reserve(&t->arena, "optimiser", trainer_bytes(t->n_params, t->rows->n_rows), e);
+    if (rc)
+        return rc;
+    size_t bytes = size_mul(t->n_params, sizeof(float));
+    t->grads = arena_take(&t->arena, bytes);
+    t->moment_1 = arena_take(&t->arena, bytes);
+    t->moment_2 = arena_take(&t->arena, bytes);
+    t->order = arena_take(&t->arena, size_mul(t->rows->n_rows, sizeof(uint32_t)));
+    t->order_epoch = -1;
+    return 0;
+}
+
+void trainer_release(struct trainer *t)
+{
+    arena_release(&t->arena);
+    t->grads = t->moment_1 = t->moment_2 = NULL;
+    t->order = NULL;
+}
+
+static void shuffle_epoch(struct trainer *t, int64_t epoch)
+{
+    if (t->order_epoch == epoch)
+        return;
+    char *stream = xasprintf("%s/%lld", t->plan.stream, (long long)epoch);
+    struct rng r = rng_open(t->plan.seed, stream);
+    rng_shuffle(&r, t->order, t->rows->n_rows);
+    t->order_epoch = epoch;
+    xfree(stream);
+}
+
+/* Runs the loss over rows[0..n) in micro-batches: as many rows at a time as fit. */
+static int run_rows(struct trainer *t, const struct train_rows *from, int64_t epoch,
+                    const uint32_t *rows, uint32_t n, float scale, float *grads,
+                    struct trainer_result *out, struct err *e)
+{
+    for (uint32_t i = 0; i < n;) {
+        uint32_t tokens = 0, end = i;
+        while (end < n) {
+            uint32_t more = from->tokens(from->context, epoch, rows[end]);
+            if (tokens + more > (uint32_t)t->plan.tokens_max)
+                break;
+            tokens += more;
+            end++;
+        }
+        CHECK(end > i);
+        struct batch b = {0};
+        from->fill(from->context, epoch, rows + i, end - i, &b);
+        int rc = t->loss(t->context, &b, scale, grads, &out->loss, e);
+        if (rc)
+            return rc;
+        out->n_input_tokens += b.n_tokens;
+        i = end;
+    }
+    return 0;
+}
+
+static int not_finite(struct trainer *t, struct err *e)
+{
+    size_t at = 0;
+    while (at < t->n_params && isfinite(t->grads[at]))
+        at++;
+    char name[NAME_BYTES] = "their sum of squares";
+    if (at < t->n_params && t->name_at)
+        t->name_at(t->context, at, name, sizeof name);
+    return err_set(e, ERR_NUMERIC, "gradients are not finite: %s", name);
+}
+
+static int update(struct trainer *t, int64_t step, struct trainer_result *out, struct err *e)
+{
+    out->norm = sqrt(ops_sum_squares(t->compute, t->n_params, t->grads));
+    if (!isfinite(out->norm))
+        return not_finite(t, e);
+    struct adamw_step s = {
+        .lr = (float)out->rate,
+        .beta1 = (float)t->plan.beta1,
+        .beta2 = (float)t->plan.beta2,
+        .eps = (float)t->plan.eps,
+        .gscale = 1,
+        .t = step,
+    };
+    if (t->plan.clip > 0 && out->norm > t->plan.clip)
+        s.gscale = (float)(t->plan.clip / (out->norm + 1e-6));
+    for (size_t i = 0; i < t->n_groups; i++) {
+        const struct trainer_group *g = &t->groups[i];
+        s.weight_decay = g->weight_decay;
+        ops_adamw(t->compute, g->count, &s, t->params + g->first, t->grads + g->first,
+                  t->moment_1 + g->first, t->moment_2 + g->first);
+    }
+    return 0;
+}
+
+static int take_step(struct trainer *t, int64_t step, struct trainer_result *out, struct err *e)
+{
+    const struct train_rows *from = t->rows;
+    int64_t per_epoch = trainer_epoch_steps(from->n_rows, t->plan.rows_per_step);
+    int64_t epoch = (step - 1) / per_epoch, i = (step - 1) % per_epoch;
+    shuffle_epoch(t, epoch);
+    uint32_t first = (uint32_t)((int64_t)from->n_rows * i / per_epoch);
+    uint32_t last = (uint32_t)((int64_t)from->n_rows * (i + 1) / per_epoch);
+    uint64_t labels = 0;
+    for (uint32_t r = first; r < last; r++)
+        labels += from->labels(from->context, epoch, t->order[r]);
+    if (labels == 0)
+        return 0;
+    memset(t->grads, 0, t->n_params * sizeof(float));
+    int rc = t->prepare ? t->prepare(t->context, true, e) : 0;
+    if (!rc)
+        rc = run_rows(t, from, epoch, t->order + first, last - first, (float)(1.0 / (double)labels),
+                      t->grads, out, e);
+    if (!rc && t->finish)
+        rc = t->finish(t->context, out->rate, step, t->grads, e);
+    return rc ? rc : update(t, step, out, e);
+}
+
+int trainer_step(struct trainer *t, int64_t step, struct trainer_result *out, struct err *e)
+{
+    memset(out, 0, sizeof *out);
+    out->rate = schedule_rate(&t->plan.schedule, step);
+    int rc = take_step(t, step, out, e);
+    return rc ? err_wrap(e, "step %lld", (long long)step) : 0;
+}
+
+int trainer_evaluate(struct trainer *t, const struct train_rows *rows, uint32_t rows_max,
+                     struct loss_sum *out, struct err *e)
+{
+    uint32_t n = rows->n_rows < rows_max ? rows->n_rows : rows_max;
+    struct trainer_result all = {0};
+    int rc = t->prepare ? t->prepare(t->context, false, e) : 0;
+    uint32_t *chosen = xalloc_array(n, sizeof *chosen);
+    for (uint32_t i = 0; i < n; i++)
+        chosen[i] = (uint32_t)((uint64_t)rows->n_rows * i / n);
+    if (!rc)
+        rc = run_rows(t, rows, 0, chosen, n, 0, NULL, &all, e);
+    xfree(chosen);
+    *out = all.loss;
+    return rc ? err_wrap(e, "evaluation") : 0;
+}

@@ -1,0 +1,53 @@
+#include "stages/text/row_source.h"
+
+#include <string.h>
+
+#include "pipeline/base/check.h"
+
+void row_source_of_tokens(struct row_source *s, const struct tokfile *t)
+{
+    memset(s, 0, sizeof *s);
+    CHECK(t->counts.rows <= UINT32_MAX);
+    s->tokens = t;
+    s->n_rows = (uint32_t)t->counts.rows;
+    s->row_tokens_max = t->counts.row_tokens_max;
+}
+
+void row_source_of_windows(struct row_source *s, struct windows *w)
+{
+    memset(s, 0, sizeof *s);
+    s->windows = w;
+    s->n_rows = w->n_rows;
+    s->row_tokens_max = (uint32_t)w->plan.window;
+}
+
+void row_source_reserve(struct row_source *s, struct arena *a, int tokens_max)
+{
+    CHECK((uint32_t)tokens_max >= s->row_tokens_max);
+    token_batch_reserve(&s->batch, a, tokens_max);
+}
+
+uint32_t row_source_tokens(const struct row_source *s, int64_t epoch, uint32_t row)
+{
+    if (s->tokens)
+        return tokfile_row_tokens(s->tokens, row);
+    return windows_row_tokens(s->windows, epoch, row);
+}
+
+uint32_t row_source_labels(const struct row_source *s, int64_t epoch, uint32_t row)
+{
+    if (s->tokens)
+        return tokfile_row_labels(s->tokens, row);
+    return windows_row_tokens(s->windows, epoch, row);
+}
+
+void row_source_fill(struct row_source *s, int64_t epoch, const uint32_t *rows, uint32_t n_rows)
+{
+    token_batch_clear(&s->batch);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        if (s->tokens)
+            token_batch_add_row(&s->batch, s->tokens, rows[i]);
+        else
+            windows_add_row(s->windows, epoch, rows[i], &s->batch);
+    }
+}
