@@ -1,0 +1,289 @@
+#include "stages/model/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "stages/model/kernels.h"
+
+/*
+ * All products are the gemm tiles of the kernel set on small blocks:
+ *   S = Q K^T      (queries, keys)  chain over D
+ *   O = P V        (queries, D)     chain over keys
+ *   dP = dO V^T,  dS = P * (dP - delta) * scale,  delta_i = dO_i . O_i
+ *   dQ = dS K      dK += dS^T Q      dV += P^T dO
+ * Keys behind a query inside its tile have p = 0: fma(0, v, acc) changes at most the sign of a zero
+ * sum, which the + 0.0f of the normalisation removes.
+ *
+ * Backward works on one (run, query head) at a time, so that dK and dV of a head are chains over
+ * queries in ascending order whatever the threads do; the heads of a group are added in order.
+ */
+
+#define TILE 64
+
+struct forward_work {
+    struct compute *c;
+    const struct shape *s;
+    int n_runs;
+    const struct attention_run *runs;
+    const float *q;
+    float *o;
+    int ld_p;
+    float *scratch;
+    float scale;
+};
+
+static int padded_keys(int keys_max)
+{
+    return (keys_max + 15) / 16 * 16;
+}
+
+size_t attention_scratch_floats(const struct shape *s, int keys_max, int n_threads)
+{
+    (void)s;
+    size_t per_thread = size_mul(size_mul(2, TILE), (size_t)padded_keys(keys_max));
+    return size_mul(per_thread, (size_t)n_threads);
+}
+
+/* A whole product on the calling thread. */
+static void product(const struct kernels *k, const struct gemm_job *job, float *pack)
+{
+    for (int row = 0; row < job->m; row += GEMM_ROWS_MAX) {
+        int rows = job->m - row < GEMM_ROWS_MAX ? job->m - row : GEMM_ROWS_MAX;
+        k->gemm_tile(job, row, rows, 0, job->n, pack);
+    }
+}
+
+/* x . w^T with w rows at stride ldw. */
+static struct gemm_job product_xwt(int m, int n, int k, const float *x, size_t ldx, const float *w,
+                                   size_t ldw)
+{
+    struct gemm_job job = {.m = m, .n = n, .k = k, .a = x, .lda = ldx, .ldb = ldw};
+    job.b = weight_dense(w, n, k);
+    return job;
+}
+
+/* x . w with w (k, n) at row stride ldw. */
+static struct gemm_job product_xw(int m, int n, int k, const float *x, size_t ldx, const float *w,
+                                  size_t ldw)
+{
+    struct gemm_job job = {.m = m, .n = n, .k = k, .a = x, .lda = ldx, .b_by_k = true, .ldb = ldw};
+    job.b = weight_dense(w, k, n);
+    return job;
+}
+
+/* Scores to unnormalised probabilities in one row; returns 1 / sum. Zero behind `visible`. */
+static float softmax_row(const struct kernels *k, int visible, int n_keys, float scale, float *p)
+{
+    float largest = k->row_max((size_t)visible, p);
+    float sum = k->row_exp((size_t)visible, p, scale, -(largest * scale), p);
+    memset(p + visible, 0, sizeof *p * (size_t)(n_keys - visible));
+    return 1.0f / sum;
+}
+
+/* `m` query rows (stride ldq, ldo) of one head; row i sees first + i * step keys. */
+static void forward_rows(const struct forward_work *w, const struct attention_run *run, int kv,
+                         int m, const float *q, size_t ldq, float *o, int first, int step,
+                         int i_thread)
+{
+    const struct kernels *kernels = w->c->kernels;
+    float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
+    float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
+    int d = w->s->head_dim, n_keys = first + (m - 1) * step;
+    size_t offset = (size_t)kv * (size_t)d, ldk = (size_t)run->ldk;
+    float inverse[TILE];
+
+    struct gemm_job job = product_xwt(m, n_keys, d, q, ldq, run->k + offset, ldk);
+    job.c = p;
+    job.ldc = (size_t)w->ld_p;
+    product(kernels, &job, pack);
+    for (int i = 0; i < m; i++)
+        inverse[i] = softmax_row(kernels, first + i * step, n_keys, w->scale,
+                                 p + (size_t)i * (size_t)w->ld_p);
+    job = product_xw(m, d, n_keys, p, (size_t)w->ld_p, run->v + offset, ldk);
+    job.c = o;
+    job.ldc = ldq;
+    product(kernels, &job, pack);
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < d; j++)
+            o[(size_t)i * ldq + (size_t)j] = o[(size_t)i * ldq + (size_t)j] * inverse[i] + 0.0f;
+}
+
+static int run_tiles(const struct attention_run *run)
+{
+    return (run->n_rows + TILE - 1) / TILE;
+}
+
+/* Item = (run, query tile, key/value head). */
+static void forward_item(void *context, size_t i, int i_thread)
+{
+    const struct forward_work *w = context;
+    const struct shape *s = w->s;
+    const struct attention_run *run = w->runs;
+    int kv = (int)(i % (size_t)s->kv_heads), tile = (int)(i / (size_t)s->kv_heads);
+    for (; tile >= run_tiles(run); run++)
+        tile -= run_tiles(run);
+    int group = s->heads / s->kv_heads, q_dim = shape_q_dim(s);
+    size_t head_offset = (size_t)(kv * group * s->head_dim);
+    if (run->n_rows == 1) { /* decoding: the heads of the group are the rows */
+        size_t at = (size_t)run->row * (size_t)q_dim + head_offset;
+        for (int h = 0; h < group; h += TILE)
+            forward_rows(w, run, kv, group - h < TILE ? group - h : TILE,
+                         w->q + at + (size_t)(h * s->head_dim), (size_t)s->head_dim,
+                         w->o + at + (size_t)(h * s->head_dim), run->n_before + 1, 0, i_thread);
+        return;
+    }
+    int first = tile * TILE;
+    int m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
+    for (int h = 0; h < group; h++) {
+        size_t at = (size_t)(run->row + first) * (size_t)q_dim + head_offset +
+                    (size_t)(h * s->head_dim);
+        forward_rows(w, run, kv, m, w->q + at, (size_t)q_dim, w->o + at,
+                     run->n_before + first + 1, 1, i_thread);
+    }
+}
+
+static float softmax_scale(const struct shape *s)
+{
+    return 1.0f / sqrtf((float)s->head_dim);
+}
+
+void attention_forward(struct compute *c, const struct shape *s, int n_runs,
+                       const struct attention_run *runs, const float *q, float *o, int keys_max,
+                       float *scratch)
+{
+    struct forward_work w = {c, s, n_runs, runs, q, o, padded_keys(keys_max), scratch,
+                             softmax_scale(s)};
+    size_t n_items = 0;
+    for (int i = 0; i < n_runs; i++) {
+        CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);
+        n_items += (size_t)run_tiles(&runs[i]) * (size_t)s->kv_heads;
+    }
+    thread_pool_run(c->pool, n_items, forward_item, &w);
+}
+
+struct backward_work {
+    struct compute *c;
+    const struct shape *s;
+    const struct attention_run *runs;
+    const struct attention_grads *g;
+    int n_rows; /* of all runs */
+    int ld_p;
+    float *scratch;
+    float scale;
+};
+
+/* p, dp: this tile's unnormalised probabilities and dO V^T; p becomes normalised, dp becomes dS. */
+static void score_gradients(const struct backward_work *w, int m, int first, size_t at, float *p,
+                            float *dp)
+{
+    const struct kernels *kernels = w->c->kernels;
+    int d = w->s->head_dim, n_keys = first + m;
+    for (int i = 0; i < m; i++) {
+        float *p_row = p + (size_t)i * (size_t)w->ld_p, *dp_row = dp + (size_t)i * (size_t)w->ld_p;
+        size_t row = at + (size_t)i * (size_t)shape_q_dim(w->s);
+        float inverse = softmax_row(kernels, first + i + 1, n_keys, w->scale, p_row);
+        float delta = kernels->dot((size_t)d, w->g->d_o + row, w->g->o + row);
+        for (int j = 0; j < n_keys; j++) {
+            p_row[j] = p_row[j] * inverse;
+            dp_row[j] = (p_row[j] * (dp_row[j] - delta)) * w->scale;
+        }
+    }
+}
+
+static void backward_tile(const struct backward_work *w, const struct attention_run *run, int head,
+                          int first, int i_thread)
+{
+    const struct kernels *kernels = w->c->kernels;
+    const struct attention_grads *g = w->g;
+    const struct shape *s = w->s;
+    float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
+    float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
+    float *dp = p + TILE * (size_t)w->ld_p;
+    int d = s->head_dim, m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
+    int n_keys = first + m;
+    size_t ldp = (size_t)w->ld_p, ldq = (size_t)shape_q_dim(s), ldk = (size_t)run->ldk;
+    size_t column = (size_t)(head * d);
+    size_t start = (size_t)run->row * ldq + column, at = start + (size_t)first * ldq;
+    size_t offset = (size_t)(head / (s->heads / s->kv_heads) * d);
+
+    struct gemm_job job = product_xwt(m, n_keys, d, g->q + at, ldq, run->k + offset, ldk);
+    job.c = p;
+    job.ldc = ldp;
+    product(kernels, &job, pack);
+    job = product_xwt(m, n_keys, d, g->d_o + at, ldq, run->v + offset, ldk);
+    job.c = dp;
+    job.ldc = ldp;
+    product(kernels, &job, pack);
+    score_gradients(w, m, first, at, p, dp);
+
+    job = product_xw(m, d, n_keys, dp, ldp, run->k + offset, ldk);
+    job.c = g->dq + at;
+    job.ldc = ldq;
+    product(kernels, &job, pack);
+    job = product_xw(n_keys, d, m, dp, ldp, g->q + at, ldq);
+    job.a_by_k = true;
+    job.c = g->dk_heads + start;
+    job.ldc = ldq;
+    job.add = true;
+    product(kernels, &job, pack);
+    job = product_xw(n_keys, d, m, p, ldp, g->d_o + at, ldq);
+    job.a_by_k = true;
+    job.c = g->dv_heads + start;
+    job.ldc = ldq;
+    job.add = true;
+    product(kernels, &job, pack);
+}
+
+/* Item = (run, query head). */
+static void backward_item(void *context, size_t i, int i_thread)
+{
+    const struct backward_work *w = context;
+    const struct attention_run *run = &w->runs[i / (size_t)w->s->heads];
+    int head = (int)(i % (size_t)w->s->heads);
+    size_t ldq = (size_t)shape_q_dim(w->s), width = (size_t)w->s->head_dim;
+    for (int r = 0; r < run->n_rows; r++) {
+        size_t at = (size_t)(run->row + r) * ldq + (size_t)head * width;
+        memset(w->g->dk_heads + at, 0, sizeof(float) * width);
+        memset(w->g->dv_heads + at, 0, sizeof(float) * width);
+    }
+    for (int first = 0; first < run->n_rows; first += TILE)
+        backward_tile(w, run, head, first, i_thread);
+}
+
+static void add_heads(const struct shape *s, const float *heads, float *sum)
+{
+    int group = s->heads / s->kv_heads, d = s->head_dim;
+    for (int kv = 0; kv < s->kv_heads; kv++)
+        for (int h = 0; h < group; h++)
+            for (int j = 0; j < d; j++)
+                sum[kv * d + j] += heads[(kv * group + h) * d + j];
+}
+
+/* Item = 64 rows. */
+static void add_item(void *context, size_t i, int i_thread)
+{
+    (void)i_thread;
+    const struct backward_work *w = context;
+    int first = (int)i * TILE, end = first + TILE < w->n_rows ? first + TILE : w->n_rows;
+    for (int r = first; r < end; r++) {
+        size_t q_at = (size_t)r * (size_t)shape_q_dim(w->s);
+        size_t k_at = (size_t)r * (size_t)shape_kv_dim(w->s);
+        add_heads(w->s, w->g->dk_heads + q_at, w->g->dk + k_at);
+        add_heads(w->s, w->g->dv_heads + q_at, w->g->dv + k_at);
+    }
+}
+
+void attention_backward(struct compute *c, const struct shape *s, int n_runs,
+                        const struct attention_run *runs, const struct attention_grads *g,
+                        int keys_max, float *scratch)
+{
+    struct backward_work w = {c, s, runs, g, 0, padded_keys(keys_max), scratch, softmax_scale(s)};
+    for (int i = 0; i < n_runs; i++) {
+        CHECK(runs[i].n_before == 0 && runs[i].n_rows <= keys_max && runs[i].row == w.n_rows);
+        w.n_rows += runs[i].n_rows;
+    }
+    thread_pool_run(c->pool, (size_t)n_runs * (size_t)s->heads, backward_item, &w);
+    thread_pool_run(c->pool, (size_t)((w.n_rows + TILE - 1) / TILE), add_item, &w);
+}

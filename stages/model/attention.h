@@ -1,0 +1,50 @@
+#ifndef FMFORGE_MODEL_ATTENTION_H
+#define FMFORGE_MODEL_ATTENTION_H
+
+/*
+ * Causal attention with grouped heads: head h of H reads key/value head h / (H / KV).
+ *
+ *   s_ij = scale * q_i . k_j,  j <= i;   p = softmax over j;   o_i = sum_j p_ij v_j,
+ *   scale = 1 / sqrt(D)
+ *
+ * Arithmetic: dots are chains over D; the softmax sum has 16 lanes by key index, counted from the
+ * start of the segment, and the fixed tree of kernels.h; the sum over keys is a chain in ascending
+ * order. So one query against a cache, a prompt, a packed batch and a sample alone give the same
+ * bits. Query tiles of 64 rows; no (T x T) buffer exists.
+ */
+
+#include "stages/model/compute.h"
+#include "stages/model/shape.h"
+
+/* Consecutive queries of one sequence and the keys they see. */
+struct attention_run {
+    int row;        /* first query: row of q and o */
+    int n_rows;
+    int n_before;   /* keys before the first query's own: row r sees n_before + r + 1 keys */
+    const float *k; /* (keys, KV*D), row stride ldk */
+    const float *v;
+    int ldk;
+};
+
+/* Floats of scratch for runs of at most keys_max keys. */
+size_t attention_scratch_floats(const struct shape *s, int keys_max, int n_threads);
+
+/* o (M, H*D) from q (M, H*D). */
+void attention_forward(struct compute *c, const struct shape *s, int n_runs,
+                       const struct attention_run *runs, const float *q, float *o, int keys_max,
+                       float *scratch);
+
+/* What backward reads and writes; all (M, H*D) or (M, KV*D), contiguous. Runs start at their first
+ * key (n_before = 0), ldk = KV*D, and k, v point into the batch's arrays at the run's row. */
+struct attention_grads {
+    const float *q, *o, *d_o;
+    float *dq;        /* overwritten */
+    float *dk, *dv;   /* added to: several layers may share keys and values */
+    float *dk_heads;  /* scratch (M, H*D): one partial sum per query head */
+    float *dv_heads;
+};
+void attention_backward(struct compute *c, const struct shape *s, int n_runs,
+                        const struct attention_run *runs, const struct attention_grads *g,
+                        int keys_max, float *scratch);
+
+#endif

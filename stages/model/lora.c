@@ -1,0 +1,277 @@
+#include "stages/model/lora.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "stages/kit/rng.h"
+#include "stages/model/gemm.h"
+#include "stages/model/ops.h"
+
+/* ---- the flat array ---- */
+
+static int reserve(struct adapter *a, const struct shape *shape, int rank, double alpha,
+                   struct err *e)
+{
+    memset(a, 0, sizeof *a);
+    if (rank < 1 || rank > LORA_RANK_MAX)
+        return err_set(e, ERR_CONFIG, "adapter rank is %d, expected 1 to %d", rank, LORA_RANK_MAX);
+    if (!(alpha >= 0 && alpha <= 1e6))
+        return err_set(e, ERR_CONFIG, "adapter alpha is %g, expected 0 to 1e6", alpha);
+    a->shape = *shape;
+    a->rank = rank;
+    a->alpha = alpha > 0 ? alpha : 0.5 * rank;
+    a->scale = (float)(a->alpha / rank);
+    a->n_values = shape_lora_floats(shape, rank);
+    int rc = arena_reserve(&a->arena, "adapter", arena_cost(a->n_values * sizeof(float)), e);
+    if (rc != 0)
+        return rc;
+    a->values = arena_take(&a->arena, a->n_values * sizeof(float));
+    return 0;
+}
+
+/* The two tensors of a module. */
+static void tensor_name(const struct shape_module *m, bool b, char out[SHAPE_NAME_BYTES + 16])
+{
+    int n = snprintf(out, SHAPE_NAME_BYTES + 16, "%s.%s", m->name,
+                     b ? "b_transpose" : "a_transpose");
+    CHECK(n > 0 && n < SHAPE_NAME_BYTES + 16);
+}
+
+int adapter_init(struct adapter *a, const struct shape *shape, int rank, double alpha, int64_t seed,
+                 struct err *e)
+{
+    int rc = reserve(a, shape, rank, alpha, e);
+    if (rc != 0)
+        return rc;
+    for (int i = 0; i < shape_n_modules(shape); i++) {
+        struct shape_module m;
+        char name[SHAPE_NAME_BYTES + 16], stream[SHAPE_NAME_BYTES + 32];
+        shape_module(shape, i, rank, &m);
+        tensor_name(&m, false, name);
+        snprintf(stream, sizeof stream, "lora/%s", name);
+        struct rng r = rng_open(seed, stream);
+        float std = 1.0f / sqrtf((float)m.in);
+        size_t n = (size_t)m.in * (size_t)rank;
+        for (size_t j = 0; j < n; j++)
+            adapter_a(a, &m)[j] = std * rng_normal_at(&r, j);
+    }
+    return 0;
+}
+
+void adapter_release(struct adapter *a)
+{
+    arena_release(&a->arena);
+    memset(a, 0, sizeof *a);
+}
+
+void adapter_name_at(const struct adapter *a, size_t offset, char out[SHAPE_NAME_BYTES + 16])
+{
+    struct shape_module m;
+    int i = shape_n_modules(&a->shape) - 1;
+    for (shape_module(&a->shape, i, a->rank, &m); m.a_offset > offset;
+         shape_module(&a->shape, i, a->rank, &m))
+        i--;
+    tensor_name(&m, offset >= m.b_offset, out);
+}
+
+/* ---- files ---- */
+
+/* Problems are collected so that one message shows the first few and the count of all. */
+struct problems {
+    struct buf text;
+    int count;
+};
+
+#define PROBLEMS_SHOWN 6
+
+static void problem(struct problems *p, const char *name, const char *what)
+{
+    if (p->count++ < PROBLEMS_SHOWN && p->text.n_bytes < 1200)
+        buf_printf(&p->text, "%s%s %s", p->count > 1 ? "; " : "", name, what);
+}
+
+static void read_tensor(struct adapter *a, const struct tensorfile *f, const struct shape_module *m,
+                        bool b, struct problems *p)
+{
+    char name[SHAPE_NAME_BYTES + 16], dims[96], what[256];
+    uint64_t rows = (uint64_t)(b ? a->rank : m->in), columns = (uint64_t)(b ? m->out : a->rank);
+    tensor_name(m, b, name);
+    const struct tensor *t = tensorfile_find(f, name);
+    if (t == NULL) {
+        problem(p, name, "is missing");
+        return;
+    }
+    if (t->dtype == DTYPE_U8 || t->n_dims != 2 || t->dims[0] != rows || t->dims[1] != columns) {
+        snprintf(what, sizeof what, "is %s %s, expected F32, F16 or BF16 [%" PRIu64 ", %" PRIu64 "]",
+                 tensor_dtype_name(t->dtype), tensor_format_dims(t, dims), rows, columns);
+        problem(p, name, what);
+        return;
+    }
+    float *values = b ? adapter_b(a, m) : adapter_a(a, m);
+    tensor_to_f32(t, values);
+    for (uint64_t i = 0; i < rows * columns; i++) {
+        if (!isfinite(values[i])) {
+            problem(p, name, "has a value that is not finite");
+            return;
+        }
+    }
+}
+
+static int read_tensors(struct adapter *a, const struct tensorfile *f, struct err *e)
+{
+    struct problems p = {.count = 0};
+    buf_init(&p.text, 8192);
+    size_t expected = 0;
+    for (int i = 0; i < shape_n_modules(&a->shape); i++) {
+        struct shape_module m;
+        shape_module(&a->shape, i, a->rank, &m);
+        read_tensor(a, f, &m, false, &p);
+        read_tensor(a, f, &m, true, &p);
+        expected += 2;
+    }
+    if (p.count == 0 && f->n_tensors != expected) {
+        for (size_t i = 0; i < f->n_tensors; i++) {
+            bool known = false;
+            for (int j = 0; j < shape_n_modules(&a->shape) && !known; j++) {
+                struct shape_module m;
+                char name[SHAPE_NAME_BYTES + 16];
+                shape_module(&a->shape, j, a->rank, &m);
+                tensor_name(&m, false, name);
+                known = str_eq(name, f->tensors[i].name);
+                tensor_name(&m, true, name);
+                known = known || str_eq(name, f->tensors[i].name);
+            }
+            if (!known)
+                problem(&p, f->tensors[i].name, "is not a tensor of this adapter");
+        }
+    }
+    int rc = 0;
+    if (p.count != 0)
+        rc = err_set(e, ERR_FORMAT, "%d tensors do not fit: %s%s", p.count, buf_text(&p.text),
+                     p.count > PROBLEMS_SHOWN ? "; ..." : "");
+    buf_release(&p.text);
+    return rc;
+}
+
+/* The rank is what the first module's A says; metadata must agree. */
+static int read_rank(const struct tensorfile *f, const struct shape *shape, int *rank,
+                     double *alpha, struct err *e)
+{
+    struct shape_module m;
+    char name[SHAPE_NAME_BYTES + 16];
+    shape_module(shape, 0, 1, &m);
+    tensor_name(&m, false, name);
+    const struct tensor *t = tensorfile_find(f, name);
+    if (t == NULL)
+        return err_set(e, ERR_FORMAT, "no adapter of this shape: %s is missing", name);
+    if (t->n_dims != 2 || t->dims[1] < 1 || t->dims[1] > LORA_RANK_MAX) {
+        char dims[96];
+        return err_set(e, ERR_FORMAT, "%s is %s, expected [%d, rank]", name,
+                       tensor_format_dims(t, dims), m.in);
+    }
+    *rank = (int)t->dims[1];
+    *alpha = 0.5 * *rank;
+    const char *kind = tensorfile_meta(f, "fmforge.kind");
+    if (kind != NULL && !str_eq(kind, "adapter"))
+        return err_set(e, ERR_FORMAT, "kind is \"%s\", expected \"adapter\"", kind);
+    const char *text = tensorfile_meta(f, "fmforge.rank");
+    int64_t stated = 0;
+    if (text != NULL && (!str_to_i64(text, &stated) || stated != *rank))
+        return err_set(e, ERR_FORMAT, "fmforge.rank is \"%s\", but the tensors have rank %d", text,
+                       *rank);
+    text = tensorfile_meta(f, "fmforge.alpha");
+    if (text != NULL && (!str_to_f64(text, alpha) || !(*alpha > 0)))
+        return err_set(e, ERR_FORMAT, "fmforge.alpha is \"%s\", expected a positive number", text);
+    return 0;
+}
+
+int adapter_open(struct adapter *a, const char *path, const struct shape *shape, struct err *e)
+{
+    struct tensorfile f = {0};
+    int rank = 0;
+    double alpha = 0;
+    memset(a, 0, sizeof *a);
+    int rc = tensorfile_open(&f, path, e);
+    if (rc != 0)
+        return rc;
+    rc = read_rank(&f, shape, &rank, &alpha, e);
+    if (rc == 0)
+        rc = reserve(a, shape, rank, alpha, e);
+    if (rc == 0)
+        rc = read_tensors(a, &f, e);
+    tensorfile_close(&f);
+    if (rc != 0) {
+        adapter_release(a);
+        return err_wrap(e, "%s", path);
+    }
+    return 0;
+}
+
+int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dtype,
+                 const struct tensor_meta *meta, size_t n_meta, struct err *e)
+{
+    struct tensor_writer w;
+    struct buf text;
+    tensor_writer_init(&w);
+    buf_init(&text, 4096);
+    tensor_writer_meta(&w, "fmforge.kind", "adapter");
+    json_add_number(&text, a->rank);
+    tensor_writer_meta(&w, "fmforge.rank", buf_text(&text));
+    buf_clear(&text);
+    json_add_number(&text, a->alpha);
+    tensor_writer_meta(&w, "fmforge.alpha", buf_text(&text));
+    buf_clear(&text);
+    shape_write(&a->shape, &text);
+    tensor_writer_meta(&w, "fmforge.shape", buf_text(&text));
+    for (size_t i = 0; i < n_meta; i++)
+        tensor_writer_meta(&w, meta[i].key, meta[i].value);
+    for (int i = 0; i < shape_n_modules(&a->shape); i++) {
+        struct shape_module m;
+        char name[SHAPE_NAME_BYTES + 16];
+        shape_module(&a->shape, i, a->rank, &m);
+        const uint64_t a_dims[2] = {(uint64_t)m.in, (uint64_t)a->rank};
+        const uint64_t b_dims[2] = {(uint64_t)a->rank, (uint64_t)m.out};
+        tensor_name(&m, false, name);
+        tensor_writer_add_f32(&w, name, dtype, 2, a_dims, adapter_a(a, &m));
+        tensor_name(&m, true, name);
+        tensor_writer_add_f32(&w, name, dtype, 2, b_dims, adapter_b(a, &m));
+    }
+    int rc = tensor_writer_write(&w, path, e);
+    tensor_writer_release(&w);
+    buf_release(&text);
+    return rc;
+}
+
+/* ---- passes ---- */
+
+void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
+                  float *h, float *y, int ldy)
+{
+    struct weight a = weight_dense(l->a, l->in, l->rank);
+    struct weight b = weight_dense(l->b, l->rank, l->out);
+    gemm_xw(c, m, x, ldx, &a, h, l->rank, false);
+    ops_scale(c, (size_t)m * (size_t)l->rank, l->scale, h);
+    gemm_xw(c, m, h, l->rank, &b, y, ldy, true);
+}
+
+/* y = x W^T + s x A B: dA = s x^T (dy B^T), dB = (s x A)^T dy, dx += s dy B^T A^T. */
+void lora_backward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
+                   const float *h, const float *dy, int lddy, float *dh, float *da, float *db,
+                   float *dx, int lddx)
+{
+    struct weight a = weight_dense(l->a, l->in, l->rank);
+    struct weight b = weight_dense(l->b, l->rank, l->out);
+    if (db != NULL)
+        gemm_dw(c, m, l->rank, l->out, h, l->rank, dy, lddy, db, l->out, true);
+    gemm_xwt(c, m, dy, lddy, &b, dh, l->rank, false);
+    ops_scale(c, (size_t)m * (size_t)l->rank, l->scale, dh);
+    if (da != NULL)
+        gemm_dw(c, m, l->in, l->rank, x, ldx, dh, l->rank, da, l->rank, true);
+    if (dx != NULL)
+        gemm_xwt(c, m, dh, l->rank, &a, dx, lddx, true);
+}
