@@ -1,0 +1,348 @@
+#include "pipeline/store/object.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/base/zfile.h"
+#include "pipeline/store/store.h"
+
+/* Levels measured on weights and on JSONL: fast where nothing is gained by more. */
+#define LEVEL_BINARY 1
+#define LEVEL_TEXT 3
+#define SAMPLE_BYTES 4096
+
+void objects_open(struct objects *o, const char *home, bool read_only)
+{
+    *o = (struct objects){.home = xstrdup(home), .read_only = read_only, .session_fd = -1};
+    buf_init(&o->notes, (size_t)1 << 24);
+}
+
+void objects_close(struct objects *o)
+{
+    struct err ignored = {0}; /* what stays is removed by the next writer */
+    if (o->session != NULL && file_remove_tree(o->session, &ignored) != 0)
+        errno = 0;
+    if (o->session_fd >= 0)
+        close(o->session_fd);
+    xfree(o->session);
+    xfree(o->home);
+    buf_release(&o->notes);
+    *o = (struct objects){.session_fd = -1};
+}
+
+char *objects_path(const struct objects *o, const char *kind, const char *id_hex,
+                   const char *suffix)
+{
+    CHECK(str_is_hex(id_hex, SHA256_HEX));
+    return xasprintf("%s/%s/%.2s/%s%s", o->home, kind, id_hex, id_hex, suffix);
+}
+
+/* Removes temporary folders whose process is gone: their lock is free. */
+static void sweep_sessions(const char *tmp)
+{
+    DIR *dir = opendir(tmp);
+    if (dir == NULL)
+        return;
+    struct dirent *entry = NULL;
+    while ((entry = readdir(dir)) != NULL) {
+        if (!str_starts(entry->d_name, "s-"))
+            continue;
+        char *folder = file_join(tmp, entry->d_name);
+        char *lock = file_join(folder, "lock");
+        int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            struct err ignored = {0};
+            if (file_remove_tree(folder, &ignored) != 0)
+                errno = 0;
+        }
+        if (fd >= 0)
+            close(fd);
+        xfree(lock);
+        xfree(folder);
+    }
+    closedir(dir);
+}
+
+/* Under locks/tmp, so that no sweep sees a folder before its lock is held. */
+static int make_session(struct objects *o, struct err *e)
+{
+    char *tmp = file_join(o->home, "tmp");
+    char *gate_path = file_join(o->home, "locks/tmp");
+    char *folder = NULL;
+    char *lock = NULL;
+    int fd = -1;
+    int gate = open(gate_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int rc = 0;
+    if (gate < 0 || flock(gate, LOCK_EX) != 0) {
+        rc = err_set_errno(e, errno, "%s: cannot lock", gate_path);
+        goto out;
+    }
+    sweep_sessions(tmp);
+    for (unsigned n = 0; folder == NULL; n++) {
+        folder = xasprintf("%s/s-%ld-%u", tmp, (long)getpid(), n);
+        if (mkdir(folder, 0755) == 0)
+            break;
+        if (errno != EEXIST) {
+            rc = err_set_errno(e, errno, "%s: cannot make the folder", folder);
+            goto out;
+        }
+        xfree(folder);
+        folder = NULL;
+    }
+    lock = file_join(folder, "lock");
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+        rc = err_set_errno(e, errno, "%s: cannot lock", lock);
+        goto out;
+    }
+    o->session = folder;
+    o->session_fd = fd;
+    folder = NULL;
+    fd = -1;
+out:
+    if (fd >= 0)
+        close(fd);
+    if (gate >= 0)
+        close(gate);
+    xfree(lock);
+    xfree(folder);
+    xfree(gate_path);
+    xfree(tmp);
+    return rc;
+}
+
+int objects_temporary(struct objects *o, char **path, struct err *e)
+{
+    if (o->session == NULL) {
+        int rc = make_session(o, e);
+        if (rc != 0)
+            return rc;
+    }
+    *path = xasprintf("%s/%u", o->session, o->n_temporaries++);
+    return 0;
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    CHECK(slash != NULL);
+    return xstrndup(path, (size_t)(slash - path));
+}
+
+/* The folder of `to`, and its own entry, safe on disk. */
+static int make_durable_parent(const char *to, struct err *e)
+{
+    char *parent = folder_of(to);
+    int rc = 0;
+    if (!file_is_folder(parent)) {
+        rc = file_make_folder(parent, e);
+        char *above = folder_of(parent);
+        if (rc == 0)
+            rc = file_sync_folder(above, e);
+        xfree(above);
+    }
+    xfree(parent);
+    return rc;
+}
+
+int objects_publish(const char *from, const char *to, bool is_folder, struct err *e)
+{
+    int rc = make_durable_parent(to, e);
+    if (rc != 0)
+        return rc;
+    if (!is_folder && chmod(from, 0444) != 0)
+        return err_set_errno(e, errno, "%s: cannot make read-only", from);
+    if (rename(from, to) != 0) {
+        if (is_folder && (errno == ENOTEMPTY || errno == EEXIST))
+            return file_remove_tree(from, e);
+        return err_set_errno(e, errno, "%s: cannot rename to it", to);
+    }
+    char *parent = folder_of(to);
+    rc = file_sync_folder(parent, e);
+    xfree(parent);
+    return rc;
+}
+
+void objects_quarantine(struct objects *o, const char *path, const char *what)
+{
+    if (o->read_only) {
+        buf_printf(&o->notes, "%s\n", what);
+        return;
+    }
+    struct err e = {0};
+    char *to = NULL;
+    char *folder = file_join(o->home, "quarantine");
+    int rc = file_make_folder(folder, &e);
+    for (unsigned n = 0; to == NULL && n < 10000; n++) {
+        to = xasprintf("%s/%s.%u", folder, file_base_name(path), n);
+        struct stat st;
+        if (lstat(to, &st) == 0) {
+            xfree(to);
+            to = NULL;
+        }
+    }
+    if (rc == 0 && to != NULL && rename(path, to) == 0)
+        buf_printf(&o->notes, "%s; moved to %s, it will be made again\n", what, to);
+    else
+        buf_printf(&o->notes, "%s; it cannot be moved to %s: %s\n", what, folder, strerror(errno));
+    xfree(to);
+    xfree(folder);
+}
+
+static int level_for(const char *path, int *level, struct err *e)
+{
+    struct file_map m;
+    int rc = file_map_open(&m, path, e);
+    if (rc != 0)
+        return rc;
+    size_t n = m.n_bytes < SAMPLE_BYTES ? m.n_bytes : SAMPLE_BYTES;
+    const char *text = (const char *)m.bytes;
+    bool is_text = n == 0 || (memchr(text, 0, n) == NULL && str_utf8_prefix(text, n) + 3 >= n);
+    *level = is_text ? LEVEL_TEXT : LEVEL_BINARY;
+    file_map_close(&m);
+    return 0;
+}
+
+int objects_put_file(struct objects *o, const char *path, struct content_id *id, uint64_t *n_bytes,
+                     struct err *e)
+{
+    char *temporary = NULL;
+    char *to = NULL;
+    int level = 0;
+    int rc = level_for(path, &level, e);
+    if (rc == 0)
+        rc = objects_temporary(o, &temporary, e);
+    if (rc == 0)
+        rc = zfile_pack(path, temporary, level, id, n_bytes, e);
+    if (rc == 0) {
+        to = objects_path(o, "objects", id->hex, ".zst");
+        rc = objects_publish(temporary, to, false, e);
+    }
+    if (rc != 0 && temporary != NULL)
+        unlink(temporary);
+    xfree(to);
+    xfree(temporary);
+    return rc;
+}
+
+int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, struct content_id *id,
+                      struct err *e)
+{
+    struct content_id found = sha256_of(bytes, n_bytes);
+    char *to = objects_path(o, "objects", found.hex, ".zst");
+    char *temporary = NULL;
+    int rc = 0;
+    if (file_exists(to)) {
+        struct err ignored = {0};
+        if (objects_unpack(o, found.hex, NULL, NULL, &ignored) == 0)
+            goto out;
+    }
+    rc = objects_temporary(o, &temporary, e);
+    if (rc == 0)
+        rc = zfile_pack_bytes(bytes, n_bytes, temporary, LEVEL_TEXT, e);
+    if (rc == 0)
+        rc = objects_publish(temporary, to, false, e);
+    if (rc != 0 && temporary != NULL)
+        unlink(temporary);
+out:
+    if (rc == 0)
+        *id = found;
+    xfree(temporary);
+    xfree(to);
+    return rc;
+}
+
+bool objects_has(const struct objects *o, const char *id_hex)
+{
+    char *path = objects_path(o, "objects", id_hex, ".zst");
+    bool has = file_exists(path);
+    xfree(path);
+    return has;
+}
+
+/* Turns a failed or wrong read into "object ID is damaged", and moves the object away. */
+static int judge(struct objects *o, const char *id_hex, const char *path, int rc,
+                 const struct content_id *found, struct err *e)
+{
+    if (rc == 0 && str_eq(found->hex, id_hex))
+        return 0;
+    if (rc == 0)
+        rc = err_set(e, ERR_FORMAT, "%s: its bytes have the SHA-256 %s", path, found->hex);
+    if (rc == ERR_MISSING)
+        return err_wrap(e, "object %s is not in the store", id_hex);
+    rc = err_wrap(e, "object %s is damaged", id_hex);
+    if (rc == ERR_FORMAT)
+        objects_quarantine(o, path, e->text);
+    return rc;
+}
+
+int objects_read(struct objects *o, const char *id_hex, uint64_t max_bytes, struct buf *out,
+                 struct err *e)
+{
+    char *path = objects_path(o, "objects", id_hex, ".zst");
+    struct content_id found = {{0}};
+    int rc = zfile_read(path, max_bytes, out, e);
+    if (rc == 0)
+        found = sha256_of(buf_text(out), out->n_bytes);
+    rc = judge(o, id_hex, path, rc, &found, e);
+    xfree(path);
+    return rc;
+}
+
+int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64_t *n_bytes,
+                   struct err *e)
+{
+    char *path = objects_path(o, "objects", id_hex, ".zst");
+    struct content_id found = {{0}};
+    int rc = zfile_unpack(path, to, STORE_OBJECT_BYTES_MAX, &found, n_bytes, e);
+    bool written = rc == 0;
+    rc = judge(o, id_hex, path, rc, &found, e);
+    if (rc != 0 && written && to != NULL)
+        unlink(to);
+    xfree(path);
+    return rc;
+}
+
+static bool path_is_safe(const char *path, size_t n)
+{
+    if (n == 0 || path[0] == '/')
+        return false;
+    size_t start = 0;
+    for (size_t i = 0; i <= n; i++) {
+        if (i < n && path[i] != '/')
+            continue;
+        size_t part = i - start;
+        if (part == 0 || (part == 1 && path[start] == '.') ||
+            (part == 2 && path[start] == '.' && path[start + 1] == '.'))
+            return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+bool listing_next(const char **cursor, struct content_id *id, const char **path, size_t *n_path)
+{
+    const char *line = *cursor;
+    const char *end = strchr(line, '\n');
+    if (end == NULL || end - line < SHA256_HEX + 3 || line[SHA256_HEX] != ' ' ||
+        line[SHA256_HEX + 1] != ' ')
+        return false;
+    memcpy(id->hex, line, SHA256_HEX);
+    id->hex[SHA256_HEX] = '\0';
+    *path = line + SHA256_HEX + 2;
+    *n_path = (size_t)(end - *path);
+    if (!str_is_hex(id->hex, SHA256_HEX) || !path_is_safe(*path, *n_path))
+        return false;
+    *cursor = end + 1;
+    return true;
+}

@@ -1,0 +1,56 @@
+#ifndef FMFORGE_STORE_OBJECT_H
+#define FMFORGE_STORE_OBJECT_H
+
+/*
+ * The object part of a store folder (store.h): content-addressed files, the temporary folder of
+ * this process, publishing, quarantine. Used by store.c only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+#include "pipeline/base/sha256.h"
+
+struct objects {
+    char *home;
+    bool read_only;
+    char *session; /* home/tmp/s-<pid>-<n>, made at first use; NULL before */
+    int session_fd;
+    unsigned n_temporaries;
+    struct buf notes; /* damage found, one line each */
+};
+
+void objects_open(struct objects *o, const char *home, bool read_only);
+void objects_close(struct objects *o); /* removes the temporary folder */
+
+/* home/<kind>/xx/<id><suffix>; caller xfrees. */
+char *objects_path(const struct objects *o, const char *kind, const char *id_hex,
+                   const char *suffix);
+/* A new path in the temporary folder; caller xfrees. */
+int objects_temporary(struct objects *o, char **path, struct err *e) MUST_USE;
+/* Renames a finished file (fsynced; gets mode 0444) or folder to `to`, making and syncing parents.
+ * A folder that is there already stays, and ours is removed. */
+int objects_publish(const char *from, const char *to, bool is_folder, struct err *e) MUST_USE;
+/* Moves a damaged file out of the way and adds a note. */
+void objects_quarantine(struct objects *o, const char *path, const char *what);
+
+int objects_put_file(struct objects *o, const char *path, struct content_id *id, uint64_t *n_bytes,
+                     struct err *e) MUST_USE;
+int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, struct content_id *id,
+                      struct err *e) MUST_USE;
+bool objects_has(const struct objects *o, const char *id_hex);
+int objects_read(struct objects *o, const char *id_hex, uint64_t max_bytes, struct buf *out,
+                 struct err *e) MUST_USE;
+/* Writes the verified raw bytes to `to` (a new file), or nowhere when NULL. */
+int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64_t *n_bytes,
+                   struct err *e) MUST_USE;
+
+/* Walks a folder listing: *cursor starts at the text and moves on; false at the end or at a line
+ * that is no listing line (then *cursor is not at the end). path points into the text, n_path bytes
+ * long; it is relative and has no ".." part. */
+bool listing_next(const char **cursor, struct content_id *id, const char **path, size_t *n_path);
+
+#endif

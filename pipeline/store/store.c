@@ -1,0 +1,568 @@
+#include "pipeline/store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/store/memo.h"
+#include "pipeline/store/object.h"
+
+#define VERSION_TEXT "fmforge store 1\n"
+#define VERSION_PREFIX "fmforge store "
+
+struct store {
+    char *home;
+    struct objects objects;
+    struct memo *memo; /* NULL until first needed */
+};
+
+/* ---- opening ---- */
+
+static int check_version(const char *home, struct err *e)
+{
+    char *path = file_join(home, "version");
+    struct buf b;
+    buf_init(&b, 4096);
+    int rc = file_read(path, 64, &b, e);
+    if (rc == 0 && !str_eq(buf_text(&b), VERSION_TEXT)) {
+        size_t n = strcspn(buf_text(&b), "\n");
+        if (str_starts(buf_text(&b), VERSION_PREFIX))
+            rc = err_set(e, ERR_CONFIG,
+                         "%s: this is \"%.*s\", this program reads \"fmforge store 1\": use the "
+                         "fmforge that made it, or another --home",
+                         home, (int)n, buf_text(&b));
+        else
+            rc = err_set(e, ERR_CONFIG, "%s: damaged: it does not say \"fmforge store 1\"", path);
+    }
+    buf_release(&b);
+    xfree(path);
+    return rc;
+}
+
+/* Only an empty folder, or one where making the version file was cut short, becomes a store. */
+static int check_fresh(const char *home, struct err *e)
+{
+    DIR *dir = opendir(home);
+    if (dir == NULL)
+        return err_set_errno(e, errno, "%s: cannot open", home);
+    int rc = 0;
+    struct dirent *entry = NULL;
+    while (rc == 0 && (entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        if (!str_eq(name, ".") && !str_eq(name, "..") && !str_starts(name, "version"))
+            rc = err_set(e, ERR_CONFIG,
+                         "%s: not an fmforge store: it has no file \"version\" but holds %s", home,
+                         name);
+    }
+    closedir(dir);
+    return rc;
+}
+
+static int make_store(const char *home, struct err *e)
+{
+    char *version = file_join(home, "version");
+    int rc = 0;
+    if (!file_exists(version)) {
+        rc = file_make_folder(home, e);
+        if (rc == 0)
+            rc = check_fresh(home, e);
+        if (rc == 0)
+            rc = file_publish(version, VERSION_TEXT, strlen(VERSION_TEXT), 0644, e);
+    }
+    xfree(version);
+    return rc;
+}
+
+static int make_folders(const char *home, struct err *e)
+{
+    static const char *const names[] = {"objects", "raw", "actions", "work",
+                                        "logs",    "tmp", "locks"};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && rc == 0; i++) {
+        char *path = file_join(home, names[i]);
+        if (mkdir(path, 0755) != 0 && (errno != EEXIST || !file_is_folder(path)))
+            rc = err_set_errno(e, errno, "%s: cannot make the folder", path);
+        xfree(path);
+    }
+    return rc;
+}
+
+static struct store *new_store(const char *home, bool read_only)
+{
+    struct store *s = xalloc(sizeof *s);
+    s->home = xstrdup(home);
+    size_t n = strlen(s->home);
+    while (n > 1 && s->home[n - 1] == '/')
+        s->home[--n] = '\0';
+    objects_open(&s->objects, s->home, read_only);
+    return s;
+}
+
+int store_open(const char *home, struct store **out, struct err *e)
+{
+    struct store *s = new_store(home, false);
+    int rc = make_store(s->home, e);
+    if (rc == 0)
+        rc = check_version(s->home, e);
+    if (rc == 0)
+        rc = make_folders(s->home, e);
+    if (rc != 0) {
+        store_close(s);
+        return err_wrap(e, "store");
+    }
+    *out = s;
+    return 0;
+}
+
+int store_open_read(const char *home, struct store **out, struct err *e)
+{
+    char *version = file_join(home, "version");
+    bool there = file_exists(version);
+    xfree(version);
+    if (!there)
+        return err_set(e, ERR_MISSING, "%s: there is no fmforge store here", home);
+    int rc = check_version(home, e);
+    if (rc == 0)
+        *out = new_store(home, true);
+    return rc;
+}
+
+void store_close(struct store *s)
+{
+    if (s == NULL)
+        return;
+    objects_close(&s->objects);
+    memo_close(s->memo);
+    xfree(s->home);
+    xfree(s);
+}
+
+const char *store_home(const struct store *s)
+{
+    return s->home;
+}
+
+char *store_path(const struct store *s, const char *relative)
+{
+    return file_join(s->home, relative);
+}
+
+const char *store_notes(const struct store *s)
+{
+    return buf_text(&s->objects.notes);
+}
+
+int store_temporary(struct store *s, char **path, struct err *e)
+{
+    return objects_temporary(&s->objects, path, e);
+}
+
+/* ---- hashing through the memo ---- */
+
+static struct memo *memo_of(struct store *s)
+{
+    if (s->memo == NULL) {
+        char *path = store_path(s, "memo");
+        s->memo = memo_open(path);
+        xfree(path);
+    }
+    return s->memo;
+}
+
+static int hash_folder(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
+                       struct err *e)
+{
+    struct file_list files = {0};
+    int rc = file_list_folder(path, &files, e);
+    if (rc != 0)
+        return rc;
+    struct buf listing;
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    uint64_t total = 0;
+    for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
+        char *full = file_join(path, files.paths[i]);
+        struct content_id one = {{0}};
+        uint64_t size = 0;
+        rc = memo_hash(memo_of(s), full, &one, &size, e);
+        if (rc == 0)
+            buf_printf(&listing, "%s  %s\n", one.hex, files.paths[i]);
+        total += size;
+        xfree(full);
+    }
+    if (rc == 0) {
+        *id = sha256_of(buf_text(&listing), listing.n_bytes);
+        *n_bytes = total;
+    }
+    buf_release(&listing);
+    file_list_release(&files);
+    return rc;
+}
+
+int store_hash_source(struct store *s, const char *path, struct content_id *id, bool *is_folder,
+                      uint64_t *n_bytes, struct err *e)
+{
+    uint64_t size = 0;
+    bool folder = file_is_folder(path);
+    int rc =
+        folder ? hash_folder(s, path, id, &size, e) : memo_hash(memo_of(s), path, id, &size, e);
+    if (rc != 0)
+        return rc;
+    if (is_folder != NULL)
+        *is_folder = folder;
+    if (n_bytes != NULL)
+        *n_bytes = size;
+    return 0;
+}
+
+int store_flush_memo(struct store *s, struct err *e)
+{
+    return s->memo == NULL || s->objects.read_only ? 0 : memo_flush(s->memo, e);
+}
+
+/* ---- raw copies ---- */
+
+static char *raw_path(const struct store *s, const char *id_hex, bool is_folder)
+{
+    return objects_path(&s->objects, "raw", id_hex, is_folder ? ".d" : "");
+}
+
+/* Is `path` what it should be? A wrong or unreadable copy is removed with a note. */
+static bool raw_is_good(struct store *s, const char *path, const char *id_hex)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return false;
+    struct err e = {0};
+    struct content_id found = {{0}};
+    int rc = store_hash_source(s, path, &found, NULL, NULL, &e);
+    if (rc == 0 && str_eq(found.hex, id_hex))
+        return true;
+    if (rc == 0)
+        buf_printf(&s->objects.notes, "raw copy %s is damaged: its SHA-256 is %s; made again\n",
+                   path, found.hex);
+    else
+        buf_printf(&s->objects.notes, "raw copy %s is damaged: %s; made again\n", path, e.text);
+    struct err ignored = {0};
+    if (file_remove_tree(path, &ignored) != 0)
+        buf_printf(&s->objects.notes, "%s\n", ignored.text);
+    return false;
+}
+
+/* Copies a finished artifact into raw/ and compares: this also notices a file that changed while
+ * it was stored. */
+static int keep_raw(struct store *s, const char *path, const struct content_id *id, bool is_folder,
+                    struct err *e)
+{
+    char *to = raw_path(s, id->hex, is_folder);
+    char *temporary = NULL;
+    int rc = 0;
+    if (raw_is_good(s, to, id->hex))
+        goto out;
+    rc = objects_temporary(&s->objects, &temporary, e);
+    if (rc == 0)
+        rc = file_copy_tree(path, temporary, e);
+    struct content_id found = {{0}};
+    if (rc == 0)
+        rc = sha256_path(temporary, &found, NULL, e);
+    if (rc == 0 && !str_eq(found.hex, id->hex))
+        rc = err_set(e, ERR_IO, "%s: changed while it was stored (%s, then %s)", path, id->hex,
+                     found.hex);
+    if (rc == 0)
+        rc = objects_publish(temporary, to, is_folder, e);
+out:
+    xfree(temporary);
+    xfree(to);
+    return rc;
+}
+
+static int unpack_folder(struct store *s, const char *id_hex, const char *to, unsigned mode,
+                         struct err *e)
+{
+    struct buf listing;
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    int rc = objects_read(&s->objects, id_hex, BUF_MAX_DEFAULT, &listing, e);
+    if (rc == 0 && mkdir(to, 0755) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot make the folder", to);
+    const char *cursor = buf_text(&listing);
+    struct content_id id;
+    const char *name = NULL;
+    size_t n_name = 0;
+    while (rc == 0 && listing_next(&cursor, &id, &name, &n_name)) {
+        char *path = xasprintf("%s/%.*s", to, (int)n_name, name);
+        rc = file_make_parents(path, e);
+        if (rc == 0)
+            rc = objects_unpack(&s->objects, id.hex, path, NULL, e);
+        if (rc == 0 && chmod(path, (mode_t)mode) != 0)
+            rc = err_set_errno(e, errno, "%s: cannot set its mode", path);
+        xfree(path);
+    }
+    if (rc == 0 && *cursor != '\0')
+        rc = err_set(e, ERR_FORMAT, "object %s is no folder listing", id_hex);
+    if (rc == 0)
+        rc = file_sync_folder(to, e);
+    buf_release(&listing);
+    return rc;
+}
+
+int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path, struct err *e)
+{
+    char *to = raw_path(s, id_hex, is_folder);
+    char *temporary = NULL;
+    int rc = 0;
+    if (!raw_is_good(s, to, id_hex)) {
+        rc = objects_temporary(&s->objects, &temporary, e);
+        if (rc == 0)
+            rc = is_folder ? unpack_folder(s, id_hex, temporary, 0444, e)
+                           : objects_unpack(&s->objects, id_hex, temporary, NULL, e);
+        if (rc == 0)
+            rc = objects_publish(temporary, to, is_folder, e);
+    }
+    if (rc == 0) {
+        *path = to;
+        to = NULL;
+    }
+    xfree(temporary);
+    xfree(to);
+    return rc;
+}
+
+/* ---- storing and reading ---- */
+
+int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct content_id *id,
+                    struct err *e)
+{
+    return objects_put_bytes(&s->objects, bytes, n_bytes, id, e);
+}
+
+static int put_folder(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
+                      struct err *e)
+{
+    struct file_list files = {0};
+    int rc = file_list_folder(path, &files, e);
+    struct buf listing;
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    uint64_t total = 0;
+    for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
+        char *full = file_join(path, files.paths[i]);
+        struct content_id one = {{0}};
+        uint64_t size = 0;
+        rc = objects_put_file(&s->objects, full, &one, &size, e);
+        if (rc == 0)
+            buf_printf(&listing, "%s  %s\n", one.hex, files.paths[i]);
+        total += size;
+        xfree(full);
+    }
+    if (rc == 0)
+        rc = objects_put_bytes(&s->objects, buf_text(&listing), listing.n_bytes, id, e);
+    *n_bytes = total;
+    buf_release(&listing);
+    file_list_release(&files);
+    return rc;
+}
+
+int store_put_path(struct store *s, const char *path, struct content_id *id, bool *is_folder,
+                   uint64_t *n_bytes, struct err *e)
+{
+    struct content_id found = {{0}};
+    uint64_t size = 0;
+    bool folder = file_is_folder(path);
+    int rc = folder ? put_folder(s, path, &found, &size, e)
+                    : objects_put_file(&s->objects, path, &found, &size, e);
+    if (rc == 0)
+        rc = keep_raw(s, path, &found, folder, e);
+    if (rc != 0)
+        return err_wrap(e, "storing %s", path);
+    *id = found;
+    if (is_folder != NULL)
+        *is_folder = folder;
+    if (n_bytes != NULL)
+        *n_bytes = size;
+    return 0;
+}
+
+bool store_has(const struct store *s, const char *id_hex)
+{
+    return objects_has(&s->objects, id_hex);
+}
+
+int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, struct buf *out,
+                    struct err *e)
+{
+    return objects_read(&s->objects, id_hex, max_bytes, out, e);
+}
+
+int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes, struct err *e)
+{
+    return objects_unpack(&s->objects, id_hex, NULL, n_bytes, e);
+}
+
+/* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. */
+static int put_in_place(const char *temporary, const char *to, struct err *e)
+{
+    struct stat st;
+    bool exchange = lstat(to, &st) == 0 && (S_ISDIR(st.st_mode) || file_is_folder(temporary));
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, to, exchange ? RENAME_EXCHANGE : 0) != 0) {
+        bool unsupported = exchange && (errno == EINVAL || errno == ENOSYS);
+        if (!unsupported)
+            return err_set_errno(e, errno, "%s: cannot put the new bytes there", to);
+        int rc = file_remove_tree(to, e);
+        if (rc == 0 && rename(temporary, to) != 0)
+            rc = err_set_errno(e, errno, "%s: cannot put the new bytes there", to);
+        return rc;
+    }
+    return exchange ? file_remove_tree(temporary, e) : 0;
+}
+
+int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const char *to,
+                   struct err *e)
+{
+    char *target = xstrdup(to);
+    for (size_t n = strlen(target); n > 1 && target[n - 1] == '/'; n--)
+        target[n - 1] = '\0';
+    const char *name = file_base_name(target);
+    char *folder = name == target ? xstrdup(".") : xstrndup(target, (size_t)(name - target));
+    char *temporary = xasprintf("%s/.%s.fmforge-part", folder, name);
+    int fd = -1;
+    struct stat st;
+    if (lstat(target, &st) == 0 && !S_ISLNK(st.st_mode) && S_ISDIR(st.st_mode) == is_folder) {
+        struct err ignored = {0};
+        struct content_id found = {{0}};
+        if (store_hash_source(s, target, &found, NULL, NULL, &ignored) == 0 &&
+            str_eq(found.hex, id_hex))
+            goto same;
+    }
+    /* One writer of deliveries at a time, so that a leftover part is known to be dead. */
+    int rc = store_lock(s, "deliver", &fd, e);
+    if (rc == 0)
+        rc = file_remove_tree(temporary, e);
+    if (rc == 0)
+        rc = is_folder ? unpack_folder(s, id_hex, temporary, 0644, e)
+                       : objects_unpack(&s->objects, id_hex, temporary, NULL, e);
+    if (rc == 0)
+        rc = put_in_place(temporary, target, e);
+    if (rc == 0)
+        rc = file_sync_folder(folder, e);
+    if (rc != 0) {
+        struct err ignored = {0};
+        (void)!file_remove_tree(temporary, &ignored);
+        err_wrap(e, "writing %s", to);
+    }
+    store_unlock(fd);
+    goto out;
+same:
+    rc = 0;
+out:
+    xfree(temporary);
+    xfree(folder);
+    xfree(target);
+    return rc;
+}
+
+/* ---- actions ---- */
+
+/* Objects that must be there for an action to be served: outputs, their files, the statement. */
+static bool outputs_are_here(struct store *s, const struct action *a)
+{
+    bool here = a->statement.hex[0] == '\0' || objects_has(&s->objects, a->statement.hex);
+    for (size_t i = 0; i < a->n_outputs && here; i++) {
+        const char *id_hex = a->outputs[i].id.hex;
+        here = objects_has(&s->objects, id_hex);
+        if (!here || !a->outputs[i].is_folder)
+            continue;
+        struct buf listing;
+        struct err ignored = {0};
+        buf_init(&listing, BUF_MAX_DEFAULT);
+        here = objects_read(&s->objects, id_hex, BUF_MAX_DEFAULT, &listing, &ignored) == 0;
+        const char *cursor = buf_text(&listing);
+        struct content_id id;
+        const char *name = NULL;
+        size_t n_name = 0;
+        while (here && listing_next(&cursor, &id, &name, &n_name))
+            here = objects_has(&s->objects, id.hex);
+        here = here && *cursor == '\0';
+        buf_release(&listing);
+    }
+    return here;
+}
+
+int store_action_get(struct store *s, const char *key_hex, struct action *out, bool *found,
+                     struct err *e)
+{
+    *found = false;
+    char *path = objects_path(&s->objects, "actions", key_hex, "");
+    struct buf b;
+    struct err why = {0};
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = file_read(path, LIMIT_JSON_BYTES, &b, &why);
+    if (rc == 0)
+        rc = action_parse(buf_text(&b), b.n_bytes, key_hex, out, &why);
+    if (rc == 0) {
+        *found = outputs_are_here(s, out);
+    } else if (rc == ERR_IO) {
+        rc = err_set(e, ERR_IO, "action %s: %s", key_hex, why.text);
+    } else {
+        if (rc != ERR_MISSING) {
+            err_wrap(&why, "action record %s is damaged", key_hex);
+            objects_quarantine(&s->objects, path, why.text);
+        }
+        rc = 0;
+    }
+    buf_release(&b);
+    xfree(path);
+    return rc;
+}
+
+int store_action_put(struct store *s, const struct action *a, struct err *e)
+{
+    char *path = objects_path(&s->objects, "actions", a->key.hex, "");
+    char *temporary = NULL;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    action_write(a, &b);
+    int rc = objects_temporary(&s->objects, &temporary, e);
+    if (rc == 0)
+        rc = file_write(temporary, b.bytes, b.n_bytes, e);
+    if (rc == 0)
+        rc = objects_publish(temporary, path, false, e);
+    if (rc != 0)
+        err_wrap(e, "recording action %s", a->key.hex);
+    buf_release(&b);
+    xfree(temporary);
+    xfree(path);
+    return rc;
+}
+
+/* ---- locks ---- */
+
+int store_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
+{
+    char *path = xasprintf("%s/locks/%s", s->home, key_hex);
+    int rc = 0;
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (*fd < 0)
+        rc = err_set_errno(e, errno, "%s: cannot open the lock", path);
+    while (rc == 0 && flock(*fd, LOCK_EX) != 0)
+        if (errno != EINTR)
+            rc = err_set_errno(e, errno, "%s: cannot lock", path);
+    if (rc != 0 && *fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    xfree(path);
+    return rc;
+}
+
+void store_unlock(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}

@@ -1,0 +1,507 @@
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/store/store.h"
+
+#define EMPTY_ID "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+struct fixture {
+    char folder[64];
+    char *home;
+    struct store *s;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xalloc(sizeof *f);
+    snprintf(f->folder, sizeof f->folder, "/tmp/store_test_XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    f->home = file_join(f->folder, ".fmforge");
+    struct err e = {0};
+    assert_int_equal(store_open(f->home, &f->s, &e), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    store_close(f->s);
+    int rc = file_remove_tree(f->folder, &e);
+    xfree(f->home);
+    xfree(f);
+    return rc;
+}
+
+static char *write_in(const struct fixture *f, const char *name, const char *text)
+{
+    struct err e = {0};
+    char *path = file_join(f->folder, name);
+    assert_int_equal(file_make_parents(path, &e), 0);
+    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+    return path;
+}
+
+static char *object_file(const struct fixture *f, const char *id, const char *kind,
+                         const char *suffix)
+{
+    return xasprintf("%s/%s/%.2s/%s%s", f->home, kind, id, id, suffix);
+}
+
+/* Changes one byte in the middle, whatever the mode of the file. */
+static void flip_byte(const char *path, long at)
+{
+    assert_int_equal(chmod(path, 0644), 0);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, at, at < 0 ? SEEK_END : SEEK_SET);
+    int c = fgetc(file);
+    fseek(file, -1, SEEK_CUR);
+    fputc(c ^ 1, file);
+    fclose(file);
+    assert_int_equal(chmod(path, 0444), 0);
+}
+
+static void open_again(struct fixture *f)
+{
+    struct err e = {0};
+    store_close(f->s);
+    assert_int_equal(store_open(f->home, &f->s, &e), 0);
+}
+
+static void bytes_come_back(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct content_id id;
+    assert_int_equal(store_put_bytes(f->s, "hello", 5, &id, &e), 0);
+    assert_string_equal(id.hex, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+    assert_int_equal(store_put_bytes(f->s, "hello", 5, &id, &e), 0); /* twice is fine */
+    assert_true(store_has(f->s, id.hex));
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    open_again(f);
+    assert_int_equal(store_get_bytes(f->s, id.hex, 100, &b, &e), 0);
+    assert_string_equal(buf_text(&b), "hello");
+    assert_int_equal(store_get_bytes(f->s, id.hex, 4, &b, &e), ERR_LIMIT);
+    assert_true(store_has(f->s, id.hex)); /* a limit is no damage */
+    struct err missing = {0};
+    assert_int_equal(store_get_bytes(f->s, EMPTY_ID, 4, &b, &missing), ERR_MISSING);
+    assert_non_null(strstr(missing.text, EMPTY_ID));
+    char *path = object_file(f, id.hex, "objects", ".zst");
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0444);
+    xfree(path);
+    buf_release(&b);
+}
+
+static void file_and_folder_come_back(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    char *one = write_in(f, "in/b.txt", "second");
+    char *two = write_in(f, "in/a/deep.txt", "first");
+    char *folder = file_join(f->folder, "in");
+    struct content_id id, again, source;
+    bool is_folder = false;
+    uint64_t n_bytes = 0;
+    assert_int_equal(store_put_path(f->s, folder, &id, &is_folder, &n_bytes, &e), 0);
+    assert_true(is_folder);
+    assert_int_equal(n_bytes, 11);
+    assert_int_equal(store_hash_source(f->s, folder, &source, &is_folder, &n_bytes, &e), 0);
+    assert_string_equal(source.hex, id.hex);
+
+    char *raw = NULL;
+    assert_int_equal(store_raw(f->s, id.hex, true, &raw, &e), 0);
+    assert_int_equal(sha256_path(raw, &again, NULL, &e), 0);
+    assert_string_equal(again.hex, id.hex);
+    /* Raw copies may go: they are made again from the objects. */
+    assert_int_equal(file_remove_tree(raw, &e), 0);
+    xfree(raw);
+    assert_int_equal(store_raw(f->s, id.hex, true, &raw, &e), 0);
+    assert_int_equal(sha256_path(raw, &again, NULL, &e), 0);
+    assert_string_equal(again.hex, id.hex);
+
+    char *out = file_join(f->folder, "out");
+    assert_int_equal(store_copy_out(f->s, id.hex, true, out, &e), 0);
+    char *stale = write_in(f, "out/stale.txt", "x");
+    assert_int_equal(store_copy_out(f->s, id.hex, true, out, &e), 0); /* replaces */
+    assert_int_equal(sha256_path(out, &again, NULL, &e), 0);
+    assert_string_equal(again.hex, id.hex);
+    assert_false(file_exists(stale));
+    struct file_list left;
+    assert_int_equal(file_list_folder(f->folder, &left, &e), 0);
+    for (size_t i = 0; i < left.n_paths; i++)
+        assert_null(strstr(left.paths[i], "fmforge-part"));
+    file_list_release(&left);
+    xfree(stale);
+    xfree(out);
+    xfree(raw);
+    xfree(folder);
+    xfree(one);
+    xfree(two);
+}
+
+static void empty_file_and_empty_folder_live_together(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    char *file = write_in(f, "empty", "");
+    char *folder = file_join(f->folder, "none");
+    assert_int_equal(file_make_folder(folder, &e), 0);
+    struct content_id a, b;
+    bool is_folder = true;
+    assert_int_equal(store_put_path(f->s, file, &a, &is_folder, NULL, &e), 0);
+    assert_false(is_folder);
+    assert_int_equal(store_put_path(f->s, folder, &b, &is_folder, NULL, &e), 0);
+    assert_true(is_folder);
+    assert_string_equal(a.hex, EMPTY_ID);
+    assert_string_equal(b.hex, EMPTY_ID);
+    char *raw_file = NULL, *raw_folder = NULL;
+    assert_int_equal(store_raw(f->s, a.hex, false, &raw_file, &e), 0);
+    assert_int_equal(store_raw(f->s, b.hex, true, &raw_folder, &e), 0);
+    assert_false(file_is_folder(raw_file));
+    assert_true(file_is_folder(raw_folder));
+    xfree(raw_file);
+    xfree(raw_folder);
+    xfree(file);
+    xfree(folder);
+}
+
+static struct action put_action(struct fixture *f, const char *text)
+{
+    struct err e = {0};
+    struct action a = {0};
+    char *path = write_in(f, "result", text);
+    a.key = sha256_of("recipe", 6);
+    snprintf(a.stage, sizeof a.stage, "train");
+    snprintf(a.outputs[0].name, sizeof a.outputs[0].name, "checkpoint");
+    snprintf(a.outputs[0].kind, sizeof a.outputs[0].kind, "adapter");
+    a.n_outputs = 1;
+    assert_int_equal(store_put_path(f->s, path, &a.outputs[0].id, &a.outputs[0].is_folder,
+                                    &a.outputs[0].n_bytes, &e),
+                     0);
+    assert_int_equal(store_put_bytes(f->s, "{}", 2, &a.statement, &e), 0);
+    assert_int_equal(store_action_put(f->s, &a, &e), 0);
+    xfree(path);
+    return a;
+}
+
+static bool action_found(struct fixture *f, const struct action *a)
+{
+    struct err e = {0};
+    struct action got;
+    bool found = false;
+    assert_int_equal(store_action_get(f->s, a->key.hex, &got, &found, &e), 0);
+    return found;
+}
+
+static void actions_are_served_only_when_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct action a = put_action(f, "adapter bytes");
+    struct action got;
+    bool found = false;
+    assert_int_equal(store_action_get(f->s, a.key.hex, &got, &found, &e), 0);
+    assert_true(found);
+    assert_string_equal(got.stage, "train");
+    assert_string_equal(got.outputs[0].id.hex, a.outputs[0].id.hex);
+    assert_int_equal(got.outputs[0].n_bytes, 13);
+    assert_string_equal(got.statement.hex, a.statement.hex);
+    struct action other = {.key = sha256_of("other", 5)};
+    assert_false(action_found(f, &other));
+
+    char *record = object_file(f, a.key.hex, "actions", "");
+    flip_byte(record, 20);
+    assert_false(action_found(f, &a));
+    assert_non_null(strstr(store_notes(f->s), a.key.hex));
+    assert_non_null(strstr(store_notes(f->s), "quarantine"));
+    assert_false(file_exists(record));
+    assert_int_equal(store_action_put(f->s, &a, &e), 0); /* made again */
+    assert_true(action_found(f, &a));
+    chmod(record, 0644);
+    assert_int_equal(truncate(record, 40), 0);
+    assert_false(action_found(f, &a));
+    xfree(record);
+}
+
+static void damaged_objects_are_named_and_made_again(void **state)
+{
+    struct fixture *f = *state;
+    for (int round = 0; round < 2; round++) {
+        struct err e = {0};
+        struct action a = put_action(f, "adapter bytes");
+        const char *id = a.outputs[0].id.hex;
+        char *path = object_file(f, id, "objects", ".zst");
+        if (round == 0)
+            flip_byte(path, 15);
+        else
+            assert_int_equal(chmod(path, 0644) | truncate(path, 12), 0);
+        struct buf b;
+        buf_init(&b, BUF_MAX_DEFAULT);
+        assert_int_equal(store_get_bytes(f->s, id, 1000, &b, &e), ERR_FORMAT);
+        assert_non_null(strstr(e.text, id));
+        assert_non_null(strstr(e.text, "damaged"));
+        assert_false(store_has(f->s, id));
+        assert_false(action_found(f, &a));
+        put_action(f, "adapter bytes");
+        struct err none = {0};
+        assert_int_equal(store_get_bytes(f->s, id, 1000, &b, &none), 0);
+        assert_true(action_found(f, &a));
+        buf_release(&b);
+        xfree(path);
+    }
+}
+
+static void damaged_raw_copies_are_made_again(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct action a = put_action(f, "adapter bytes");
+    char *raw = NULL;
+    assert_int_equal(store_raw(f->s, a.outputs[0].id.hex, false, &raw, &e), 0);
+    flip_byte(raw, 3);
+    xfree(raw);
+    assert_int_equal(store_raw(f->s, a.outputs[0].id.hex, false, &raw, &e), 0);
+    struct content_id id;
+    assert_int_equal(sha256_path(raw, &id, NULL, &e), 0);
+    assert_string_equal(id.hex, a.outputs[0].id.hex);
+    assert_non_null(strstr(store_notes(f->s), "raw copy"));
+    xfree(raw);
+}
+
+static void read_only_store_moves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct action a = put_action(f, "adapter bytes");
+    char *path = object_file(f, a.outputs[0].id.hex, "objects", ".zst");
+    flip_byte(path, 15);
+    struct store *reader = NULL;
+    assert_int_equal(store_open_read(f->home, &reader, &e), 0);
+    struct err damage = {0};
+    assert_int_equal(store_check_object(reader, a.outputs[0].id.hex, NULL, &damage), ERR_FORMAT);
+    assert_true(file_exists(path));
+    store_close(reader);
+    assert_int_equal(store_open_read(f->folder, &reader, &e), ERR_MISSING);
+    xfree(path);
+}
+
+static void leftovers_of_a_killed_process_are_removed(void **state)
+{
+    struct fixture *f = *state;
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        struct err e = {0};
+        char *path = NULL;
+        if (store_open(f->home, &s, &e) != 0 || store_temporary(s, &path, &e) != 0 ||
+            file_write(path, "half", 4, &e) != 0)
+            _exit(1);
+        _exit(0); /* as after kill -9: nothing is cleaned */
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    struct err e = {0};
+    char *tmp = store_path(f->s, "tmp");
+    struct file_list files;
+    assert_int_equal(file_list_folder(tmp, &files, &e), 0);
+    assert_int_equal(files.n_paths, 2); /* its lock and its half file */
+    file_list_release(&files);
+    struct content_id id;
+    assert_int_equal(store_put_bytes(f->s, "x", 1, &id, &e), 0);
+    assert_int_equal(file_list_folder(tmp, &files, &e), 0);
+    assert_int_equal(files.n_paths, 1); /* our own lock */
+    file_list_release(&files);
+    open_again(f);
+    assert_int_equal(file_list_folder(tmp, &files, &e), 0);
+    assert_int_equal(files.n_paths, 0);
+    file_list_release(&files);
+    xfree(tmp);
+}
+
+static void versions_and_strange_folders_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    char *version = file_join(f->home, "version");
+    struct err e = {0};
+    struct store *s = NULL;
+    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &e), 0);
+    assert_int_equal(store_open(f->home, &s, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.text, "fmforge store 2"));
+    struct err damaged = {0}, strange = {0}, ok = {0};
+    assert_int_equal(file_write(version, "fm", 2, &damaged), 0);
+    assert_int_equal(store_open(f->home, &s, &damaged), ERR_CONFIG);
+    char *other = write_in(f, "mine/thesis.txt", "precious");
+    char *mine = file_join(f->folder, "mine");
+    assert_int_equal(store_open(mine, &s, &strange), ERR_CONFIG);
+    assert_non_null(strstr(strange.text, "not an fmforge store"));
+    /* A store whose making was cut short is completed. */
+    char *half = write_in(f, "half/version.tmp-AbCdEf", "fm");
+    char *half_home = file_join(f->folder, "half");
+    assert_int_equal(store_open(half_home, &s, &ok), 0);
+    store_close(s);
+    assert_int_equal(file_write(version, "fmforge store 1\n", 16, &ok), 0);
+    xfree(half_home);
+    xfree(half);
+    xfree(mine);
+    xfree(other);
+    xfree(version);
+}
+
+static void unwritable_folder_is_named(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(chmod(f->folder, 0755), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        struct err e = {0}, e2 = {0};
+        struct content_id id;
+        if (geteuid() == 0 && setuid(65534) != 0)
+            _exit(77);
+        if (getuid() != 65534 && chmod(f->home, 0555) != 0)
+            _exit(77);
+        char *locks = file_join(f->home, "locks");
+        (void)!chmod(locks, 0555);
+        int rc = store_open(f->home, &s, &e);
+        bool good = rc == 0 && store_put_bytes(s, "x", 1, &id, &e) == ERR_IO &&
+                    strstr(e.text, f->home) != NULL && strstr(e.text, "Permission denied") != NULL;
+        store_close(s);
+        char *fresh = file_join(f->home, "deeper");
+        good = good && store_open(fresh, &s, &e2) == ERR_IO && strstr(e2.text, "deeper") != NULL;
+        _exit(good ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(chmod(f->home, 0755), 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        print_message("skipped: no unwritable folder can be made here\n");
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
+/* A write that fails half way (a file size limit acts as a full disk does): a clear message with
+ * the path, and the store is as before. */
+static void full_disk_is_named(void **state)
+{
+    struct fixture *f = *state;
+    char *big = file_join(f->folder, "big");
+    size_t n = 1 << 20;
+    unsigned char *noise = xalloc(n);
+    uint64_t x = 1;
+    for (size_t i = 0; i < n; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        noise[i] = (unsigned char)(x >> 56);
+    }
+    struct err e = {0};
+    assert_int_equal(file_write(big, noise, n, &e), 0);
+    struct content_id id;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit limit = {1 << 16, 1 << 16};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        struct store *s = NULL;
+        int rc = store_open(f->home, &s, &e);
+        bool good = rc == 0 && store_put_path(s, big, &id, NULL, NULL, &e) == ERR_IO &&
+                    strstr(e.text, "big") != NULL && strstr(e.text, "File too large") != NULL;
+        store_close(s);
+        _exit(good ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    struct content_id want = sha256_of(noise, n);
+    assert_false(store_has(f->s, want.hex));
+    assert_int_equal(store_put_path(f->s, big, &id, NULL, NULL, &e), 0);
+    assert_string_equal(id.hex, want.hex);
+    xfree(noise);
+    xfree(big);
+}
+
+static void locks_are_released_with_the_process(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        int fd = -1;
+        if (store_open(f->home, &s, &e) != 0 || store_lock(s, EMPTY_ID, &fd, &e) != 0)
+            _exit(1);
+        if (write(ready[1], "x", 1) != 1)
+            _exit(1);
+        usleep(50000);
+        _exit(0);
+    }
+    char c = 0;
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    int fd = -1;
+    assert_int_equal(store_lock(f->s, EMPTY_ID, &fd, &e), 0); /* waits for the child's end */
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    store_unlock(fd);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void symlinks_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0}, e2 = {0};
+    char *link_path = file_join(f->folder, "in/link");
+    char *one = write_in(f, "in/a", "x");
+    char *folder = file_join(f->folder, "in");
+    assert_int_equal(symlink("/etc/passwd", link_path), 0);
+    struct content_id id;
+    assert_int_equal(store_put_path(f->s, folder, &id, NULL, NULL, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "in/link"));
+    assert_int_equal(store_hash_source(f->s, link_path, &id, NULL, NULL, &e2), ERR_FORMAT);
+    xfree(folder);
+    xfree(one);
+    xfree(link_path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(bytes_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(file_and_folder_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(empty_file_and_empty_folder_live_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(actions_are_served_only_when_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_objects_are_named_and_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_raw_copies_are_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(read_only_store_moves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(leftovers_of_a_killed_process_are_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(versions_and_strange_folders_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(unwritable_folder_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_disk_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(locks_are_released_with_the_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(symlinks_are_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
