@@ -138,10 +138,10 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
 unit: $(UNIT_PROGRAMS)
 
 test: all $(UNIT_PROGRAMS)
-	@sh tests/run.sh $(BIN) $(UNIT_PROGRAMS)
+	@bash tests/run.sh $(BIN) $(UNIT_PROGRAMS)
 
 lint:
-	@sh tests/lint.sh
+	@bash tests/lint.sh
 
 C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc')
 fmt:

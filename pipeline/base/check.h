@@ -18,10 +18,10 @@ _Noreturn void check_failed(const char *function, const char *condition);
 }
 #endif
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            check_failed(__func__, #condition);                                                    \
+#define CHECK(condition)                        \
+    do {                                        \
+        if (!(condition))                       \
+            check_failed(__func__, #condition); \
     } while (0)
 
 #ifdef NDEBUG

@@ -93,7 +93,8 @@ static int write_all(int fd, const void *bytes, size_t n_bytes)
 }
 
 /* Writes, fsyncs and closes fd. */
-static int fill_and_close(int fd, const char *path, const void *bytes, size_t n_bytes, struct err *e)
+static int fill_and_close(int fd, const char *path, const void *bytes, size_t n_bytes,
+                          struct err *e)
 {
     int problem = write_all(fd, bytes, n_bytes);
     if (problem == 0 && fsync(fd) != 0)

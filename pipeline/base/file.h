@@ -19,8 +19,8 @@ int file_read(const char *path, uint64_t max_bytes, struct buf *out, struct err 
 
 /* Publishes bytes at path: temporary beside it, fsync, rename, fsync of the folder. Mode as given,
  * e.g. 0644. Parents must exist. */
-int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode, struct err *e)
-    MUST_USE;
+int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode,
+                 struct err *e) MUST_USE;
 /* Writes a plain new file (a stage's output), fsynced; replaces an existing one. */
 int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *e) MUST_USE;
 /* Appends one line with O_APPEND in one write. */

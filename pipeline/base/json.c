@@ -71,7 +71,7 @@ enum json_type json_type(const struct json *v)
 
 const char *json_type_name(enum json_type t)
 {
-    static const char *const names[] = {"null",  "true or false", "a number",
+    static const char *const names[] = {"null",   "true or false", "a number",
                                         "a text", "an array",      "an object"};
     CHECK((size_t)t < sizeof names / sizeof names[0]);
     return names[t];
@@ -189,8 +189,7 @@ int json_need_array(const struct json *v, const char *key, const struct json **o
     return need(v, key, JSON_ARRAY, out, e);
 }
 
-int json_need_object(const struct json *v, const char *key, const struct json **out,
-                     struct err *e)
+int json_need_object(const struct json *v, const char *key, const struct json **out, struct err *e)
 {
     return need(v, key, JSON_OBJECT, out, e);
 }
@@ -198,8 +197,7 @@ int json_need_object(const struct json *v, const char *key, const struct json **
 int json_only_keys(const struct json *v, const char *const *known, size_t n_known, struct err *e)
 {
     if (json_type(v) != JSON_OBJECT)
-        return err_set(e, ERR_FORMAT, "expected an object, found %s",
-                       json_type_name(json_type(v)));
+        return err_set(e, ERR_FORMAT, "expected an object, found %s", json_type_name(json_type(v)));
     for (const struct json *m = json_first(v); m != NULL; m = json_next(m)) {
         bool found = false;
         for (size_t i = 0; i < n_known && !found; i++)

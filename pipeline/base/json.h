@@ -56,18 +56,18 @@ bool json_bool(const struct json *v);
 bool json_is_integer(const struct json *v); /* a number without fraction */
 
 /* Required members with type checks: ERR_FORMAT naming key, expected and found. */
-int json_need_string(const struct json *v, const char *key, const char **out, struct err *e)
-    MUST_USE;
+int json_need_string(const struct json *v, const char *key, const char **out,
+                     struct err *e) MUST_USE;
 int json_need_i64(const struct json *v, const char *key, int64_t *out, struct err *e) MUST_USE;
 int json_need_f64(const struct json *v, const char *key, double *out, struct err *e) MUST_USE;
 int json_need_bool(const struct json *v, const char *key, bool *out, struct err *e) MUST_USE;
-int json_need_array(const struct json *v, const char *key, const struct json **out, struct err *e)
-    MUST_USE;
-int json_need_object(const struct json *v, const char *key, const struct json **out, struct err *e)
-    MUST_USE;
+int json_need_array(const struct json *v, const char *key, const struct json **out,
+                    struct err *e) MUST_USE;
+int json_need_object(const struct json *v, const char *key, const struct json **out,
+                     struct err *e) MUST_USE;
 /* ERR_FORMAT when an object has a key outside `known`. */
-int json_only_keys(const struct json *v, const char *const *known, size_t n_known, struct err *e)
-    MUST_USE;
+int json_only_keys(const struct json *v, const char *const *known, size_t n_known,
+                   struct err *e) MUST_USE;
 
 /*
  * Building trees. Each function returns a node that the caller owns until it is given to a parent;
@@ -86,7 +86,7 @@ void json_put_string(struct json *object, const char *key, const char *s);
 void json_put_i64(struct json *object, const char *key, int64_t v);
 void json_put_f64(struct json *object, const char *key, double v);
 void json_put_bool(struct json *object, const char *key, bool v);
-struct json *json_clone(const struct json *v); /* caller owns */
+struct json *json_clone(const struct json *v);               /* caller owns */
 bool json_equal(const struct json *a, const struct json *b); /* key order ignored */
 
 /* Canonical bytes (RFC 8785), no newline at the end. */

@@ -148,8 +148,9 @@ static int scan_string(struct scan *s, struct buf *decoded)
         }
         if (c < 0x20)
             return fail(s, s->at,
-                        c == 0 ? "a NUL byte inside a string"
-                               : "a raw control character inside a string (write \\n, \\t, \\u00..)");
+                        c == 0
+                            ? "a NUL byte inside a string"
+                            : "a raw control character inside a string (write \\n, \\t, \\u00..)");
         s->at++;
         if (c == '\\') {
             int rc = scan_escape(s, decoded);

@@ -31,10 +31,11 @@ struct content_id sha256_of(const void *bytes, size_t n_bytes);
 /* First 16 raw bytes of the SHA-256: keys of random streams. */
 void sha256_key128(const void *bytes, size_t n_bytes, uint32_t key[4]);
 
-int sha256_file(const char *path, struct content_id *out, uint64_t *n_bytes, struct err *e) MUST_USE;
+int sha256_file(const char *path, struct content_id *out, uint64_t *n_bytes,
+                struct err *e) MUST_USE;
 /* Appends the folder's listing to `listing` (initialised by the caller); *out is its id. */
-int sha256_folder(const char *path, struct buf *listing, struct content_id *out, struct err *e)
-    MUST_USE;
+int sha256_folder(const char *path, struct buf *listing, struct content_id *out,
+                  struct err *e) MUST_USE;
 /* Either: a regular file or a folder. is_folder may be NULL. */
 int sha256_path(const char *path, struct content_id *out, int *is_folder, struct err *e) MUST_USE;
 

@@ -26,8 +26,8 @@ struct thread_pool {
     struct worker *workers; /* n_threads - 1 */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    atomic_uint round;  /* changes when work is posted */
-    atomic_int n_busy;  /* workers that have not finished the round */
+    atomic_uint round; /* changes when work is posted */
+    atomic_int n_busy; /* workers that have not finished the round */
     atomic_bool closing;
     atomic_size_t next; /* next item */
     size_t n_items;

@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-void *xalloc(size_t bytes);                           /* zeroed; never NULL, also for 0 bytes */
-void *xalloc_array(size_t count, size_t item_bytes);  /* zeroed; overflow aborts */
+void *xalloc(size_t bytes);                          /* zeroed; never NULL, also for 0 bytes */
+void *xalloc_array(size_t count, size_t item_bytes); /* zeroed; overflow aborts */
 void *xrealloc_array(void *p, size_t count, size_t item_bytes); /* new part not zeroed */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);

@@ -16,13 +16,14 @@
  * id and raw_bytes may be NULL. */
 int zfile_pack(const char *from, const char *to, int level, struct content_id *id,
                uint64_t *raw_bytes, struct err *e) MUST_USE;
-int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int level, struct err *e)
-    MUST_USE;
+int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int level,
+                     struct err *e) MUST_USE;
 /* Unpacks `from` into `to` (a new file, fsynced); *id is the hash of the raw bytes.
  * More than max_bytes raw is ERR_LIMIT. A broken frame is ERR_FORMAT. `to` NULL: only hash. */
 int zfile_unpack(const char *from, const char *to, uint64_t max_bytes, struct content_id *id,
                  uint64_t *raw_bytes, struct err *e) MUST_USE;
-/* Unpacks into out (initialised by the caller, cleared first). Plain (not zstd) files are refused. */
+/* Unpacks into out (initialised by the caller, cleared first). Plain (not zstd) files are refused.
+ */
 int zfile_read(const char *from, uint64_t max_bytes, struct buf *out, struct err *e) MUST_USE;
 
 #endif

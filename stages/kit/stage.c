@@ -116,7 +116,8 @@ static struct json *describe_ports(const struct stage_port *ports, size_t n_port
     return list;
 }
 
-/* The file that the loader mapped for a soname, from /proc/self/maps; false when it is not mapped. */
+/* The file that the loader mapped for a soname, from /proc/self/maps; false when it is not mapped.
+ */
 static bool mapped_path(const char *soname, char *path, size_t path_bytes)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
@@ -160,8 +161,8 @@ static int describe(const struct stage_spec *spec, struct buf *out, struct err *
         if (mapped_path(spec->libraries[i], path, sizeof path))
             json_put_string(paths, spec->libraries[i], path);
         else
-            rc = err_set(e, ERR_MISSING, "%s is not among the mapped libraries",
-                         spec->libraries[i]);
+            rc =
+                err_set(e, ERR_MISSING, "%s is not among the mapped libraries", spec->libraries[i]);
     }
     json_put(o, "libraries", libraries);
     json_put(o, "library_paths", paths);
@@ -186,8 +187,9 @@ static void help(const struct stage_spec *spec, const struct flag *flags, size_t
                  struct buf *out)
 {
     buf_printf(out, "stage-%s: %s\n\n", spec->name, spec->summary);
-    buf_printf(out, "usage: stage-%s --config FILE --in NAME=PATH ... --out NAME=PATH ...\n"
-                    "       stage-%s --describe\n\n",
+    buf_printf(out,
+               "usage: stage-%s --config FILE --in NAME=PATH ... --out NAME=PATH ...\n"
+               "       stage-%s --describe\n\n",
                spec->name, spec->name);
     flag_help(flags, n_flags, out);
     help_ports("inputs", spec->ins, spec->n_ins, out);

@@ -42,16 +42,17 @@ struct stage_spec {
     size_t n_outs;
     const struct param *params;
     size_t n_params;
-    size_t config_bytes;           /* sizeof(struct <stage>_config); may be 0 */
-    const char *const *libraries;  /* sonames that can reach an output byte; NULL-terminated or NULL */
+    size_t config_bytes; /* sizeof(struct <stage>_config); may be 0 */
+    const char *const
+        *libraries; /* sonames that can reach an output byte; NULL-terminated or NULL */
 };
 
 #define STAGE_PORTS_MAX 32
 
 struct stage_run {
     const struct stage_spec *spec;
-    const void *config;              /* the stage's config struct, complete and checked */
-    const struct json *config_tree;  /* the same as read */
+    const void *config;                     /* the stage's config struct, complete and checked */
+    const struct json *config_tree;         /* the same as read */
     const char *in_paths[STAGE_PORTS_MAX];  /* by index in spec->ins; NULL = optional, not given */
     const char *out_paths[STAGE_PORTS_MAX]; /* by index in spec->outs; NULL only if not asked for */
     const char *work;    /* folder that survives a kill; NULL when run by hand without one */

@@ -1,0 +1,199 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/bytes.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/sha256.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/base/zfile.h"
+
+static char folder[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/fmforge-file-test-XXXXXX");
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int drop_folder(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    return file_remove_tree(folder, &e);
+}
+
+static char *in(const char *name)
+{
+    return file_join(folder, name);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    struct err e = {0};
+    char *path = in(name);
+    assert_int_equal(file_make_parents(path, &e), 0);
+    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+    xfree(path);
+}
+
+static void test_publish_and_read(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char *path = in("a");
+    struct buf b;
+    buf_init(&b, 1000);
+    assert_int_equal(file_publish(path, "hello", 5, 0444, &e), 0);
+    assert_int_equal(file_publish(path, "hello!", 6, 0444, &e), 0);
+    assert_int_equal(file_read(path, 6, &b, &e), 0);
+    assert_string_equal(buf_text(&b), "hello!");
+    assert_int_equal(file_read(path, 5, &b, &e), ERR_LIMIT);
+    e = (struct err){0};
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0444);
+    assert_int_equal(file_read(folder, 100, &b, &e), ERR_FORMAT);
+    e = (struct err){0};
+    char *absent = in("absent");
+    assert_int_equal(file_read(absent, 100, &b, &e), ERR_MISSING);
+    e = (struct err){0};
+    char *nowhere = in("absent/b");
+    assert_int_equal(file_publish(nowhere, "x", 1, 0644, &e), ERR_IO);
+    xfree(nowhere);
+    xfree(absent);
+    buf_release(&b);
+    xfree(path);
+}
+
+/* NIST's vectors for SHA-256, and a folder id that sha256sum gives too. */
+static void test_sha256(void **state)
+{
+    (void)state;
+    struct content_id id = sha256_of("abc", 3);
+    assert_string_equal(id.hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    id = sha256_of("", 0);
+    assert_string_equal(id.hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    write_text("tree/b/c", "abc");
+    write_text("tree/a", "");
+    char *path = in("tree");
+    struct err e = {0};
+    struct buf listing;
+    buf_init(&listing, 10000);
+    assert_int_equal(sha256_folder(path, &listing, &id, &e), 0);
+    assert_string_equal(buf_text(&listing),
+                        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\n"
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  b/c\n");
+    struct content_id again = {{0}};
+    assert_int_equal(sha256_path(path, &again, NULL, &e), 0);
+    assert_string_equal(again.hex, id.hex);
+    assert_string_equal(again.hex, sha256_of(listing.bytes, listing.n_bytes).hex);
+    char *link = in("tree/link");
+    assert_int_equal(symlink("a", link), 0);
+    assert_int_equal(sha256_path(path, &again, NULL, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "symbolic link"));
+    assert_int_equal(unlink(link), 0);
+    xfree(link);
+    buf_release(&listing);
+    xfree(path);
+}
+
+static void test_trees(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    write_text("from/x/y", "1");
+    write_text("from/z", "2");
+    char *from = in("from");
+    char *to = in("to");
+    assert_int_equal(file_copy_tree(from, to, &e), 0);
+    struct content_id a = {{0}};
+    struct content_id b = {{0}};
+    assert_int_equal(sha256_path(from, &a, NULL, &e), 0);
+    assert_int_equal(sha256_path(to, &b, NULL, &e), 0);
+    assert_string_equal(a.hex, b.hex);
+    assert_int_equal(chmod(to, 0555), 0);
+    assert_int_equal(file_remove_tree(to, &e), 0);
+    assert_false(file_exists(to));
+    assert_int_equal(file_remove_tree(to, &e), 0);
+    char *below_file = in("from/z/deep");
+    assert_int_equal(file_make_folder(below_file, &e), ERR_IO);
+    xfree(below_file);
+    xfree(from);
+    xfree(to);
+}
+
+static void test_zstd(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    size_t n = 300000;
+    char *bytes = xalloc(n);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (char)(i * i >> 7);
+    char *raw = in("raw");
+    char *packed = in("packed.zst");
+    char *back = in("back");
+    assert_int_equal(file_write(raw, bytes, n, &e), 0);
+    struct content_id id = {{0}};
+    struct content_id found = {{0}};
+    uint64_t size = 0;
+    assert_int_equal(zfile_pack(raw, packed, 3, &id, &size, &e), 0);
+    assert_int_equal(size, n);
+    assert_string_equal(id.hex, sha256_of(bytes, n).hex);
+    assert_int_equal(zfile_unpack(packed, back, n, &found, &size, &e), 0);
+    assert_string_equal(found.hex, id.hex);
+    assert_int_equal(zfile_unpack(packed, NULL, n - 1, &found, &size, &e), ERR_LIMIT);
+    e = (struct err){0};
+    /* cut off and flipped: both are errors, never other bytes */
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    assert_int_equal(file_read(packed, 1 << 20, &b, &e), 0);
+    assert_int_equal(file_write(packed, b.bytes, b.n_bytes - 5, &e), 0);
+    assert_int_equal(zfile_unpack(packed, NULL, n, &found, NULL, &e), ERR_FORMAT);
+    e = (struct err){0};
+    b.bytes[b.n_bytes / 2] ^= 1;
+    assert_int_equal(file_write(packed, b.bytes, b.n_bytes, &e), 0);
+    assert_int_equal(zfile_unpack(packed, NULL, n, &found, NULL, &e), ERR_FORMAT);
+    e = (struct err){0};
+    assert_int_equal(zfile_unpack(raw, NULL, n, &found, NULL, &e), ERR_FORMAT);
+    buf_release(&b);
+    xfree(back);
+    xfree(packed);
+    xfree(raw);
+    xfree(bytes);
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    unsigned char b[8];
+    bytes_put_u64(b, 0x0123456789abcdefULL);
+    assert_int_equal(b[0], 0xef);
+    assert_int_equal(bytes_get_u64(b), 0x0123456789abcdefULL);
+    bytes_put_u16(b, 0xbeef);
+    assert_int_equal(bytes_get_u16(b), 0xbeef);
+    bytes_put_f32(b, -1.5f);
+    assert_true(bytes_get_f32(b) == -1.5f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_publish_and_read),
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_trees),
+        cmocka_unit_test(test_zstd),
+        cmocka_unit_test(test_bytes),
+    };
+    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
