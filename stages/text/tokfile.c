@@ -290,3 +290,22 @@ bool tokfile_label(const struct tokfile *t, uint64_t row, uint32_t i)
 {
     return (value_at(t, row, i) & TOKFILE_LABEL) != 0;
 }
+
+uint32_t tokfile_longest_sample(const struct tokfile *t, uint64_t *row)
+{
+    uint32_t longest = 0;
+    for (uint64_t r = 0; r < t->counts.rows; r++) {
+        uint32_t n = tokfile_row_tokens(t, r), start = 0;
+        for (uint32_t i = 0; i <= n; i++) {
+            if (i < n && (i == 0 || tokfile_id(t, r, i) != (int32_t)t->eos))
+                continue;
+            if (i - start > longest) {
+                longest = i - start;
+                if (row)
+                    *row = r;
+            }
+            start = i;
+        }
+    }
+    return longest;
+}

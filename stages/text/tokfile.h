@@ -81,6 +81,8 @@ void tokfile_close(struct tokfile *t); /* safe on zeroed, safe twice */
 
 uint32_t tokfile_row_tokens(const struct tokfile *t, uint64_t row);
 uint32_t tokfile_row_labels(const struct tokfile *t, uint64_t row); /* labelled tokens of the row */
+/* Tokens of the longest sample, 0 without rows; *row (may be NULL) is where it is. */
+uint32_t tokfile_longest_sample(const struct tokfile *t, uint64_t *row);
 /* Token i of a row: its id and label bit. */
 int32_t tokfile_id(const struct tokfile *t, uint64_t row, uint32_t i);
 bool tokfile_label(const struct tokfile *t, uint64_t row, uint32_t i);

@@ -75,6 +75,9 @@ static void test_reads_what_was_written(void **state)
     assert_int_equal(tokfile_row_tokens(&t, 0), 6);
     assert_int_equal(tokfile_row_labels(&t, 0), 3);
     assert_int_equal(tokfile_row_labels(&t, 2), 0);
+    uint64_t row = 9;
+    assert_int_equal(tokfile_longest_sample(&t, &row), 4);
+    assert_int_equal(row, 0);
     assert_int_equal(tokfile_id(&t, 0, 3), 12);
     assert_true(tokfile_label(&t, 0, 3));
     assert_false(tokfile_label(&t, 0, 4));

@@ -1,0 +1,145 @@
+#include "stages/model/lora_training.h"
+
+#include <stdio.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "pipeline/base/str.h"
+
+static int loss(void *context, const struct batch *b, float scale, float *grads,
+                struct loss_sum *sum, struct err *e)
+{
+    struct lora_training *t = context;
+    return transformer_loss(&t->transformer, t->base, t->adapter, b, scale, grads, sum, e);
+}
+
+static void name_at(void *context, size_t offset, char *out, size_t out_bytes)
+{
+    struct lora_training *t = context;
+    char name[SHAPE_NAME_BYTES + 16];
+    adapter_name_at(t->adapter, offset, name);
+    snprintf(out, out_bytes, "%s", name);
+}
+
+int lora_training_tokens_max(const struct lora_training *t)
+{
+    uint32_t n = LORA_MICRO_TOKENS;
+    if (t->rows.row_tokens_max > n)
+        n = t->rows.row_tokens_max;
+    if (t->valid.row_tokens_max > n)
+        n = t->valid.row_tokens_max;
+    CHECK(n <= INT32_MAX);
+    return (int)n;
+}
+
+static void connect(struct lora_training *t)
+{
+    const struct lora_options *o = &t->options;
+    t->group = (struct trainer_group){0, t->adapter->n_values, (float)o->weight_decay};
+    t->trainer = (struct trainer){
+        .compute = t->compute,
+        .plan = {.schedule = {.shape = SCHEDULE_COSINE,
+                              .peak = o->learning_rate,
+                              .warmup_steps = schedule_warmup(o->warmup_fraction, o->total_steps),
+                              .total_steps = o->total_steps},
+                 .seed = o->seed,
+                 .stream = "rows",
+                 .rows_per_step = o->rows_per_step,
+                 .tokens_max = lora_training_tokens_max(t),
+                 .beta1 = o->beta1,
+                 .beta2 = o->beta2,
+                 .eps = o->eps,
+                 .clip = o->clip},
+        .rows = &t->rows,
+        .context = t,
+        .loss = loss,
+        .name_at = name_at,
+        .params = t->adapter->values,
+        .n_params = t->adapter->n_values,
+        .groups = &t->group,
+        .n_groups = 1,
+    };
+    t->loop = (struct train_loop){
+        .run = t->run,
+        .trainer = &t->trainer,
+        .valid = t->valid.n_rows ? &t->valid : NULL,
+        .valid_rows_max = o->valid_rows_max,
+        .phase = t->run->spec->name,
+        .eval_every = o->eval_every,
+        .checkpoint_every = o->checkpoint_every,
+        .keep_best = o->keep_best && t->valid.n_rows,
+    };
+}
+
+static int reserve(struct lora_training *t, struct err *e)
+{
+    struct transformer_plan plan = {
+        .tokens_max = lora_training_tokens_max(t), .rank = t->adapter->rank, .what = TRAIN_LORA};
+    size_t work = transformer_bytes(&t->base->shape, &plan, t->run->n_threads);
+    size_t state = trainer_bytes(t->adapter->n_values, t->rows.n_rows);
+    char work_text[16], state_text[16];
+    stage_say(t->run, "memory: %s activations, %s optimiser; %lld steps of %u rows",
+              str_format_bytes(work, work_text), str_format_bytes(state, state_text),
+              (long long)t->options.total_steps, t->options.rows_per_step);
+    int rc = transformer_reserve(&t->transformer, t->compute, &t->base->shape, &plan, e);
+    if (!rc)
+        rc = trainer_reserve(&t->trainer, e);
+    if (!rc)
+        rc = train_loop_reserve(&t->loop, e);
+    return rc;
+}
+
+int lora_training_run(struct lora_training *t, struct err *e)
+{
+    connect(t);
+    int rc = reserve(t, e);
+    return rc ? rc : train_loop_run(&t->loop, e);
+}
+
+void lora_training_release(struct lora_training *t)
+{
+    train_loop_release(&t->loop);
+    trainer_release(&t->trainer);
+    transformer_release(&t->transformer);
+}
+
+struct json *lora_training_metrics(const struct lora_training *t)
+{
+    const struct train_state *s = &t->loop.state;
+    struct json *m = json_new_object();
+    json_put_i64(m, "rows", t->rows.n_rows);
+    json_put_i64(m, "steps", s->step);
+    json_put_i64(m, "tokens", s->n_input_tokens);
+    json_put_i64(m, "labelled_tokens", s->n_labels);
+    json_put_i64(m, "clipped_steps", s->n_clipped);
+    json_put_f64(m, "train_loss", s->last_train_loss);
+    if (s->n_valid_points > 0) {
+        json_put_f64(m, "valid_loss_before", t->loop.valid_curve.points[0].loss);
+        json_put_f64(m, "valid_loss_last", s->last_valid_loss);
+        json_put_f64(m, "valid_loss", t->loop.keep_best ? s->best_loss : s->last_valid_loss);
+    }
+    if (t->loop.keep_best)
+        json_put_i64(m, "best_step", s->best_step);
+    return m;
+}
+
+struct json *lora_training_report(const struct lora_training *t, const char *title)
+{
+    struct json *report = json_new_object(), *blocks = json_new_array();
+    struct json *pairs = json_new_object(), *items = json_new_array();
+    struct json *metrics = lora_training_metrics(t);
+    for (const struct json *m = json_first(metrics); m; m = json_next(m)) {
+        struct json *pair = json_new_array();
+        json_append(pair, json_new_string(json_key(m)));
+        json_append(pair, json_new_f64(json_number(m)));
+        json_append(items, pair);
+    }
+    json_free(metrics);
+    json_put_string(pairs, "type", "pairs");
+    json_put_string(pairs, "title", title);
+    json_put(pairs, "pairs", items);
+    json_append(blocks, pairs);
+    json_append(blocks, train_loop_block(&t->loop, "Loss"));
+    json_put(report, "blocks", blocks);
+    return report;
+}

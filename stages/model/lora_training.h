@@ -1,0 +1,54 @@
+#ifndef FMFORGE_MODEL_LORA_TRAINING_H
+#define FMFORGE_MODEL_LORA_TRAINING_H
+
+/*
+ * Training an adapter on a frozen base: what recover (plain text) and train (conversations) share.
+ * The caller opens base, adapter and rows; this plans memory, runs the loop and tells how it went.
+ */
+
+#include "stages/model/lora.h"
+#include "stages/model/model.h"
+#include "stages/model/train_loop.h"
+
+/* Rows are put together until a micro-batch has this many tokens (a longer row is one alone). It
+ * bounds memory and changes no bit of the result. */
+#define LORA_MICRO_TOKENS 2048
+
+struct lora_options {
+    int64_t total_steps;
+    uint32_t rows_per_step;
+    double learning_rate, warmup_fraction, weight_decay, beta1, beta2, eps, clip;
+    int64_t seed;
+    int64_t eval_every, checkpoint_every;
+    uint32_t valid_rows_max;
+    bool keep_best;
+};
+
+struct lora_training {
+    /* The caller's part, borrowed. */
+    const struct stage_run *run;
+    struct compute *compute;
+    const struct model *base;
+    struct adapter *adapter; /* its values are trained in place */
+    struct train_rows rows;
+    struct train_rows valid; /* n_rows 0 = none */
+    struct lora_options options;
+
+    struct transformer transformer;
+    struct trainer trainer;
+    struct train_loop loop; /* loop.state and the curves are the result */
+    struct trainer_group group;
+};
+
+/* Tokens that a batch of the rows must hold. */
+int lora_training_tokens_max(const struct lora_training *t);
+/* Plans, reserves, runs. */
+int lora_training_run(struct lora_training *t, struct err *e) MUST_USE;
+void lora_training_release(struct lora_training *t); /* safe on zeroed, safe twice */
+
+/* {"rows":..,"steps":..,"tokens":..,"train_loss":..,"valid_loss":..,...}; caller frees. */
+struct json *lora_training_metrics(const struct lora_training *t);
+/* {"blocks":[curves, numbers]}; caller frees. */
+struct json *lora_training_report(const struct lora_training *t, const char *title);
+
+#endif
