@@ -1,0 +1,361 @@
+#include "pipeline/engine/describe.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/spawn.h"
+
+#define DESCRIBE_BYTES_MAX ((size_t)1 << 20)
+#define PREFIX "stage-"
+
+void describe_init(struct describe *d, const char *folder, struct store *store, bool may_write)
+{
+    memset(d, 0, sizeof *d);
+    d->folder = folder;
+    d->store = store;
+    d->may_write = may_write;
+}
+
+static void desc_free(struct stage_desc *s)
+{
+    json_free(s->root);
+    xfree(s->name);
+    xfree(s->program);
+    xfree(s);
+}
+
+void describe_release(struct describe *d)
+{
+    for (size_t i = 0; i < d->n_items; i++)
+        desc_free(d->items[i]);
+    xfree(d->items);
+    memset(d, 0, sizeof *d);
+}
+
+static int read_ports(const struct json *list, struct desc_port *ports, size_t *n_ports,
+                      struct err *e)
+{
+    for (const struct json *p = json_first(list); p; p = json_next(p)) {
+        if (*n_ports == DESC_PORTS_MAX)
+            return err_set(e, ERR_FORMAT, "more than %d inputs or outputs", DESC_PORTS_MAX);
+        struct desc_port *port = &ports[(*n_ports)++];
+        int rc = json_need_string(p, "name", &port->name, e);
+        if (rc == 0)
+            rc = json_need_string(p, "kind", &port->kind, e);
+        if (rc < 0)
+            return rc;
+        if (strlen(port->name) >= ACTION_NAME_BYTES || strlen(port->kind) >= ACTION_KIND_BYTES ||
+            !str_is_word(port->name))
+            return err_set(e, ERR_FORMAT, "port `%s` of kind `%s`: not a word, or too long",
+                           port->name, port->kind);
+        const struct json *required = json_get(p, "required");
+        port->required = !required || json_bool(required);
+        const struct json *help = json_get(p, "help");
+        port->help = help ? json_string(help) : "";
+    }
+    return 0;
+}
+
+static int read_param(const struct json *v, struct desc_param *p, struct err *e)
+{
+    static const char *const types[] = {"int", "float", "bool", "text", "choice"};
+    const char *type = NULL;
+    int rc = json_need_string(v, "name", &p->name, e);
+    if (rc == 0)
+        rc = json_need_string(v, "type", &type, e);
+    if (rc < 0)
+        return rc;
+    size_t i = 0;
+    while (i < 5 && !str_eq(type, types[i]))
+        i++;
+    if (i == 5)
+        return err_set(e, ERR_FORMAT, "parameter `%s` has the unknown type `%s`", p->name, type);
+    p->type = (enum param_kind)i;
+    p->default_value = json_get(v, "default");
+    const struct json *unit = json_get(v, "unit");
+    const struct json *help = json_get(v, "help");
+    p->unit = unit ? json_string(unit) : "";
+    p->help = help ? json_string(help) : "";
+    p->bounded = json_get(v, "min") && json_get(v, "max");
+    if (p->bounded) {
+        p->min = json_number(json_get(v, "min"));
+        p->max = json_number(json_get(v, "max"));
+    }
+    p->choices = json_get(v, "choices");
+    if (p->type == DESC_CHOICE && (!p->choices || json_type(p->choices) != JSON_ARRAY))
+        return err_set(e, ERR_FORMAT, "parameter `%s` has no choices", p->name);
+    return 0;
+}
+
+static int read_libraries(struct stage_desc *d, struct err *e)
+{
+    const struct json *paths = json_get(d->root, "library_paths");
+    for (const struct json *l = json_first(json_get(d->root, "libraries")); l; l = json_next(l)) {
+        if (d->n_libraries == DESC_LIBRARIES_MAX)
+            return err_set(e, ERR_FORMAT, "more than %d libraries", DESC_LIBRARIES_MAX);
+        struct desc_library *lib = &d->libraries[d->n_libraries++];
+        lib->name = json_string(l);
+        const struct json *path = paths ? json_get(paths, lib->name) : NULL;
+        if (!path)
+            return err_set(e, ERR_FORMAT, "library %s has no path in library_paths", lib->name);
+        lib->path = json_string(path);
+    }
+    return 0;
+}
+
+int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
+{
+    d->root = root;
+    const struct json *list = NULL;
+    int64_t schema = 0;
+    int rc = json_need_i64(root, "schema", &schema, e);
+    if (rc == 0 && schema != 1)
+        rc = err_set(e, ERR_FORMAT, "description of schema %lld, this program knows 1 only",
+                     (long long)schema);
+    if (rc == 0)
+        rc = json_need_string(root, "summary", &d->summary, e);
+    if (rc == 0)
+        rc = json_need_bool(root, "tool", &d->is_tool, e);
+    if (rc == 0)
+        rc = json_need_bool(root, "portable", &d->portable, e);
+    if (rc == 0)
+        rc = json_need_array(root, "inputs", &list, e);
+    if (rc == 0)
+        rc = read_ports(list, d->ins, &d->n_ins, e);
+    if (rc == 0)
+        rc = json_need_array(root, "outputs", &list, e);
+    if (rc == 0)
+        rc = read_ports(list, d->outs, &d->n_outs, e);
+    if (rc == 0)
+        rc = json_need_array(root, "params", &list, e);
+    for (const struct json *p = rc == 0 ? json_first(list) : NULL; p && rc == 0; p = json_next(p)) {
+        if (d->n_params == DESC_PARAMS_MAX)
+            return err_set(e, ERR_FORMAT, "more than %d parameters", DESC_PARAMS_MAX);
+        rc = read_param(p, &d->params[d->n_params++], e);
+    }
+    d->profile = json_get(root, "profile");
+    return rc < 0 ? rc : read_libraries(d, e);
+}
+
+/*
+ * Is what the loader would map now still the file of the cached description? The description names
+ * the real file. A library that was updated or switched (Debian's alternatives) changes the loader's
+ * cache or the link with the library's name, so both are looked at.
+ */
+static void loader_state(const struct json *root, struct buf *out)
+{
+    static const char *const folders[] = {
+        "/usr/local/lib", "/usr/local/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu",
+        "/lib64",         "/usr/lib64",       "/usr/lib",              "/lib",
+    };
+    struct stat st;
+    for (const struct json *l = json_first(json_get(root, "libraries")); l; l = json_next(l)) {
+        buf_printf(out, "%s", json_string(l));
+        for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+            char *path = file_join(folders[i], json_string(l));
+            char real[PATH_MAX];
+            if (realpath(path, real) && stat(real, &st) == 0)
+                buf_printf(out, " %s %llu", real, (unsigned long long)st.st_ino);
+            xfree(path);
+        }
+        if (stat("/etc/ld.so.cache", &st) == 0)
+            buf_printf(out, " cache %llu %lld.%09ld", (unsigned long long)st.st_ino,
+                       (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        buf_add_char(out, '\n');
+    }
+}
+
+/* {"description":...,"loader":"..."} of the binary, or NULL when there is none that holds. */
+static struct json *cached(const struct describe *d, const struct stage_desc *s)
+{
+    if (!d->store)
+        return NULL;
+    char *relative = xasprintf("describe/%s", s->binary.hex);
+    char *path = store_path(d->store, relative);
+    struct err ignored = {0};
+    struct buf b, now;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    buf_init(&now, BUF_MAX_DEFAULT);
+    struct json *root = NULL, *out = NULL;
+    size_t n = 0;
+    if (file_read(path, 2 * DESCRIBE_BYTES_MAX, &b, &ignored) == 0)
+        n = strcspn(buf_text(&b), "\n");
+    if (n > 0 && b.n_bytes == n + 1 + SHA256_HEX + 1 &&
+        strncmp(sha256_of(b.bytes, n).hex, b.bytes + n + 1, SHA256_HEX) == 0 &&
+        json_parse(b.bytes, n, &root, &ignored) == 0) {
+        const struct json *description = json_get(root, "description");
+        const struct json *loader = json_get(root, "loader");
+        loader_state(description, &now);
+        if (description && loader && str_eq(json_string(loader), buf_text(&now)))
+            out = json_clone(description);
+    }
+    json_free(root);
+    buf_release(&b);
+    buf_release(&now);
+    xfree(path);
+    xfree(relative);
+    return out;
+}
+
+/* A description that is not kept is asked for again: losing it costs a process, nothing else. */
+static void keep(const struct describe *d, const struct stage_desc *s, const struct json *description)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    loader_state(description, &b);
+    struct json *root = json_new_object();
+    json_put(root, "description", json_clone(description));
+    json_put_string(root, "loader", buf_text(&b));
+    buf_clear(&b);
+    json_write_canonical(root, &b);
+    json_free(root);
+    struct content_id sum = sha256_of(b.bytes, b.n_bytes);
+    buf_printf(&b, "\n%s\n", sum.hex);
+    char *relative = xasprintf("describe/%s", s->binary.hex);
+    char *path = store_path(d->store, relative);
+    struct err ignored = {0};
+    if (file_make_parents(path, &ignored) == 0 &&
+        file_publish(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
+        ignored.text[0] = '\0';
+    xfree(path);
+    xfree(relative);
+    buf_release(&b);
+}
+
+static int ask(const struct stage_desc *s, struct json **out, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    char option[] = "--describe";
+    char *argv[] = {s->program, option, NULL};
+    int rc = spawn_capture(s->program, argv, DESCRIBE_BYTES_MAX, &b, e);
+    if (rc == 0)
+        rc = json_parse(buf_text(&b), b.n_bytes, out, e);
+    if (rc < 0)
+        rc = err_wrap(e, "%s --describe", file_base_name(s->program));
+    buf_release(&b);
+    return rc;
+}
+
+static int hash_file(const struct describe *d, const char *path, struct content_id *id,
+                     struct err *e)
+{
+    if (d->store)
+        return store_hash_source(d->store, path, id, NULL, NULL, e);
+    return sha256_file(path, id, NULL, e);
+}
+
+static int load(struct describe *d, struct stage_desc *s, struct err *e)
+{
+    int rc = hash_file(d, s->program, &s->binary, e);
+    if (rc < 0)
+        return rc;
+    struct json *root = cached(d, s);
+    bool fresh = !root;
+    if (!root)
+        rc = ask(s, &root, e);
+    if (rc == 0)
+        rc = stage_desc_read(s, root, e);
+    if (rc == 0 && !str_eq(json_get(root, "name") ? json_string(json_get(root, "name")) : "",
+                           s->name))
+        rc = err_set(e, ERR_FORMAT, "it calls itself by another name");
+    if (rc < 0)
+        return err_wrap(e, "stage %s", s->name);
+    /* What a stage says about the CPU must not be remembered. */
+    if (fresh && d->store && d->may_write && (s->portable || !s->profile))
+        keep(d, s, root);
+    for (size_t i = 0; i < s->n_libraries && rc == 0; i++)
+        rc = hash_file(d, s->libraries[i].path, &s->libraries[i].id, e);
+    return rc < 0 ? err_wrap(e, "stage %s", s->name) : 0;
+}
+
+int describe_find(struct describe *d, const char *name, const struct stage_desc **out,
+                  struct err *e)
+{
+    *out = NULL;
+    for (size_t i = 0; i < d->n_items; i++) {
+        if (!str_eq(d->items[i]->name, name))
+            continue;
+        *out = d->items[i];
+        return 0;
+    }
+    if (*name == '\0' || strchr(name, '/') || strlen(name) >= ACTION_NAME_BYTES)
+        return 0;
+    char *file = xasprintf(PREFIX "%s", name);
+    char *program = file_join(d->folder, file);
+    xfree(file);
+    if (!file_exists(program) || file_is_folder(program)) {
+        xfree(program);
+        return 0;
+    }
+    struct stage_desc *s = xalloc(sizeof *s);
+    s->name = xstrdup(name);
+    s->program = program;
+    int rc = load(d, s, e);
+    if (rc < 0) {
+        desc_free(s);
+        return rc;
+    }
+    d->items = xrealloc_array(d->items, d->n_items + 1, sizeof(struct stage_desc *));
+    d->items[d->n_items++] = s;
+    *out = s;
+    return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+size_t describe_names(const struct describe *d, char ***names)
+{
+    *names = NULL;
+    size_t n = 0;
+    DIR *folder = opendir(d->folder);
+    for (struct dirent *f = folder ? readdir(folder) : NULL; f; f = readdir(folder)) {
+        if (!str_starts(f->d_name, PREFIX))
+            continue;
+        *names = xrealloc_array(*names, n + 1, sizeof(char *));
+        (*names)[n++] = xstrdup(f->d_name + strlen(PREFIX));
+    }
+    if (folder)
+        closedir(folder);
+    if (n > 0)
+        qsort(*names, n, sizeof(char *), by_text);
+    return n;
+}
+
+static const struct desc_port *find_port(const struct desc_port *ports, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(ports[i].name, name))
+            return &ports[i];
+    return NULL;
+}
+
+const struct desc_port *stage_desc_in(const struct stage_desc *d, const char *name)
+{
+    return find_port(d->ins, d->n_ins, name);
+}
+
+const struct desc_port *stage_desc_out(const struct stage_desc *d, const char *name)
+{
+    return find_port(d->outs, d->n_outs, name);
+}
+
+const struct desc_param *stage_desc_param(const struct stage_desc *d, const char *name)
+{
+    for (size_t i = 0; i < d->n_params; i++)
+        if (str_eq(d->params[i].name, name))
+            return &d->params[i];
+    return NULL;
+}

@@ -1,0 +1,169 @@
+#include "pipeline/engine/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pipeline/base/str.h"
+
+#define KEPT_FD 3
+
+/* Between fork and exec: system calls only. Never returns. */
+_Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int failure_fd)
+{
+    static char *const empty[] = {NULL};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(127); /* the parent died in between */
+    setpgid(0, 0);
+    struct sigaction normal;
+    memset(&normal, 0, sizeof normal);
+    normal.sa_handler = SIG_DFL;
+    for (int n = 1; n < NSIG; n++)
+        sigaction(n, &normal, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Out of the way first: the targets 0 to 4 may be in use by the sources. */
+    int null_fd = open("/dev/null", O_RDONLY);
+    int sources[5] = {null_fd, spec->out_fd, spec->note_fd, spec->keep_fd, failure_fd};
+    for (int i = 0; i < 5; i++)
+        if (sources[i] >= 0)
+            sources[i] = fcntl(sources[i], F_DUPFD, 16);
+    for (int i = 0; i < 3; i++)
+        dup2(sources[i], i);
+    if (sources[3] >= 0)
+        dup2(sources[3], KEPT_FD);
+    else
+        close(KEPT_FD);
+    dup2(sources[4], KEPT_FD + 1);
+    fcntl(KEPT_FD + 1, F_SETFD, FD_CLOEXEC);
+    close_range(KEPT_FD + 2, ~0U, 0);
+    execve(spec->program, spec->argv, empty);
+    int number = errno;
+    ssize_t n = write(KEPT_FD + 1, &number, sizeof number);
+    (void)n;
+    _exit(127);
+}
+
+int spawn_start(const struct spawn_spec *spec, pid_t *pid, struct err *e)
+{
+    int failure[2];
+    if (pipe2(failure, O_CLOEXEC) != 0)
+        return err_set_errno(e, errno, "cannot make a pipe for %s", spec->program);
+    pid_t parent = getpid();
+    pid_t child = fork();
+    if (child == 0)
+        become(spec, parent, failure[1]);
+    int fork_errno = errno;
+    close(failure[1]);
+    if (child < 0) {
+        close(failure[0]);
+        return err_set_errno(e, fork_errno, "cannot start %s", spec->program);
+    }
+    setpgid(child, child); /* both sides: whoever comes first */
+    int number = 0;
+    ssize_t n;
+    do
+        n = read(failure[0], &number, sizeof number);
+    while (n < 0 && errno == EINTR);
+    close(failure[0]);
+    if (n == (ssize_t)sizeof number) {
+        waitpid(child, NULL, 0);
+        return err_set_errno(e, number, "cannot run %s", spec->program);
+    }
+    *pid = child;
+    return 0;
+}
+
+char *spawn_status_text(int wait_status, char *text, size_t size)
+{
+    if (WIFSIGNALED(wait_status))
+        snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(wait_status),
+                 strsignal(WTERMSIG(wait_status)));
+    else
+        snprintf(text, size, "exited with status %d", WEXITSTATUS(wait_status));
+    return text;
+}
+
+/* What a child left in a memory file, without the newlines at its end. */
+static void read_notes(int fd, char *text, size_t size)
+{
+    ssize_t n = pread(fd, text, size - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    size_t length = strlen(text);
+    while (length > 0 && text[length - 1] == '\n')
+        text[--length] = '\0';
+}
+
+static int collect(int fd, const char *program, size_t max_bytes, struct buf *out, struct err *e)
+{
+    char chunk[16384];
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(e, errno, "reading from %s", program);
+        if (n == 0)
+            return 0;
+        if (out->n_bytes + (size_t)n > max_bytes)
+            return err_set(e, ERR_LIMIT, "%s prints more than %zu bytes", program, max_bytes);
+        buf_add(out, chunk, (size_t)n);
+    }
+}
+
+int spawn_capture(const char *program, char *const *argv, size_t max_bytes, struct buf *out,
+                  struct err *e)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return err_set_errno(e, errno, "cannot make a pipe for %s", program);
+    int notes = memfd_create("notes", MFD_CLOEXEC);
+    struct spawn_spec spec = {program, argv, ends[1], notes, -1};
+    pid_t pid = 0;
+    int rc = notes < 0 ? err_set_errno(e, errno, "cannot make a memory file")
+                       : spawn_start(&spec, &pid, e);
+    close(ends[1]);
+    if (rc == 0)
+        rc = collect(ends[0], program, max_bytes, out, e);
+    close(ends[0]);
+    int status = 0;
+    if (pid > 0) {
+        if (rc < 0)
+            kill(pid, SIGKILL);
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (rc == 0 && status != 0) {
+        char text[128];
+        char words[512];
+        read_notes(notes, words, sizeof words);
+        rc = err_set(e, ERR_IO, "%s %s%s%s", program, spawn_status_text(status, text, sizeof text),
+                     words[0] ? ": " : "", words);
+    }
+    if (notes >= 0)
+        close(notes);
+    return rc;
+}
+
+double spawn_clock_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+long long spawn_unix_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}

@@ -1,0 +1,67 @@
+#ifndef FMFORGE_MANIFEST_TOOLKIT_DIR_H
+#define FMFORGE_MANIFEST_TOOLKIT_DIR_H
+
+/*
+ * A toolkit folder: toolkit.yaml names a base model version and its facets. A stage sees only the
+ * facets that its manifest entry names (toolkit.tokenizer, toolkit.recovery, ...).
+ *
+ *   fmforge_toolkit: 1
+ *   name: nano
+ *   version: 0.1                       # text: 26.10 stays 26.10
+ *   signature: 0123...                 # 40 hex digits
+ *   os: ["26.0"]
+ *   facets:
+ *     tokenizer: tokenizer.model       # a path in this folder
+ *     recovery: { by: rank, 8: recovery-8.safetensors, 16: recovery-16.safetensors }
+ *     export: { format: fmadapter, lora_rank: 32 }        # a value: a small JSON file
+ *     layers: { value: 8 }                                # a value, said outright
+ *     base: { path: base.safetensors, private: true }
+ *     imported: { run: import, inputs: { pt: assets/base-model.pt } }   # made by a stage
+ *
+ * `signature` and `os` are value facets without being listed.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pipeline/base/err.h"
+#include "pipeline/manifest/yaml_doc.h"
+
+enum facet_type { FACET_PATH, FACET_VALUE, FACET_CHOICE, FACET_STAGE };
+
+struct facet {
+    const char *name;
+    struct yaml_mark mark;
+    enum facet_type type;
+    const struct doc_node *node; /* CHOICE: the mapping; STAGE: run, inputs, with */
+    char *path;                  /* PATH: joined with the folder; owned */
+    char *value;                 /* VALUE: canonical JSON; owned */
+    const char *by;              /* CHOICE: name of the parameter that chooses */
+    bool is_private;             /* never leaves for a shared cache */
+};
+
+#define TOOLKIT_FACETS_MAX 64
+
+struct toolkit_dir {
+    struct yaml_doc doc;
+    char *folder;
+    const char *name, *version, *signature;
+    char *label; /* "nano-0.1" */
+    struct facet facets[TOOLKIT_FACETS_MAX];
+    size_t n_facets;
+};
+
+/* Reads folder/toolkit.yaml and checks that it is well-formed, not that its files are there. */
+int toolkit_dir_open(struct toolkit_dir *t, const char *folder, struct err *e) MUST_USE;
+void toolkit_dir_release(struct toolkit_dir *t); /* safe on zeroed */
+
+/* NULL when it has none of that name. */
+const struct facet *toolkit_dir_facet(const struct toolkit_dir *t, const char *name);
+/* The names of all facets; at most TOOLKIT_FACETS_MAX; returns how many. */
+size_t toolkit_dir_names(const struct toolkit_dir *t, const char **names);
+/* FACET_CHOICE: the path (caller xfrees) under `choice`; NULL when there is none. */
+char *toolkit_dir_choice(const struct toolkit_dir *t, const struct facet *f, const char *choice);
+/* "8, 16, 32": the choices of a facet, for messages; caller xfrees. */
+char *toolkit_dir_choices(const struct facet *f);
+
+#endif
