@@ -85,9 +85,9 @@ int fmadapter_check_info(const struct fmadapter_info *info, struct err *e)
                        info->signature, FMADAPTER_SIGNATURE_HEX);
     if (info->rank < 1 || info->rank > LORA_RANK_MAX)
         return err_set(e, ERR_CONFIG, "lora rank %d: expected 1 to %d", info->rank, LORA_RANK_MAX);
-    if (info->draft_token_count < 1 || info->draft_token_count > 64)
-        return err_set(e, ERR_CONFIG, "draft token count %d: expected 1 to 64",
-                       info->draft_token_count);
+    if (info->draft_token_count < 1 || info->draft_token_count > FMADAPTER_DRAFT_TOKENS_MAX)
+        return err_set(e, ERR_CONFIG, "draft token count %d: expected 1 to %d",
+                       info->draft_token_count, FMADAPTER_DRAFT_TOKENS_MAX);
     return 0;
 }
 

@@ -31,6 +31,7 @@
 
 #define FMADAPTER_SCALE 0.5
 #define FMADAPTER_SIGNATURE_HEX 40
+#define FMADAPTER_DRAFT_TOKENS_MAX 64
 #define FMADAPTER_TEXT_BYTES 4096 /* author, description, license: at most, with the NUL */
 
 /* What metadata.json says. Texts are UTF-8. */
