@@ -38,7 +38,9 @@ def main():
             offset += 64 + (2 * len(ours) + 63) // 64 * 64
         del writer
         with open(copy, "rb") as a, open(path, "rb") as b:
-            if a.read() != b.read():
+            again, ours = a.read(), b.read()
+            # Core ML's writer leaves out the padding behind the last record.
+            if again + bytes(-len(again) % 64) != ours:
                 print("%s: Core ML's writer makes another file" % path, file=sys.stderr)
                 return 1
     print("%d records, %d values: read and written alike by coremltools" % (len(records), n_values))
