@@ -38,7 +38,7 @@ static void fill(struct state *s, int seed)
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    strcpy(f->folder, "/tmp/checkpoint_test_XXXXXX");
+    (void)snprintf(f->folder, sizeof f->folder, "%s", "/tmp/checkpoint_test_XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     f->path = file_join(f->folder, "resume.ckpt");
     f->digest = sha256_of("config", 6);

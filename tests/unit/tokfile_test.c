@@ -21,7 +21,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    strcpy(f->folder, "/tmp/tokfile_test_XXXXXX");
+    (void)snprintf(f->folder, sizeof f->folder, "%s", "/tmp/tokfile_test_XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     f->path = file_join(f->folder, "train.tok");
     *state = f;
