@@ -126,20 +126,10 @@ struct json *lora_training_metrics(const struct lora_training *t)
 struct json *lora_training_report(const struct lora_training *t, const char *title)
 {
     struct json *report = json_new_object(), *blocks = json_new_array();
-    struct json *pairs = json_new_object(), *items = json_new_array();
     struct json *metrics = lora_training_metrics(t);
-    for (const struct json *m = json_first(metrics); m; m = json_next(m)) {
-        struct json *pair = json_new_array();
-        json_append(pair, json_new_string(json_key(m)));
-        json_append(pair, json_new_f64(json_number(m)));
-        json_append(items, pair);
-    }
-    json_free(metrics);
-    json_put_string(pairs, "type", "pairs");
-    json_put_string(pairs, "title", title);
-    json_put(pairs, "pairs", items);
-    json_append(blocks, pairs);
+    json_append(blocks, train_loop_table(title, metrics));
     json_append(blocks, train_loop_block(&t->loop, "Loss"));
     json_put(report, "blocks", blocks);
+    json_free(metrics);
     return report;
 }

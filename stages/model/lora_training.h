@@ -30,8 +30,8 @@ struct lora_training {
     struct compute *compute;
     const struct model *base;
     struct adapter *adapter; /* its values are trained in place */
-    struct train_rows rows;
-    struct train_rows valid; /* n_rows 0 = none */
+    struct rows rows;
+    struct rows valid; /* n_rows 0 = none */
     struct lora_options options;
 
     struct transformer transformer;

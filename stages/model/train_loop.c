@@ -257,29 +257,47 @@ int train_loop_run(struct train_loop *l, struct err *e)
 /* --- report ------------------------------------------------------------------------------------
  */
 
-struct json *train_loop_series(const char *name, const struct loss_curve *c, int64_t n_points)
+struct json *train_loop_line(const char *name, const struct loss_curve *c, int64_t n_points)
 {
-    struct json *x = json_new_array(), *y = json_new_array(), *s = json_new_object();
+    struct json *x = json_new_array(), *y = json_new_array(), *line = json_new_object();
     for (int64_t i = 0; i < n_points; i++) {
         json_append(x, json_new_i64(c->points[i].step));
         json_append(y, json_new_f64(c->points[i].loss));
     }
-    json_put_string(s, "name", name);
-    json_put(s, "x", x);
-    json_put(s, "y", y);
-    return s;
+    json_put_string(line, "name", name);
+    json_put(line, "x", x);
+    json_put(line, "y", y);
+    return line;
 }
 
 struct json *train_loop_block(const struct train_loop *l, const char *title)
 {
-    struct json *block = json_new_object(), *series = json_new_array();
+    struct json *block = json_new_object(), *lines = json_new_array();
     json_put_string(block, "type", "series");
     json_put_string(block, "title", title);
-    json_put_string(block, "x", "step");
-    json_put_string(block, "y", "loss per labelled token");
-    json_append(series, train_loop_series("train", &l->train_curve, l->state.n_train_points));
+    json_put_string(block, "x_label", "optimiser step");
+    json_put_string(block, "y_label", "loss per labelled token");
+    json_append(lines, train_loop_line("train", &l->train_curve, l->state.n_train_points));
     if (l->valid)
-        json_append(series, train_loop_series("valid", &l->valid_curve, l->state.n_valid_points));
-    json_put(block, "series", series);
+        json_append(lines, train_loop_line("valid", &l->valid_curve, l->state.n_valid_points));
+    json_put(block, "lines", lines);
+    return block;
+}
+
+struct json *train_loop_table(const char *title, const struct json *numbers)
+{
+    struct json *block = json_new_object(), *rows = json_new_array(), *columns = json_new_array();
+    json_append(columns, json_new_string("what"));
+    json_append(columns, json_new_string("value"));
+    for (const struct json *n = json_first(numbers); n; n = json_next(n)) {
+        struct json *row = json_new_array();
+        json_append(row, json_new_string(json_key(n)));
+        json_append(row, json_new_f64(json_number(n)));
+        json_append(rows, row);
+    }
+    json_put_string(block, "type", "table");
+    json_put_string(block, "title", title);
+    json_put(block, "columns", columns);
+    json_put(block, "rows", rows);
     return block;
 }

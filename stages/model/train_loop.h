@@ -48,12 +48,12 @@ struct train_loop {
     /* The caller's part, borrowed. */
     const struct stage_run *run;
     struct trainer *trainer;
-    const struct train_rows *valid; /* NULL = none */
-    uint32_t valid_rows_max;        /* rows of one evaluation */
-    const char *phase;              /* "train", "qat": checkpoint file and messages */
-    int64_t eval_every;             /* steps; 0 = at the end of each epoch */
-    int64_t checkpoint_every;       /* steps; 0 = only at the end and when interrupted */
-    bool keep_best;                 /* needs valid */
+    const struct rows *valid; /* NULL = none */
+    uint32_t valid_rows_max;  /* rows of one evaluation */
+    const char *phase;        /* "train", "qat": checkpoint file and messages */
+    int64_t eval_every;       /* steps; 0 = at the end of each epoch */
+    int64_t checkpoint_every; /* steps; 0 = only at the end and when interrupted */
+    bool keep_best;           /* needs valid */
     struct checkpoint_block blocks[TRAIN_LOOP_BLOCKS_MAX]; /* further state of the caller */
     size_t n_blocks;
 
@@ -71,9 +71,11 @@ void train_loop_release(struct train_loop *l); /* safe on zeroed, safe twice */
  * parameters are the last ones, or the best with keep_best. Interrupted: saves and ERR_IO. */
 int train_loop_run(struct train_loop *l, struct err *e) MUST_USE;
 
-/* A curve as a report series: {"name":..,"x":[steps],"y":[losses]}; caller frees. */
-struct json *train_loop_series(const char *name, const struct loss_curve *c, int64_t n_points);
+/* A curve as a line of a report: {"name":..,"x":[steps],"y":[losses]}; caller frees. */
+struct json *train_loop_line(const char *name, const struct loss_curve *c, int64_t n_points);
 /* The report block {"type":"series",...} with both curves; caller frees. */
 struct json *train_loop_block(const struct train_loop *l, const char *title);
+/* The report block {"type":"table",...} with the numbers of a flat object; caller frees. */
+struct json *train_loop_table(const char *title, const struct json *numbers);
 
 #endif

@@ -58,9 +58,9 @@ static void shuffle_epoch(struct trainer *t, int64_t epoch)
 }
 
 /* Runs the loss over rows[0..n) in micro-batches: as many rows at a time as fit. */
-static int run_rows(struct trainer *t, const struct train_rows *from, int64_t epoch,
-                    const uint32_t *rows, uint32_t n, float scale, float *grads,
-                    struct trainer_result *out, struct err *e)
+static int run_rows(struct trainer *t, const struct rows *from, int64_t epoch, const uint32_t *rows,
+                    uint32_t n, float scale, float *grads, struct trainer_result *out,
+                    struct err *e)
 {
     for (uint32_t i = 0; i < n;) {
         uint32_t tokens = 0, end = i;
@@ -72,8 +72,14 @@ static int run_rows(struct trainer *t, const struct train_rows *from, int64_t ep
             end++;
         }
         CHECK(end > i);
-        struct batch b = {0};
-        from->fill(from->context, epoch, rows + i, end - i, &b);
+        struct rows_batch r = {0};
+        from->fill(from->context, epoch, rows + i, end - i, &r);
+        struct batch b = {.n_tokens = r.n_tokens,
+                          .ids = r.ids,
+                          .pos = r.pos,
+                          .target = r.target,
+                          .n_segments = r.n_segments,
+                          .segment_start = r.segment_start};
         int rc = t->loss(t->context, &b, scale, grads, &out->loss, e);
         if (rc)
             return rc;
@@ -120,7 +126,7 @@ static int update(struct trainer *t, int64_t step, struct trainer_result *out, s
 
 static int take_step(struct trainer *t, int64_t step, struct trainer_result *out, struct err *e)
 {
-    const struct train_rows *from = t->rows;
+    const struct rows *from = t->rows;
     int64_t per_epoch = trainer_epoch_steps(from->n_rows, t->plan.rows_per_step);
     int64_t epoch = (step - 1) / per_epoch, i = (step - 1) % per_epoch;
     shuffle_epoch(t, epoch);
@@ -149,7 +155,7 @@ int trainer_step(struct trainer *t, int64_t step, struct trainer_result *out, st
     return rc ? err_wrap(e, "step %lld", (long long)step) : 0;
 }
 
-int trainer_evaluate(struct trainer *t, const struct train_rows *rows, uint32_t rows_max,
+int trainer_evaluate(struct trainer *t, const struct rows *rows, uint32_t rows_max,
                      struct loss_sum *out, struct err *e)
 {
     uint32_t n = rows->n_rows < rows_max ? rows->n_rows : rows_max;

@@ -19,21 +19,10 @@
 #include <stdint.h>
 
 #include "pipeline/base/arena.h"
+#include "stages/kit/rows.h"
 #include "stages/model/compute.h"
 #include "stages/model/schedule.h"
 #include "stages/model/transformer.h"
-
-/* Where rows come from. */
-struct train_rows {
-    void *context;
-    uint32_t n_rows;
-    uint32_t row_tokens_max;
-    uint32_t (*tokens)(void *context, int64_t epoch, uint32_t row);
-    uint32_t (*labels)(void *context, int64_t epoch, uint32_t row);
-    /* One batch of these rows; its arrays stay until the next call. */
-    void (*fill)(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
-                 struct batch *out);
-};
 
 /* Adds scale * d(sum of losses) to grads (NULL: evaluation, nothing but the loss). */
 typedef int trainer_loss_fn(void *context, const struct batch *b, float scale, float *grads,
@@ -58,7 +47,7 @@ struct trainer_plan {
 struct trainer {
     struct compute *compute; /* borrowed, as all of the caller's part */
     struct trainer_plan plan;
-    const struct train_rows *rows;
+    const struct rows *rows;
     void *context;
     trainer_loss_fn *loss;
     /* Either may be NULL. Before the batches of a step and of an evaluation; after the batches of a
@@ -98,7 +87,7 @@ int trainer_step(struct trainer *t, int64_t step, struct trainer_result *out,
                  struct err *e) MUST_USE;
 
 /* Loss over at most rows_max rows, evenly spaced through `rows` (epoch 0). */
-int trainer_evaluate(struct trainer *t, const struct train_rows *rows, uint32_t rows_max,
+int trainer_evaluate(struct trainer *t, const struct rows *rows, uint32_t rows_max,
                      struct loss_sum *out, struct err *e) MUST_USE;
 
 #endif

@@ -27,27 +27,48 @@ void row_source_reserve(struct row_source *s, struct arena *a, int tokens_max)
     token_batch_reserve(&s->batch, a, tokens_max);
 }
 
-uint32_t row_source_tokens(const struct row_source *s, int64_t epoch, uint32_t row)
+static uint32_t row_tokens(void *context, int64_t epoch, uint32_t row)
 {
+    const struct row_source *s = context;
     if (s->tokens)
         return tokfile_row_tokens(s->tokens, row);
     return windows_row_tokens(s->windows, epoch, row);
 }
 
-uint32_t row_source_labels(const struct row_source *s, int64_t epoch, uint32_t row)
+static uint32_t row_labels(void *context, int64_t epoch, uint32_t row)
 {
+    const struct row_source *s = context;
     if (s->tokens)
         return tokfile_row_labels(s->tokens, row);
     return windows_row_tokens(s->windows, epoch, row);
 }
 
-void row_source_fill(struct row_source *s, int64_t epoch, const uint32_t *rows, uint32_t n_rows)
+static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
+                 struct rows_batch *out)
 {
-    token_batch_clear(&s->batch);
+    struct row_source *s = context;
+    struct token_batch *b = &s->batch;
+    token_batch_clear(b);
     for (uint32_t i = 0; i < n_rows; i++) {
         if (s->tokens)
-            token_batch_add_row(&s->batch, s->tokens, rows[i]);
+            token_batch_add_row(b, s->tokens, rows[i]);
         else
-            windows_add_row(s->windows, epoch, rows[i], &s->batch);
+            windows_add_row(s->windows, epoch, rows[i], b);
     }
+    *out = (struct rows_batch){.n_tokens = b->n_tokens,
+                               .n_segments = b->n_segments,
+                               .ids = b->ids,
+                               .pos = b->pos,
+                               .target = b->target,
+                               .segment_start = b->segment_start};
+}
+
+struct rows row_source_rows(struct row_source *s)
+{
+    return (struct rows){.context = s,
+                         .n_rows = s->n_rows,
+                         .row_tokens_max = s->row_tokens_max,
+                         .tokens = row_tokens,
+                         .labels = row_labels,
+                         .fill = fill};
 }

@@ -4,6 +4,7 @@
 /* Rows to train on, whatever they are: a tokens file (the same in every epoch) or windows of plain
  * text. Holds the batch that rows are put into. */
 
+#include "stages/kit/rows.h"
 #include "stages/text/batch.h"
 #include "stages/text/tokfile.h"
 #include "stages/text/windows.h"
@@ -22,9 +23,7 @@ void row_source_of_windows(struct row_source *s, struct windows *w);
 /* Room for batches of tokens_max tokens, from an arena: token_batch_bytes(tokens_max). */
 void row_source_reserve(struct row_source *s, struct arena *a, int tokens_max);
 
-uint32_t row_source_tokens(const struct row_source *s, int64_t epoch, uint32_t row);
-uint32_t row_source_labels(const struct row_source *s, int64_t epoch, uint32_t row);
-/* Puts rows into s->batch, in place of what was there. */
-void row_source_fill(struct row_source *s, int64_t epoch, const uint32_t *rows, uint32_t n_rows);
+/* The rows as a trainer takes them; s is borrowed. Without rows (a zeroed s) n_rows is 0. */
+struct rows row_source_rows(struct row_source *s);
 
 #endif

@@ -1,0 +1,119 @@
+/*
+ * train: the adapter itself (tier 2), LoRA on every linear of the frozen base, from conversations.
+ * Starts from the toolkit's recovery adapter where there is one.
+ */
+
+#include <stddef.h>
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "stages/kit/stage.h"
+#include "stages/text/blocks.h"
+#include "stages/train/train_run.h"
+
+static const char *const KEEP[] = {"best", "last", NULL};
+static const char *const PRECISION[] = {"f32", NULL};
+
+#define AT(member) offsetof(struct train_config, member)
+
+static const struct param PARAMS[] = {
+    {"epochs", PARAM_INT, AT(epochs), "3", 1, 10000, NULL, "epochs",
+     "How often every training row is seen."},
+    {"learning_rate", PARAM_FLOAT, AT(learning_rate), "5e-4", 1e-8, 1, NULL, "",
+     "Peak rate. The toolkit's own default of 1e-3 is known to diverge on the full-size model, "
+     "where "
+     "1e-4 is usual; small models bear more."},
+    {"warmup_fraction", PARAM_FLOAT, AT(warmup_fraction), "0.05", 0, 1, NULL, "",
+     "Share of all steps in which the rate rises; then a half cosine to 0. The toolkit warms up "
+     "for "
+     "one epoch, half of its default run, and its very first step has rate 0; here no step has."},
+    {"batch_size", PARAM_INT, AT(batch_size), "4", 1, 100000, NULL, "rows",
+     "Rows that are weighed together. Memory does not depend on it."},
+    {"accumulation", PARAM_INT, AT(accumulation), "1", 1, 100000, NULL, "",
+     "Batches per optimiser step; every labelled token of a step weighs the same."},
+    {"rank", PARAM_INT, AT(rank), "32", 1, 256, NULL, "", "LoRA rank; Apple's runtime wants 32."},
+    {"alpha", PARAM_FLOAT, AT(alpha), "0", 0, 100000, NULL, "",
+     "LoRA alpha; the adapter is scaled by alpha / rank. 0 = rank / 2, the scale 0.5 of the "
+     "class."},
+    {"weight_decay", PARAM_FLOAT, AT(weight_decay), "0.01", 0, 10, NULL, "",
+     "Decoupled weight decay of AdamW, on A and B."},
+    {"beta1", PARAM_FLOAT, AT(beta1), "0.9", 0, 0.999999, NULL, "", "AdamW: first moment."},
+    {"beta2", PARAM_FLOAT, AT(beta2), "0.999", 0, 0.999999, NULL, "", "AdamW: second moment."},
+    {"eps", PARAM_FLOAT, AT(eps), "1e-8", 1e-20, 1, NULL, "", "AdamW: added to the denominator."},
+    {"clip", PARAM_FLOAT, AT(clip), "1", 0, 1e9, NULL, "",
+     "Largest global norm of a step's gradient; 0 = off."},
+    {"eval_every", PARAM_INT, AT(eval_every), "0", 0, 1000000000, NULL, "steps",
+     "Evaluate on the valid rows so often; 0 = at the end of each epoch. Also before the first and "
+     "after the last step."},
+    {"keep", PARAM_CHOICE, AT(keep), "best", 0, 0, KEEP, "",
+     "Which adapter is written: of the lowest loss on the valid rows, or the last. Without valid "
+     "rows always the last."},
+    {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
+     "Order of the rows and values of a fresh adapter."},
+    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, PRECISION, "",
+     "Arithmetic of the frozen base's products."},
+    {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "200", 0, 1000000000, NULL, "steps",
+     "Save the state in the work folder so often, to go on after a kill; 0 = only when "
+     "interrupted."},
+};
+
+static const struct stage_port INS[] = {
+    {"train", "tokens", true, "Rows to train on."},
+    {"valid", "tokens", false, "Rows to watch, and to choose the best adapter by."},
+    {"base", "base", true, "The frozen base."},
+    {"init", "adapter", false,
+     "Start from this adapter (the recovery adapter); its rank must be the rank asked for. Without "
+     "it: A random, B zero."},
+};
+
+static const struct stage_port OUTS[] = {
+    {"checkpoint", "adapter", true, "The adapter, fp32."},
+    {"metrics", "metrics", true, "Losses, steps and tokens."},
+    {"report", "report", true, "Loss curves."},
+};
+
+static const struct stage_spec SPEC = {
+    .name = "train",
+    .summary = "Trains a LoRA adapter on conversations.",
+    .portable = true,
+    .ins = INS,
+    .n_ins = sizeof INS / sizeof INS[0],
+    .outs = OUTS,
+    .n_outs = sizeof OUTS / sizeof OUTS[0],
+    .params = PARAMS,
+    .n_params = sizeof PARAMS / sizeof PARAMS[0],
+    .config_bytes = sizeof(struct train_config),
+};
+
+static int publish(const struct stage_run *run, struct train_run *t, struct err *e)
+{
+    int rc = 0;
+    if (stage_out(run, "checkpoint"))
+        rc = train_run_save(t, stage_out(run, "checkpoint"), e);
+    struct json *metrics = lora_training_metrics(&t->training);
+    struct json *report = lora_training_report(&t->training, "Training");
+    if (!rc && stage_out(run, "metrics"))
+        rc = blocks_save(metrics, stage_out(run, "metrics"), e);
+    if (!rc && stage_out(run, "report"))
+        rc = blocks_save(report, stage_out(run, "report"), e);
+    json_free(metrics);
+    json_free(report);
+    return rc;
+}
+
+static int run(const struct stage_run *run, struct err *e)
+{
+    struct train_run t = {0};
+    int rc = train_run_open(&t, run, e);
+    if (!rc)
+        rc = lora_training_run(&t.training, e);
+    if (!rc)
+        rc = publish(run, &t, e);
+    train_run_release(&t);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    return stage_main(argc, argv, &SPEC, run);
+}

@@ -1,0 +1,143 @@
+#include "stages/train/train_run.h"
+
+#include <string.h>
+
+/* What the file says against what the base can take. */
+static int check_tokens(const struct train_run *t, const char *name, const struct tokfile *f,
+                        struct err *e)
+{
+    const struct shape *s = &t->base.shape;
+    uint64_t row = 0;
+    uint32_t longest = tokfile_longest_sample(f, &row);
+    if (f->counts.labels == 0)
+        return err_set(e, ERR_CONFIG, "%s: no labelled token in %llu rows", name,
+                       (unsigned long long)f->counts.rows);
+    if (f->counts.id_max >= (uint32_t)s->vocab)
+        return err_set(e, ERR_CONFIG, "%s: token id %u, but the base has a vocabulary of %d", name,
+                       f->counts.id_max, s->vocab);
+    if (longest > (uint32_t)s->context)
+        return err_set(e, ERR_CONFIG,
+                       "%s: row %llu has a sample of %u tokens, the base takes at most %d", name,
+                       (unsigned long long)row + 1, longest, s->context);
+    if (f->counts.cut_samples > 0)
+        stage_say(t->run, "warning: %s: %llu of %llu samples were cut when they were prepared",
+                  name, (unsigned long long)f->counts.cut_samples,
+                  (unsigned long long)f->counts.samples);
+    return 0;
+}
+
+static int open_tokens(struct train_run *t, const char *name, struct tokfile *f,
+                       struct row_source *s, struct err *e)
+{
+    const char *path = stage_in(t->run, name);
+    if (!path)
+        return 0;
+    int rc = tokfile_open(f, path, e);
+    if (!rc)
+        rc = check_tokens(t, name, f, e);
+    if (!rc)
+        row_source_of_tokens(s, f);
+    return rc;
+}
+
+static int open_adapter(struct train_run *t, struct err *e)
+{
+    const struct train_config *c = t->config;
+    const char *init = stage_in(t->run, "init");
+    if (!init)
+        return adapter_init(&t->adapter, &t->base.shape, (int)c->rank, c->alpha, c->seed, e);
+    int rc = adapter_open(&t->adapter, init, &t->base.shape, e);
+    if (rc)
+        return err_wrap(e, "init");
+    if (t->adapter.rank != c->rank)
+        return err_set(e, ERR_CONFIG, "init: the adapter has rank %d, but rank %lld is asked for",
+                       t->adapter.rank, (long long)c->rank);
+    if (c->alpha != 0 && c->alpha != t->adapter.alpha)
+        return err_set(e, ERR_CONFIG, "init: the adapter has alpha %g, but alpha %g is asked for",
+                       t->adapter.alpha, c->alpha);
+    return 0;
+}
+
+static int reserve_batches(struct train_run *t, struct err *e)
+{
+    int tokens_max = lora_training_tokens_max(&t->training);
+    int rc = arena_reserve(&t->batches, "batches", 2 * token_batch_bytes(tokens_max), e);
+    if (rc)
+        return rc;
+    row_source_reserve(&t->train_rows, &t->batches, tokens_max);
+    row_source_reserve(&t->valid_rows, &t->batches, tokens_max);
+    return 0;
+}
+
+static void set_options(struct train_run *t)
+{
+    const struct train_config *c = t->config;
+    uint32_t rows_per_step = (uint32_t)(c->batch_size * c->accumulation);
+    struct lora_training *l = &t->training;
+    l->run = t->run;
+    l->compute = &t->compute;
+    l->base = &t->base;
+    l->adapter = &t->adapter;
+    l->rows = row_source_rows(&t->train_rows);
+    l->valid = row_source_rows(&t->valid_rows);
+    l->options = (struct lora_options){
+        .total_steps = c->epochs * trainer_epoch_steps(t->train_rows.n_rows, rows_per_step),
+        .rows_per_step = rows_per_step,
+        .learning_rate = c->learning_rate,
+        .warmup_fraction = c->warmup_fraction,
+        .weight_decay = c->weight_decay,
+        .beta1 = c->beta1,
+        .beta2 = c->beta2,
+        .eps = c->eps,
+        .clip = c->clip,
+        .seed = c->seed,
+        .eval_every = c->eval_every,
+        .checkpoint_every = c->checkpoint_every,
+        .valid_rows_max = UINT32_MAX,
+        .keep_best = c->keep == 0,
+    };
+}
+
+int train_run_open(struct train_run *t, const struct stage_run *run, struct err *e)
+{
+    t->run = run;
+    t->config = run->config;
+    if (t->config->batch_size * t->config->accumulation > INT32_MAX)
+        return err_set(e, ERR_CONFIG, "batch_size x accumulation is more than 2^31 rows");
+    const char *base = stage_in(run, "base");
+    int rc = model_open(&t->base, base, e);
+    if (!rc)
+        rc = sha256_file(base, &t->base_id, NULL, e);
+    if (!rc)
+        rc = open_tokens(t, "train", &t->train, &t->train_rows, e);
+    if (!rc)
+        rc = open_tokens(t, "valid", &t->valid, &t->valid_rows, e);
+    if (!rc && !stage_in(run, "valid"))
+        stage_say(run,
+                  "warning: no valid rows: nothing shows overfitting, the last adapter is kept");
+    if (!rc)
+        rc = open_adapter(t, e);
+    if (!rc)
+        rc = compute_open(&t->compute, run->n_threads, run->kernels, e);
+    if (rc)
+        return rc;
+    set_options(t);
+    return reserve_batches(t, e);
+}
+
+int train_run_save(const struct train_run *t, const char *path, struct err *e)
+{
+    const struct tensor_meta meta[] = {{"fmforge.base", t->base_id.hex}};
+    return adapter_save(&t->adapter, path, DTYPE_F32, meta, 1, e);
+}
+
+void train_run_release(struct train_run *t)
+{
+    lora_training_release(&t->training);
+    adapter_release(&t->adapter);
+    arena_release(&t->batches);
+    tokfile_close(&t->valid);
+    tokfile_close(&t->train);
+    compute_close(&t->compute);
+    model_release(&t->base);
+}

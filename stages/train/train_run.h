@@ -1,0 +1,37 @@
+#ifndef FMFORGE_TRAIN_TRAIN_RUN_H
+#define FMFORGE_TRAIN_TRAIN_RUN_H
+
+/* One run of the train stage: its config, its opened and checked inputs. */
+
+#include "pipeline/base/json.h"
+#include "pipeline/base/sha256.h"
+#include "stages/kit/stage.h"
+#include "stages/model/lora_training.h"
+#include "stages/text/row_source.h"
+
+struct train_config {
+    int64_t epochs, batch_size, accumulation, rank, eval_every, seed, checkpoint_every;
+    double learning_rate, warmup_fraction, alpha, weight_decay, beta1, beta2, eps, clip;
+    int keep;      /* 0 best, 1 last */
+    int precision; /* 0 f32 */
+};
+
+struct train_run {
+    const struct stage_run *run;
+    const struct train_config *config;
+    struct compute compute;
+    struct model base;
+    struct content_id base_id;
+    struct tokfile train, valid;
+    struct row_source train_rows, valid_rows;
+    struct arena batches;
+    struct adapter adapter;
+    struct lora_training training;
+};
+
+/* Opens and checks every input; ready for lora_training_run. Release also after a failure. */
+int train_run_open(struct train_run *t, const struct stage_run *run, struct err *e) MUST_USE;
+int train_run_save(const struct train_run *t, const char *path, struct err *e) MUST_USE;
+void train_run_release(struct train_run *t); /* safe on zeroed */
+
+#endif
