@@ -1,0 +1,224 @@
+/*
+ * prep: rows of conversations to checked, rendered, split, packed tokens.
+ */
+
+#include <stddef.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/xalloc.h"
+#include "stages/kit/stage.h"
+#include "stages/prep/prep.h"
+#include "stages/prep/summary.h"
+#include "stages/text/blocks.h"
+#include "stages/text/goldenset.h"
+#include "stages/text/rules.h"
+
+static const char *const LONG_CHOICES[] = {"refuse", "cut", NULL};
+static const char *const SYSTEM_CHOICES[] = {"keep", "default", NULL};
+
+static const struct param PARAMS[] = {
+    {"valid_fraction", PARAM_FLOAT, offsetof(struct prep_config, valid_fraction), "0.1", 0, 0.9,
+     NULL, "",
+     "Share of the rows held out for validation, when there is no file of validation rows."},
+    {"max_length", PARAM_INT, offsetof(struct prep_config, max_length), "4095", 8, 1048576, NULL,
+     "tokens", "No sample may be longer; set it to what the model can hold."},
+    {"pack", PARAM_BOOL, offsetof(struct prep_config, pack), "true", 0, 0, NULL, "",
+     "Put several samples into one row, in order, so that one row is one unit of a batch."},
+    {"pack_length", PARAM_INT, offsetof(struct prep_config, pack_length), "512", 8, 1048576, NULL,
+     "tokens", "A packed row takes samples up to this length."},
+    {"long_rows", PARAM_CHOICE, offsetof(struct prep_config, long_rows), "refuse", 0, 0,
+     LONG_CHOICES, "", "What to do with rows above max_length."},
+    {"system", PARAM_CHOICE, offsetof(struct prep_config, system), "keep", 0, 0, SYSTEM_CHOICES, "",
+     "Rows without a system message stay so, or get the template's default one."},
+    {"objects", PARAM_BOOL, offsetof(struct prep_config, objects), "false", 0, 0, NULL, "",
+     "Also take rows written as {\"messages\": [...]}."},
+    {"seed", PARAM_INT, offsetof(struct prep_config, seed), "1", 0, 9007199254740991, NULL, "",
+     "Seed of the split."},
+};
+
+static const struct stage_port INS[] = {
+    {"raw", "rows", true, "Training rows, JSONL (or .jsonl.zst)."},
+    {"valid", "rows", false, "Validation rows; without them a share of raw is held out."},
+    {"golden", "golden", false, "A golden set that must not occur in the training rows."},
+    {"tokenizer", "tokenizer", true, "The SentencePiece model."},
+    {"template", "template", true, "The prompt format."},
+};
+
+static const struct stage_port OUTS[] = {
+    {"train", "tokens", true, "Training tokens."},
+    {"valid", "tokens", true, "Validation tokens; may hold no row."},
+    {"report", "report", true, "Counts, lengths, findings, three samples with their labels."},
+};
+
+static const char *const LIBRARIES[] = {"libsentencepiece.so.0", NULL};
+
+static const struct stage_spec SPEC = {
+    .name = "prep",
+    .summary = "Checks, renders, tokenises, splits and packs rows of conversations.",
+    .portable = true,
+    .ins = INS,
+    .n_ins = sizeof INS / sizeof INS[0],
+    .outs = OUTS,
+    .n_outs = sizeof OUTS / sizeof OUTS[0],
+    .params = PARAMS,
+    .n_params = sizeof PARAMS / sizeof PARAMS[0],
+    .config_bytes = sizeof(struct prep_config),
+    .libraries = LIBRARIES,
+};
+
+/* Everything that lives as long as the run. */
+struct prep {
+    const struct prep_config *config;
+    struct template template;
+    struct spm *spm;
+    struct render render;
+    struct chat_list raw;
+    struct chat_list valid; /* no rows when there is no such input */
+    bool *held_out;         /* by raw row */
+    struct prep_sink train_sink, valid_sink;
+    struct json *report;
+    struct json *findings; /* rows of a table in the report */
+};
+
+static int open_inputs(struct prep *p, const struct stage_run *r, struct err *e)
+{
+    int status = template_read(&p->template, stage_in(r, "template"), e);
+    if (status == 0)
+        status = spm_open(stage_in(r, "tokenizer"), &p->spm, e);
+    if (status == 0)
+        status = render_init(&p->render, p->spm, &p->template, e);
+    if (status == 0)
+        status = chat_list_read(&p->raw, stage_in(r, "raw"), p->config->objects, e);
+    if (status == 0 && stage_in(r, "valid"))
+        status = chat_list_read(&p->valid, stage_in(r, "valid"), p->config->objects, e);
+    return status;
+}
+
+/* The training rows as a list of their own, borrowed from raw: what held-out rows are compared
+ * with. Caller xfrees rows. */
+static struct chat_list training_rows(const struct prep *p, bool held_out)
+{
+    struct chat_list list = {.rows = xalloc_array(p->raw.n_rows, sizeof *list.rows)};
+    for (size_t i = 0; i < p->raw.n_rows; i++)
+        if (p->held_out[i] == held_out)
+            list.rows[list.n_rows++] = p->raw.rows[i];
+    return list;
+}
+
+static int check_golden(struct prep *p, const char *path, struct err *e)
+{
+    struct goldenset golden = {0};
+    int status = goldenset_open(&golden, path, e);
+    if (status == 0)
+        status = rules_check(&golden.rows, "golden", &p->template, p->findings, e);
+    if (status == 0)
+        status = rules_check_leak(&p->raw, &golden.rows, "golden", true, p->findings, e);
+    goldenset_close(&golden);
+    return status;
+}
+
+static int check_rows(struct prep *p, const struct stage_run *r, struct err *e)
+{
+    int status = rules_check(&p->raw, "raw", &p->template, p->findings, e);
+    if (status == 0 && p->valid.n_rows > 0)
+        status = rules_check(&p->valid, "valid", &p->template, p->findings, e);
+    if (status == 0 && stage_in(r, "golden"))
+        status = check_golden(p, stage_in(r, "golden"), e);
+    if (status < 0)
+        return status;
+    struct chat_list train = training_rows(p, false);
+    struct chat_list held = training_rows(p, true);
+    const struct chat_list *valid = p->valid.n_rows > 0 ? &p->valid : &held;
+    if (train.n_rows == 0)
+        status =
+            err_set(e, ERR_FORMAT, "no training row is left: all %zu were held out", p->raw.n_rows);
+    else if (valid->n_rows > 0)
+        status = rules_check_leak(&train, valid, "valid", false, p->findings, e);
+    xfree(train.rows);
+    xfree(held.rows);
+    return status;
+}
+
+static void split(struct prep *p)
+{
+    p->held_out = xalloc_array(p->raw.n_rows, sizeof *p->held_out);
+    if (p->valid.n_rows > 0)
+        return;
+    for (size_t i = 0; i < p->raw.n_rows; i++)
+        p->held_out[i] =
+            prep_is_held_out(&p->raw.rows[i], p->config->valid_fraction, p->config->seed);
+}
+
+static int write_tokens(struct prep *p, const struct stage_run *r, struct err *e)
+{
+    const struct prep_config *config = p->config;
+    int status = prep_add_rows(&p->train_sink, &p->raw, p->held_out, false, &p->render, config, e);
+    if (status < 0)
+        return err_wrap(e, "raw");
+    if (p->valid.n_rows > 0)
+        status = prep_add_rows(&p->valid_sink, &p->valid, NULL, false, &p->render, config, e);
+    else
+        status = prep_add_rows(&p->valid_sink, &p->raw, p->held_out, true, &p->render, config, e);
+    if (status < 0)
+        return err_wrap(e, "valid");
+    if (p->train_sink.counts.samples == 0)
+        return err_set(e, ERR_FORMAT, "no training row is left after cutting to max_length %lld",
+                       (long long)config->max_length);
+    status = tokfile_writer_save(&p->train_sink.writer, stage_out(r, "train"), e);
+    if (status == 0)
+        status = tokfile_writer_save(&p->valid_sink.writer, stage_out(r, "valid"), e);
+    return status;
+}
+
+static int write_report(struct prep *p, const struct stage_run *r, struct err *e)
+{
+    summary_add_counts(p->report, &p->train_sink, &p->valid_sink,
+                       p->raw.blank_lines + p->valid.blank_lines);
+    summary_add_lengths(p->report, &p->train_sink.counts, &p->valid_sink.counts);
+    int status = summary_add_samples(p->report, &p->raw, p->held_out, &p->render, p->config, e);
+    if (status == 0)
+        status = blocks_save(p->report, stage_out(r, "report"), e);
+    stage_say(r, "%llu training and %llu validation samples, %llu and %llu tokens, %zu findings",
+              (unsigned long long)p->train_sink.counts.samples,
+              (unsigned long long)p->valid_sink.counts.samples,
+              (unsigned long long)p->train_sink.writer.counts.tokens,
+              (unsigned long long)p->valid_sink.writer.counts.tokens, json_count(p->findings));
+    return status;
+}
+
+static void release(struct prep *p)
+{
+    tokfile_writer_release(&p->train_sink.writer);
+    tokfile_writer_release(&p->valid_sink.writer);
+    chat_list_release(&p->raw);
+    chat_list_release(&p->valid);
+    xfree(p->held_out);
+    json_free(p->report);
+    spm_close(p->spm);
+    template_release(&p->template);
+}
+
+static int run(const struct stage_run *r, struct err *e)
+{
+    struct prep p = {.config = r->config};
+    tokfile_writer_init(&p.train_sink.writer, SPM_EOS);
+    tokfile_writer_init(&p.valid_sink.writer, SPM_EOS);
+    p.report = blocks_new();
+    p.findings = blocks_add_table(p.report, "table", "Findings", RULES_COLUMNS);
+    int status = open_inputs(&p, r, e);
+    if (status == 0) {
+        split(&p);
+        status = check_rows(&p, r, e);
+    }
+    if (status == 0)
+        status = write_tokens(&p, r, e);
+    if (status == 0)
+        status = write_report(&p, r, e);
+    release(&p);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    return stage_main(argc, argv, &SPEC, run);
+}

@@ -1,0 +1,36 @@
+#ifndef FMFORGE_TEXT_RULES_H
+#define FMFORGE_TEXT_RULES_H
+
+/*
+ * What can be wrong with a set of rows although each line is sound. Every row is looked at.
+ *
+ * Refused: special pieces of the template (and U+2581, which SentencePiece reads as a space)
+ * written out in a message, because the model would take them for turns; golden rows whose prompt
+ * is also a training prompt (by letters and digits, case ignored). Warned of: rows that occur
+ * twice, one prompt with different answers, rows with and without system message in one set, empty
+ * messages, near repeats between training and held-out rows.
+ */
+
+#include "pipeline/base/err.h"
+#include "pipeline/base/json.h"
+#include "stages/text/chat.h"
+#include "stages/text/template.h"
+
+/* Two user texts whose different words agree to this share are near repeats... */
+#define RULES_NEAR_SHARE 0.75
+/* ...and warnings name that many lines. */
+#define RULES_LINES_SHOWN 8
+
+/* One finding: what, how often, where. Appended to the rows of a table with these columns. */
+extern const char *const RULES_COLUMNS[];
+
+/* The rows of one file against the rules of a set. name: "raw", for messages. */
+int rules_check(const struct chat_list *rows, const char *name, const struct template *t,
+                struct json *findings, struct err *e) MUST_USE;
+/* Training rows against rows held out of them. exact_refused: the same prompt in both is an error,
+ * otherwise a finding. */
+int rules_check_leak(const struct chat_list *train, const struct chat_list *held_out,
+                     const char *name, bool exact_refused, struct json *findings,
+                     struct err *e) MUST_USE;
+
+#endif
