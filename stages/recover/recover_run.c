@@ -1,0 +1,113 @@
+#include "stages/recover/recover_run.h"
+
+static int open_text(struct recover_run *r, struct err *e)
+{
+    const struct recover_config *c = r->config;
+    if (c->window > r->base.shape.context)
+        return err_set(e, ERR_CONFIG, "window: %lld tokens, the base takes at most %d",
+                       (long long)c->window, r->base.shape.context);
+    if (spm_size(r->spm) != r->base.shape.vocab)
+        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base a vocabulary of %d",
+                       spm_size(r->spm), r->base.shape.vocab);
+    struct windows_plan plan = {.window = (int)c->window, .mix = c->mix, .seed = c->seed};
+    int rc = windows_open(&r->text, stage_in(r->run, "text"), &plan, r->spm, e);
+    if (rc)
+        return rc;
+    row_source_of_windows(&r->text_rows, &r->text);
+    if (!stage_in(r->run, "valid"))
+        return 0;
+    plan.mix = NULL;
+    plan.in_order = true;
+    rc = windows_open(&r->valid, stage_in(r->run, "valid"), &plan, r->spm, e);
+    if (rc)
+        return err_wrap(e, "valid");
+    row_source_of_windows(&r->valid_rows, &r->valid);
+    return 0;
+}
+
+static void set_options(struct recover_run *r)
+{
+    const struct recover_config *c = r->config;
+    int64_t rows = c->batch_tokens / c->window;
+    if (rows < 1)
+        rows = 1;
+    int64_t steps = (c->tokens + rows * c->window - 1) / (rows * c->window);
+    int64_t eval_every = (steps + c->evaluations - 1) / c->evaluations;
+    struct lora_training *l = &r->training;
+    l->run = r->run;
+    l->compute = &r->compute;
+    l->base = &r->base;
+    l->adapter = &r->adapter;
+    l->rows = row_source_rows(&r->text_rows);
+    l->valid = row_source_rows(&r->valid_rows);
+    l->options = (struct lora_options){
+        .total_steps = steps,
+        .rows_per_step = (uint32_t)rows,
+        .learning_rate = c->learning_rate,
+        .warmup_fraction = c->warmup_fraction,
+        .weight_decay = c->weight_decay,
+        .beta1 = 0.9,
+        .beta2 = 0.99,
+        .eps = 1e-8,
+        .clip = c->clip,
+        .seed = c->seed,
+        .eval_every = eval_every,
+        .checkpoint_every = c->checkpoint_every,
+        .valid_rows_max = (uint32_t)(c->valid_tokens / c->window + 1),
+    };
+}
+
+static int reserve_batches(struct recover_run *r, struct err *e)
+{
+    int tokens_max = lora_training_tokens_max(&r->training);
+    int rc = arena_reserve(&r->batches, "batches", 2 * token_batch_bytes(tokens_max), e);
+    if (rc)
+        return rc;
+    row_source_reserve(&r->text_rows, &r->batches, tokens_max);
+    row_source_reserve(&r->valid_rows, &r->batches, tokens_max);
+    return 0;
+}
+
+int recover_run_open(struct recover_run *r, const struct stage_run *run, struct err *e)
+{
+    r->run = run;
+    r->config = run->config;
+    const char *base = stage_in(run, "base");
+    int rank = 8 << r->config->rank;
+    int rc = model_open(&r->base, base, e);
+    if (!rc)
+        rc = sha256_file(base, &r->base_id, NULL, e);
+    if (!rc)
+        rc = spm_open(stage_in(run, "tokenizer"), &r->spm, e);
+    if (!rc)
+        rc = open_text(r, e);
+    if (!rc)
+        rc = adapter_init(&r->adapter, &r->base.shape, rank, r->config->alpha, r->config->seed, e);
+    if (!rc)
+        rc = compute_open(&r->compute, run->n_threads, run->kernels, e);
+    if (rc)
+        return rc;
+    stage_say(run, "%llu documents, %llu tokens, %u windows per pass",
+              (unsigned long long)r->text.n_documents, (unsigned long long)r->text.n_tokens,
+              r->text.n_rows);
+    set_options(r);
+    return reserve_batches(r, e);
+}
+
+int recover_run_save(const struct recover_run *r, const char *path, struct err *e)
+{
+    const struct tensor_meta meta[] = {{"fmforge.base", r->base_id.hex}};
+    return adapter_save(&r->adapter, path, DTYPE_F16, meta, 1, e);
+}
+
+void recover_run_release(struct recover_run *r)
+{
+    lora_training_release(&r->training);
+    adapter_release(&r->adapter);
+    arena_release(&r->batches);
+    windows_close(&r->valid);
+    windows_close(&r->text);
+    spm_close(r->spm);
+    compute_close(&r->compute);
+    model_release(&r->base);
+}
