@@ -137,10 +137,10 @@ static void forward_item(void *context, size_t i, int i_thread)
     int first = tile * TILE;
     int m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
     for (int h = 0; h < group; h++) {
-        size_t at = (size_t)(run->row + first) * (size_t)q_dim + head_offset +
-                    (size_t)(h * s->head_dim);
-        forward_rows(w, run, kv, m, w->q + at, (size_t)q_dim, w->o + at,
-                     run->n_before + first + 1, 1, i_thread);
+        size_t at =
+            (size_t)(run->row + first) * (size_t)q_dim + head_offset + (size_t)(h * s->head_dim);
+        forward_rows(w, run, kv, m, w->q + at, (size_t)q_dim, w->o + at, run->n_before + first + 1,
+                     1, i_thread);
     }
 }
 
@@ -153,8 +153,8 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
                        const struct attention_run *runs, const float *q, float *o, int keys_max,
                        float *scratch)
 {
-    struct forward_work w = {c, s, n_runs, runs, q, o, padded_keys(keys_max), scratch,
-                             softmax_scale(s)};
+    struct forward_work w = {
+        c, s, n_runs, runs, q, o, padded_keys(keys_max), scratch, softmax_scale(s)};
     size_t n_items = 0;
     for (int i = 0; i < n_runs; i++) {
         CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);

@@ -18,7 +18,7 @@
 
 /* Consecutive queries of one sequence and the keys they see. */
 struct attention_run {
-    int row;        /* first query: row of q and o */
+    int row; /* first query: row of q and o */
     int n_rows;
     int n_before;   /* keys before the first query's own: row r sees n_before + r + 1 keys */
     const float *k; /* (keys, KV*D), row stride ldk */
@@ -38,9 +38,9 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
  * key (n_before = 0), ldk = KV*D, and k, v point into the batch's arrays at the run's row. */
 struct attention_grads {
     const float *q, *o, *d_o;
-    float *dq;        /* overwritten */
-    float *dk, *dv;   /* added to: several layers may share keys and values */
-    float *dk_heads;  /* scratch (M, H*D): one partial sum per query head */
+    float *dq;       /* overwritten */
+    float *dk, *dv;  /* added to: several layers may share keys and values */
+    float *dk_heads; /* scratch (M, H*D): one partial sum per query head */
     float *dv_heads;
 };
 void attention_backward(struct compute *c, const struct shape *s, int n_runs,

@@ -37,8 +37,8 @@ static int reserve(struct adapter *a, const struct shape *shape, int rank, doubl
 /* The two tensors of a module. */
 static void tensor_name(const struct shape_module *m, bool b, char out[SHAPE_NAME_BYTES + 16])
 {
-    int n = snprintf(out, SHAPE_NAME_BYTES + 16, "%s.%s", m->name,
-                     b ? "b_transpose" : "a_transpose");
+    int n =
+        snprintf(out, SHAPE_NAME_BYTES + 16, "%s.%s", m->name, b ? "b_transpose" : "a_transpose");
     CHECK(n > 0 && n < SHAPE_NAME_BYTES + 16);
 }
 
@@ -107,7 +107,8 @@ static void read_tensor(struct adapter *a, const struct tensorfile *f, const str
         return;
     }
     if (t->dtype == DTYPE_U8 || t->n_dims != 2 || t->dims[0] != rows || t->dims[1] != columns) {
-        snprintf(what, sizeof what, "is %s %s, expected F32, F16 or BF16 [%" PRIu64 ", %" PRIu64 "]",
+        snprintf(what, sizeof what,
+                 "is %s %s, expected F32, F16 or BF16 [%" PRIu64 ", %" PRIu64 "]",
                  tensor_dtype_name(t->dtype), tensor_format_dims(t, dims), rows, columns);
         problem(p, name, what);
         return;

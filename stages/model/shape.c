@@ -94,17 +94,17 @@ static int read_int(const struct json *v, const char *key, int *out, struct err 
 
 int shape_from_json(const struct json *v, struct shape *out, struct err *e)
 {
-    static const char *const known[] = {"vocab",    "hidden",   "layers_0", "layers_1",
-                                        "heads",    "kv_heads", "head_dim", "ffn",
+    static const char *const known[] = {"vocab",      "hidden",   "layers_0", "layers_1",
+                                        "heads",      "kv_heads", "head_dim", "ffn",
                                         "rope_theta", "norm_eps", "context",  "kv_quant"};
     struct shape s = {0};
     struct {
         const char *key;
         int *out;
     } ints[] = {
-        {"vocab", &s.vocab},       {"hidden", &s.hidden},     {"layers_0", &s.layers_0},
-        {"layers_1", &s.layers_1}, {"heads", &s.heads},       {"kv_heads", &s.kv_heads},
-        {"head_dim", &s.head_dim}, {"ffn", &s.ffn},           {"context", &s.context},
+        {"vocab", &s.vocab},       {"hidden", &s.hidden}, {"layers_0", &s.layers_0},
+        {"layers_1", &s.layers_1}, {"heads", &s.heads},   {"kv_heads", &s.kv_heads},
+        {"head_dim", &s.head_dim}, {"ffn", &s.ffn},       {"context", &s.context},
     };
     if (json_type(v) != JSON_OBJECT)
         return err_set(e, ERR_FORMAT, "shape: found %s, expected an object",
@@ -313,8 +313,7 @@ static void layer_tensor(const struct shape *s, int layer, int i, struct shape_t
     out->role = entries[i].role;
     out->slot = entries[i].slot;
     out->layer = layer;
-    out->linear =
-        entries[i].role == ROLE_LINEAR ? LINEAR_SLOTS * layer + (int)entries[i].slot : -1;
+    out->linear = entries[i].role == ROLE_LINEAR ? LINEAR_SLOTS * layer + (int)entries[i].slot : -1;
     entry_size(s, layer, &entries[i], &out->n, &out->k);
     out->offset = layer_offset(s, layer);
     for (int j = 0; j < i; j++) {

@@ -1,0 +1,253 @@
+#include "stages/model/layer.h"
+
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "stages/model/gemm.h"
+#include "stages/model/ops.h"
+
+float *taker_floats(struct taker *t, size_t a, size_t b)
+{
+    size_t bytes = size_mul(size_mul(a, b), sizeof(float));
+    t->bytes = size_add(t->bytes, arena_cost(bytes));
+    return t->arena == NULL ? NULL : arena_take(t->arena, bytes);
+}
+
+void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int tokens, int rank,
+                     struct layer_acts *out)
+{
+    size_t n = (size_t)tokens, hidden = (size_t)s->hidden, ffn = (size_t)s->ffn;
+    size_t q = (size_t)shape_q_dim(s), kv = (size_t)shape_kv_dim(s);
+    memset(out, 0, sizeof *out);
+    out->x = taker_floats(t, n, hidden);
+    out->x_rstd = taker_floats(t, n, 1);
+    out->h = taker_floats(t, n, hidden);
+    out->q_rotated = taker_floats(t, n, q);
+    out->q_rstd = taker_floats(t, n, (size_t)s->heads);
+    out->q = taker_floats(t, n, q);
+    if (!reuses) {
+        out->k_rotated = taker_floats(t, n, kv);
+        out->k_rstd = taker_floats(t, n, (size_t)s->kv_heads);
+        out->k_normed = taker_floats(t, n, kv);
+        out->k = taker_floats(t, n, kv);
+        out->v_raw = taker_floats(t, n, kv);
+        out->v = taker_floats(t, n, kv);
+    }
+    out->o = taker_floats(t, n, q);
+    out->mid = taker_floats(t, n, hidden);
+    out->mid_rstd = taker_floats(t, n, 1);
+    out->g = taker_floats(t, n, hidden);
+    out->gate = taker_floats(t, n, ffn);
+    out->up = taker_floats(t, n, ffn);
+    for (int i = 0; rank > 0 && i < LAYER_LORAS; i++)
+        out->lora[i] = taker_floats(t, n, (size_t)rank);
+}
+
+void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank, bool backward,
+                        struct layer_scratch *out)
+{
+    size_t n = (size_t)tokens, ffn = (size_t)s->ffn, q = (size_t)shape_q_dim(s);
+    memset(out, 0, sizeof *out);
+    out->qkv = taker_floats(t, n, q + 2 * (size_t)shape_kv_dim(s));
+    out->act = taker_floats(t, n, ffn);
+    if (!backward)
+        return;
+    out->d_act = taker_floats(t, n, ffn);
+    out->d_up = taker_floats(t, n, ffn);
+    out->d_h = taker_floats(t, n, (size_t)s->hidden);
+    out->d_o = taker_floats(t, n, q);
+    out->d_q = taker_floats(t, n, q);
+    out->dk_heads = taker_floats(t, n, q);
+    out->dv_heads = taker_floats(t, n, q);
+    if (rank > 0)
+        out->d_lora = taker_floats(t, n, (size_t)rank);
+}
+
+/* ---- one linear with its adapters ---- */
+
+/* The modules of a slot are consecutive: 3 for the fused QKV, else 1. */
+static int slot_modules(const struct shape *s, int layer, enum linear_slot slot, int *first)
+{
+    bool reuses = shape_layer_reuses(s, layer);
+    if (slot == LINEAR_QKV) {
+        *first = 0;
+        return reuses ? 1 : 3;
+    }
+    *first = (reuses ? 0 : 2) + (int)slot;
+    return 1;
+}
+
+static struct lora_view module_view(const struct adapter *a, const struct shape_module *m)
+{
+    struct lora_view v = {adapter_a(a, m), adapter_b(a, m), m->in, m->out, a->rank, a->scale};
+    return v;
+}
+
+/* y = x W^T + adapters. */
+static void linear_forward(const struct layer_pass *p, int layer, enum linear_slot slot,
+                           const float *x, struct layer_acts *acts, float *y)
+{
+    const struct shape *s = &p->m->shape;
+    const struct weight *w = &p->m->layers[layer].linear[slot];
+    gemm_xwt(p->c, p->n_tokens, x, w->k, w, y, w->n, false);
+    if (p->a == NULL)
+        return;
+    int first = 0, count = slot_modules(s, layer, slot, &first);
+    for (int i = first; i < first + count; i++) {
+        struct shape_module m;
+        shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
+        struct lora_view l = module_view(p->a, &m);
+        lora_forward(p->c, p->n_tokens, &l, x, w->k, acts->lora[i], y + m.out_first, w->n);
+    }
+}
+
+static size_t flat_offset(const struct shape *s, int layer, enum linear_slot slot)
+{
+    struct shape_tensor t;
+    shape_linear(s, LINEAR_SLOTS * layer + (int)slot, &t);
+    return t.offset;
+}
+
+/* Parameter gradients, and dx (+)= dy W + adapters where dx is not NULL. */
+static void linear_backward(const struct layer_pass *p, int layer, enum linear_slot slot,
+                            const float *x, const struct layer_acts *acts, const float *dy,
+                            float *dx, bool add)
+{
+    const struct shape *s = &p->m->shape;
+    const struct weight *w = &p->m->layers[layer].linear[slot];
+    int n = p->n_tokens;
+    if (dx != NULL)
+        gemm_xw(p->c, n, dy, w->n, w, dx, w->k, add);
+    if (p->grad_full != NULL)
+        gemm_dw(p->c, n, w->n, w->k, dy, w->n, x, w->k, p->grad_full + flat_offset(s, layer, slot),
+                w->k, true);
+    if (p->a == NULL)
+        return;
+    int first = 0, count = slot_modules(s, layer, slot, &first);
+    for (int i = first; i < first + count; i++) {
+        struct shape_module m;
+        shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
+        struct lora_view l = module_view(p->a, &m);
+        float *da = p->grad_lora == NULL ? NULL : p->grad_lora + m.a_offset;
+        float *db = p->grad_lora == NULL ? NULL : p->grad_lora + m.b_offset;
+        lora_backward(p->c, n, &l, x, w->k, acts->lora[i], dy + m.out_first, w->n,
+                      p->scratch->d_lora, da, db, dx, w->k);
+    }
+}
+
+/* Where a norm's gradient goes, or NULL. */
+static float *norm_grad(const struct layer_pass *p, const float *norm)
+{
+    if (p->grad_full == NULL)
+        return NULL;
+    CHECK(p->m->flat != NULL);
+    return p->grad_full + (norm - p->m->flat);
+}
+
+/* ---- attention half ---- */
+
+static void project_kv(const struct layer_pass *p, const struct model_layer *l, const float *qkv,
+                       struct layer_acts *a)
+{
+    const struct shape *s = &p->m->shape;
+    int q = shape_q_dim(s), kv = shape_kv_dim(s), ld = q + 2 * kv, n = p->n_tokens;
+    float eps = (float)s->norm_eps;
+    ops_rope_norm(p->c, n, s->kv_heads, &p->m->rope, p->pos, qkv + q, ld, l->key_norm, eps,
+                  a->k_rotated, kv, a->k_normed, kv, a->k_rstd);
+    ops_kv_quant(p->c, n, kv, qkv + q + kv, ld, 0, a->v_raw, kv);
+    float k_scale = s->kv_quant ? kv_range_scale(&l->key_range) : 0;
+    float v_scale = s->kv_quant ? kv_range_scale(&l->value_range) : 0;
+    ops_kv_quant(p->c, n, kv, a->k_normed, kv, k_scale, a->k, kv);
+    ops_kv_quant(p->c, n, kv, a->v_raw, kv, v_scale, a->v, kv);
+}
+
+void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a)
+{
+    const struct shape *s = &p->m->shape;
+    const struct model_layer *l = &p->m->layers[layer];
+    bool reuses = shape_layer_reuses(s, layer);
+    float eps = (float)s->norm_eps, *qkv = p->scratch->qkv;
+    int n = p->n_tokens, q = shape_q_dim(s);
+    int ld = reuses ? q : q + 2 * shape_kv_dim(s);
+    ops_rmsnorm(p->c, n, s->hidden, a->x, s->hidden, l->attention_norm, eps, a->h, s->hidden,
+                a->x_rstd);
+    linear_forward(p, layer, LINEAR_QKV, a->h, a, qkv);
+    ops_rope_norm(p->c, n, s->heads, &p->m->rope, p->pos, qkv, ld, l->query_norm, eps, a->q_rotated,
+                  q, a->q, q, a->q_rstd);
+    if (!reuses)
+        project_kv(p, l, qkv, a);
+}
+
+static void kv_backward(const struct layer_pass *p, const struct model_layer *l,
+                        const struct layer_acts *a, float *dk, float *dv, float *dqkv)
+{
+    const struct shape *s = &p->m->shape;
+    int q = shape_q_dim(s), kv = shape_kv_dim(s), ld = q + 2 * kv, n = p->n_tokens;
+    float k_scale = s->kv_quant ? kv_range_scale(&l->key_range) : 0;
+    float v_scale = s->kv_quant ? kv_range_scale(&l->value_range) : 0;
+    ops_kv_quant_backward(p->c, n, kv, dk, kv, a->k_normed, kv, k_scale, dk, kv);
+    ops_rope_norm_backward(p->c, n, s->kv_heads, &p->m->rope, p->pos, dk, kv, a->k_rotated, kv,
+                           l->key_norm, a->k_rstd, dqkv + q, ld, norm_grad(p, l->key_norm));
+    ops_kv_quant_backward(p->c, n, kv, dv, kv, a->v_raw, kv, v_scale, dqkv + q + kv, ld);
+}
+
+void layer_project_backward(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                            float *dk, float *dv, bool need_dx, float *dx)
+{
+    const struct shape *s = &p->m->shape;
+    const struct model_layer *l = &p->m->layers[layer];
+    bool reuses = shape_layer_reuses(s, layer);
+    int n = p->n_tokens, q = shape_q_dim(s);
+    int ld = reuses ? q : q + 2 * shape_kv_dim(s);
+    float *dqkv = p->scratch->qkv, *dh = need_dx ? p->scratch->d_h : NULL;
+    ops_rope_norm_backward(p->c, n, s->heads, &p->m->rope, p->pos, p->scratch->d_q, q, a->q_rotated,
+                           q, l->query_norm, a->q_rstd, dqkv, ld, norm_grad(p, l->query_norm));
+    if (!reuses)
+        kv_backward(p, l, a, dk, dv, dqkv);
+    linear_backward(p, layer, LINEAR_QKV, a->h, a, dqkv, dh, false);
+    if (need_dx)
+        ops_rmsnorm_backward(p->c, n, s->hidden, dh, s->hidden, a->x, s->hidden, l->attention_norm,
+                             a->x_rstd, dx, s->hidden, norm_grad(p, l->attention_norm));
+}
+
+/* ---- output and feed-forward half ---- */
+
+void layer_finish(const struct layer_pass *p, int layer, struct layer_acts *a, float *y)
+{
+    const struct shape *s = &p->m->shape;
+    const struct model_layer *l = &p->m->layers[layer];
+    int n = p->n_tokens;
+    size_t n_hidden = (size_t)n * (size_t)s->hidden;
+    linear_forward(p, layer, LINEAR_OUT, a->o, a, a->mid);
+    ops_add(p->c, n_hidden, a->x, a->mid);
+    ops_rmsnorm(p->c, n, s->hidden, a->mid, s->hidden, l->ffn_norm, (float)s->norm_eps, a->g,
+                s->hidden, a->mid_rstd);
+    linear_forward(p, layer, LINEAR_GATE, a->g, a, a->gate);
+    linear_forward(p, layer, LINEAR_UP, a->g, a, a->up);
+    ops_swiglu(p->c, n, s->ffn, a->gate, a->up, p->scratch->act);
+    linear_forward(p, layer, LINEAR_DOWN, p->scratch->act, a, y);
+    ops_add(p->c, n_hidden, a->mid, y);
+}
+
+void layer_finish_backward_ffn(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                               float *dx)
+{
+    const struct shape *s = &p->m->shape;
+    const struct model_layer *l = &p->m->layers[layer];
+    struct layer_scratch *w = p->scratch;
+    int n = p->n_tokens;
+    ops_swiglu(p->c, n, s->ffn, a->gate, a->up, w->act);
+    linear_backward(p, layer, LINEAR_DOWN, w->act, a, dx, w->d_act, false);
+    ops_swiglu_backward(p->c, n, s->ffn, w->d_act, a->gate, a->up, w->d_act, w->d_up);
+    linear_backward(p, layer, LINEAR_GATE, a->g, a, w->d_act, w->d_h, false);
+    linear_backward(p, layer, LINEAR_UP, a->g, a, w->d_up, w->d_h, true);
+    ops_rmsnorm_backward(p->c, n, s->hidden, w->d_h, s->hidden, a->mid, s->hidden, l->ffn_norm,
+                         a->mid_rstd, dx, s->hidden, norm_grad(p, l->ffn_norm));
+}
+
+void layer_finish_backward_out(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                               const float *dx)
+{
+    linear_backward(p, layer, LINEAR_OUT, a->o, a, dx, p->scratch->d_o, false);
+}

@@ -1,0 +1,94 @@
+#ifndef FMFORGE_MODEL_LAYER_H
+#define FMFORGE_MODEL_LAYER_H
+
+/*
+ * One layer, forward and backward. Training and decoding run the same two halves around attention:
+ *
+ *   layer_project: x -> h = norm(x) -> q, k, v (LoRA, RoPE, head norms, KV fake quant)
+ *   layer_finish:  o -> mid = x + out(o) -> y = mid + ffn(norm(mid))
+ *
+ * What is kept for backward is exactly what forward used.
+ */
+
+#include "pipeline/base/arena.h"
+#include "stages/model/attention.h"
+#include "stages/model/lora.h"
+#include "stages/model/model.h"
+
+/* Hands out floats from an arena, or only counts them (arena NULL): the plan and the reservation
+ * walk the same code. */
+struct taker {
+    struct arena *arena;
+    size_t bytes;
+};
+float *taker_floats(struct taker *t, size_t a, size_t b); /* a * b of them; NULL while counting */
+
+#define LAYER_LORAS 7 /* modules of a layer of segment 0 */
+
+/* A layer's activations; T = tokens. k_* and v_* are NULL in segment 1. */
+struct layer_acts {
+    float *x;                 /* (T, C) residual stream before the layer */
+    float *x_rstd;            /* (T) */
+    float *h;                 /* (T, C) after the attention norm */
+    float *q_rotated;         /* (T, H*D) after RoPE */
+    float *q_rstd;            /* (T, H) */
+    float *q;                 /* (T, H*D) after the head norm */
+    float *k_rotated;         /* (T, KV*D) */
+    float *k_rstd;            /* (T, KV) */
+    float *k_normed;          /* (T, KV*D) before fake quant */
+    float *k;                 /* (T, KV*D) */
+    float *v_raw;             /* (T, KV*D) before fake quant */
+    float *v;                 /* (T, KV*D) */
+    float *o;                 /* (T, H*D) attention output */
+    float *mid;               /* (T, C) residual stream between attention and feed-forward */
+    float *mid_rstd;          /* (T) */
+    float *g;                 /* (T, C) after the feed-forward norm */
+    float *gate, *up;         /* (T, F) */
+    float *lora[LAYER_LORAS]; /* (T, R) each: scale * x A; NULL without LoRA */
+};
+void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int tokens, int rank,
+                     struct layer_acts *out);
+
+/* Scratch shared by all layers. */
+struct layer_scratch {
+    float *qkv;                 /* (T, H*D + 2*KV*D) */
+    float *act;                 /* (T, F) */
+    float *d_act;               /* (T, F); backward only from here */
+    float *d_up;                /* (T, F) */
+    float *d_h;                 /* (T, C) */
+    float *d_o;                 /* (T, H*D) */
+    float *d_q;                 /* (T, H*D) */
+    float *d_lora;              /* (T, R) */
+    float *dk_heads, *dv_heads; /* (T, H*D) */
+};
+void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank, bool backward,
+                        struct layer_scratch *out);
+
+/* What a pass over the layers holds fixed. Gradient arrays: at most one is not NULL. */
+struct layer_pass {
+    struct compute *c;
+    const struct model *m;
+    const struct adapter *a; /* or NULL */
+    int n_tokens;
+    const int32_t *pos;
+    struct layer_scratch *scratch;
+    float *grad_lora; /* flat, as the adapter */
+    float *grad_full; /* flat, as the model */
+};
+
+void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a);
+/* y (T, C) may be a->x. */
+void layer_finish(const struct layer_pass *p, int layer, struct layer_acts *a, float *y);
+
+/* dx (T, C): gradient of y on entry, of mid on return. */
+void layer_finish_backward_ffn(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                               float *dx);
+/* scratch->d_o = gradient of o, from dx = gradient of mid. */
+void layer_finish_backward_out(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                               const float *dx);
+/* From scratch->d_q and (segment 0) dk, dv, gradients of q, k, v: dx += gradient of x. dk and dv
+ * are overwritten. need_dx false: nothing below needs it. */
+void layer_project_backward(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                            float *dk, float *dv, bool need_dx, float *dx);
+
+#endif

@@ -1,0 +1,481 @@
+#include "stages/model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "stages/kit/rng.h"
+
+static size_t rope_floats(const struct shape *s)
+{
+    return size_mul((size_t)s->context, (size_t)s->head_dim);
+}
+
+static size_t frame_bytes(const struct shape *s)
+{
+    return size_add(arena_cost(size_mul((size_t)shape_layers(s), sizeof(struct model_layer))),
+                    arena_cost(size_mul(rope_floats(s), sizeof(float))));
+}
+
+/* Layers and RoPE table, from an arena that has room. */
+static void take_frame(struct model *m)
+{
+    const struct shape *s = &m->shape;
+    m->layers = arena_take(&m->arena, (size_t)shape_layers(s) * sizeof *m->layers);
+    float *cos_sin = arena_take(&m->arena, rope_floats(s) * sizeof(float));
+    ops_rope_fill((float)s->rope_theta, s->head_dim, s->context, cos_sin);
+    m->rope.d = s->head_dim;
+    m->rope.positions = s->context;
+    m->rope.cos_sin = cos_sin;
+}
+
+/* Puts a tensor's weight into its place. */
+static void set_tensor(struct model *m, const struct shape_tensor *t, struct weight w)
+{
+    switch (t->role) {
+    case ROLE_EMBEDDING:
+        m->embedding = w;
+        break;
+    case ROLE_LINEAR:
+        m->layers[t->layer].linear[t->slot] = w;
+        break;
+    case ROLE_ATTENTION_NORM:
+        m->layers[t->layer].attention_norm = w.data;
+        break;
+    case ROLE_QUERY_NORM:
+        m->layers[t->layer].query_norm = w.data;
+        break;
+    case ROLE_KEY_NORM:
+        m->layers[t->layer].key_norm = w.data;
+        break;
+    case ROLE_FFN_NORM:
+        m->layers[t->layer].ffn_norm = w.data;
+        break;
+    case ROLE_FINAL_NORM:
+        m->final_norm = w.data;
+        break;
+    }
+}
+
+static struct weight get_tensor(const struct model *m, const struct shape_tensor *t)
+{
+    const struct model_layer *l = t->layer < 0 ? NULL : &m->layers[t->layer];
+    switch (t->role) {
+    case ROLE_EMBEDDING:
+        return m->embedding;
+    case ROLE_LINEAR:
+        return l->linear[t->slot];
+    case ROLE_ATTENTION_NORM:
+        return weight_dense(l->attention_norm, t->n, t->k);
+    case ROLE_QUERY_NORM:
+        return weight_dense(l->query_norm, t->n, t->k);
+    case ROLE_KEY_NORM:
+        return weight_dense(l->key_norm, t->n, t->k);
+    case ROLE_FFN_NORM:
+        return weight_dense(l->ffn_norm, t->n, t->k);
+    case ROLE_FINAL_NORM:
+        break;
+    }
+    return weight_dense(m->final_norm, t->n, t->k);
+}
+
+/* ---- trainable ---- */
+
+size_t model_trainable_bytes(const struct shape *shape)
+{
+    return size_add(frame_bytes(shape),
+                    arena_cost(size_mul(shape_flat_floats(shape), sizeof(float))));
+}
+
+static bool is_norm(const struct shape_tensor *t)
+{
+    return t->role != ROLE_EMBEDDING && t->role != ROLE_LINEAR;
+}
+
+int model_init(struct model *m, const struct shape *shape, struct err *e)
+{
+    memset(m, 0, sizeof *m);
+    m->shape = *shape;
+    int rc = arena_reserve(&m->arena, "model", model_trainable_bytes(shape), e);
+    if (rc != 0)
+        return rc;
+    take_frame(m);
+    m->n_flat = shape_flat_floats(shape);
+    m->flat = arena_take(&m->arena, m->n_flat * sizeof(float));
+    for (int i = 0; i < shape_n_tensors(shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(shape, i, &t);
+        float *values = m->flat + t.offset;
+        for (int j = 0; is_norm(&t) && j < t.n; j++)
+            values[j] = 1.0f;
+        set_tensor(m, &t, weight_dense(values, t.n, t.k));
+    }
+    return 0;
+}
+
+void model_randomise(struct model *m, int64_t seed)
+{
+    CHECK(m->flat != NULL);
+    float residual = 1.0f / sqrtf(2.0f * (float)shape_layers(&m->shape));
+    for (int i = 0; i < shape_n_tensors(&m->shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(&m->shape, i, &t);
+        float *values = m->flat + t.offset;
+        size_t n = (size_t)t.n * (size_t)t.k;
+        if (is_norm(&t)) {
+            for (size_t j = 0; j < n; j++)
+                values[j] = 1.0f;
+            continue;
+        }
+        float std = t.role == ROLE_EMBEDDING ? 0.02f : 1.0f / sqrtf((float)t.k);
+        if (t.role == ROLE_LINEAR && (t.slot == LINEAR_OUT || t.slot == LINEAR_DOWN))
+            std *= residual;
+        char stream[SHAPE_NAME_BYTES + 16];
+        snprintf(stream, sizeof stream, "init/%s", t.name);
+        struct rng r = rng_open(seed, stream);
+        for (size_t j = 0; j < n; j++)
+            values[j] = std * rng_normal_at(&r, j);
+    }
+}
+
+int model_open_trainable(struct model *m, const char *path, struct err *e)
+{
+    struct model source;
+    memset(m, 0, sizeof *m);
+    int rc = model_open(&source, path, e);
+    if (rc != 0)
+        return rc;
+    rc = model_init(m, &source.shape, e);
+    for (int i = 0; rc == 0 && i < shape_n_tensors(&m->shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(&m->shape, i, &t);
+        struct weight w = get_tensor(&source, &t);
+        for (int row = 0; row < t.n; row++)
+            weight_unpack_row(&w, row, m->flat + t.offset + (size_t)row * (size_t)t.k);
+    }
+    for (int i = 0; rc == 0 && i < m->shape.layers_0; i++) {
+        m->layers[i].key_range = source.layers[i].key_range;
+        m->layers[i].value_range = source.layers[i].value_range;
+    }
+    model_release(&source);
+    return rc;
+}
+
+void model_release(struct model *m)
+{
+    tensorfile_close(&m->file);
+    arena_release(&m->arena);
+    memset(m, 0, sizeof *m);
+}
+
+/* ---- KV quantiser ranges ---- */
+
+float kv_range_scale(const struct kv_range *r)
+{
+    float low = r->min / -128.0f, high = r->max / 127.0f;
+    float scale = low > high ? low : high;
+    return scale > 0 ? scale : 0;
+}
+
+static void observe(struct kv_range *r, float abs_max, float momentum)
+{
+    bool fresh = !(r->max > 0);
+    r->max = fresh ? abs_max : momentum * r->max + (1 - momentum) * abs_max;
+    r->min = -r->max;
+}
+
+void model_observe_kv(struct model *m, const float *abs_max, float momentum)
+{
+    for (int i = 0; i < m->shape.layers_0 && m->shape.kv_quant; i++) {
+        observe(&m->layers[i].key_range, abs_max[2 * i], momentum);
+        observe(&m->layers[i].value_range, abs_max[2 * i + 1], momentum);
+    }
+}
+
+/* ---- files ---- */
+
+#define FULL_NAME_BYTES (SHAPE_NAME_BYTES + 16)
+
+/* Opening walks the tensors twice: first it checks and counts the bytes to copy, then, with the
+ * arena reserved, it fills the model. Values stay in the mapping where they can. */
+struct loader {
+    struct model *m;
+    bool counting;
+    size_t bytes;
+    bool *used; /* by index in the file */
+    struct buf problems;
+    int n_problems;
+};
+
+#define PROBLEMS_SHOWN 6
+
+static void problem(struct loader *l, const char *name, const char *what)
+{
+    if (l->n_problems++ < PROBLEMS_SHOWN && l->problems.n_bytes < 1200)
+        buf_printf(&l->problems, "%s%s %s", l->n_problems > 1 ? "; " : "", name, what);
+}
+
+static const struct tensor *need(struct loader *l, const char *name)
+{
+    const struct tensor *t = tensorfile_find(&l->m->file, name);
+    if (t == NULL)
+        problem(l, name, "is missing");
+    else
+        l->used[t - l->m->file.tensors] = true;
+    return t;
+}
+
+static void misfit(struct loader *l, const struct tensor *t, const char *expected)
+{
+    char dims[96], what[256];
+    snprintf(what, sizeof what, "is %s %s, expected %s", tensor_dtype_name(t->dtype),
+             tensor_format_dims(t, dims), expected);
+    problem(l, t->name, what);
+}
+
+/* The tensor's values as fp32: in place, or converted into the arena; NULL while counting. */
+static const float *as_f32(struct loader *l, const struct tensor *t)
+{
+    if (t->dtype == DTYPE_F32 && (uintptr_t)t->data % 64 == 0)
+        return (const float *)(const void *)t->data;
+    size_t bytes = (size_t)tensor_elements(t) * sizeof(float);
+    if (l->counting) {
+        l->bytes = size_add(l->bytes, arena_cost(bytes));
+        return NULL;
+    }
+    float *values = arena_take(&l->m->arena, bytes);
+    tensor_to_f32(t, values);
+    return values;
+}
+
+static const void *as_bytes(struct loader *l, const struct tensor *t)
+{
+    if ((uintptr_t)t->data % 64 == 0)
+        return t->data;
+    if (l->counting) {
+        l->bytes = size_add(l->bytes, arena_cost((size_t)t->n_bytes));
+        return NULL;
+    }
+    void *copy = arena_take(&l->m->arena, (size_t)t->n_bytes);
+    memcpy(copy, t->data, (size_t)t->n_bytes);
+    return copy;
+}
+
+static bool has_dims(const struct tensor *t, const struct shape_tensor *want)
+{
+    if (is_norm(want))
+        return t->n_dims == 1 && t->dims[0] == (uint64_t)want->n;
+    return t->n_dims == 2 && t->dims[0] == (uint64_t)want->n && t->dims[1] == (uint64_t)want->k;
+}
+
+/* Bytes with an entry "layout:<name>". */
+static void load_packed(struct loader *l, const struct tensor *t, const struct shape_tensor *want,
+                        const char *layout)
+{
+    char name[FULL_NAME_BYTES], text[64];
+    struct weight w = {.n = want->n, .k = want->k};
+    bool known = false;
+    for (int i = 0; i < 2 && !known; i++) {
+        w.form = i == 0 ? WEIGHT_Q2 : WEIGHT_Q4;
+        snprintf(text, sizeof text, "%s %d %d", weight_layout_name(w.form), want->n, want->k);
+        known = strcmp(text, layout) == 0;
+    }
+    if (!known || want->n % 16 != 0 || want->k % (w.form == WEIGHT_Q2 ? 16 : 8) != 0) {
+        problem(l, want->name, "has an unknown or misfit layout");
+        return;
+    }
+    if (t->dtype != DTYPE_U8 || t->n_dims != 1 || t->n_bytes != weight_bytes(w.form, w.n, w.k)) {
+        misfit(l, t, "U8 of the layout's size");
+        return;
+    }
+    snprintf(name, sizeof name, "%s.scale", want->name);
+    const struct tensor *scale = need(l, name);
+    if (scale == NULL)
+        return;
+    if (scale->dtype != DTYPE_F32 || scale->n_dims != 1 ||
+        (scale->dims[0] != 1 && scale->dims[0] != (uint64_t)w.n)) {
+        misfit(l, scale, "F32 [1] or one per row");
+        return;
+    }
+    w.n_scales = (int)scale->dims[0];
+    w.data = as_bytes(l, t);
+    w.scale = as_f32(l, scale);
+    if (!l->counting)
+        set_tensor(l->m, want, w);
+}
+
+static void load_tensor(struct loader *l, const struct shape_tensor *want)
+{
+    char key[FULL_NAME_BYTES];
+    const struct tensor *t = need(l, want->name);
+    if (t == NULL)
+        return;
+    snprintf(key, sizeof key, "layout:%s", want->name);
+    const char *layout = tensorfile_meta(&l->m->file, key);
+    if (layout != NULL && !is_norm(want)) {
+        load_packed(l, t, want, layout);
+        return;
+    }
+    if (t->dtype == DTYPE_U8 || !has_dims(t, want)) {
+        char text[64];
+        if (is_norm(want))
+            snprintf(text, sizeof text, "floats [%d]", want->n);
+        else
+            snprintf(text, sizeof text, "floats [%d, %d]", want->n, want->k);
+        misfit(l, t, text);
+        return;
+    }
+    struct weight w = {.form = WEIGHT_F32, .n = want->n, .k = want->k};
+    if (t->dtype == DTYPE_BF16 && !is_norm(want)) {
+        w.form = WEIGHT_BF16;
+        w.data = as_bytes(l, t);
+    } else {
+        w.data = as_f32(l, t);
+    }
+    if (!l->counting)
+        set_tensor(l->m, want, w);
+}
+
+static void load_range(struct loader *l, int layer, bool value)
+{
+    char name[SHAPE_NAME_BYTES];
+    float range[2] = {0, 0};
+    shape_range_name(&l->m->shape, layer, value, name);
+    const struct tensor *t = need(l, name);
+    if (t == NULL)
+        return;
+    if (t->dtype != DTYPE_F32 || t->n_dims != 1 || t->dims[0] != 2) {
+        misfit(l, t, "F32 [2]");
+        return;
+    }
+    tensor_to_f32(t, range);
+    if (!(range[0] <= 0 && range[1] >= 0 && isfinite(range[0]) && isfinite(range[1]))) {
+        problem(l, name, "is no range around 0");
+        return;
+    }
+    struct kv_range r = {range[0], range[1]};
+    if (l->counting)
+        return;
+    if (value)
+        l->m->layers[layer].value_range = r;
+    else
+        l->m->layers[layer].key_range = r;
+}
+
+static void load_tensors(struct loader *l)
+{
+    const struct shape *s = &l->m->shape;
+    for (int i = 0; i < shape_n_tensors(s); i++) {
+        struct shape_tensor t;
+        shape_tensor(s, i, &t);
+        load_tensor(l, &t);
+    }
+    for (int i = 0; i < s->layers_0 && s->kv_quant; i++) {
+        load_range(l, i, false);
+        load_range(l, i, true);
+    }
+}
+
+static int load(struct loader *l, struct err *e)
+{
+    struct model *m = l->m;
+    load_tensors(l);
+    for (size_t i = 0; i < m->file.n_tensors; i++)
+        if (!l->used[i])
+            problem(l, m->file.tensors[i].name, "is not a tensor of this shape");
+    if (l->n_problems != 0)
+        return err_set(e, ERR_FORMAT, "%d tensors do not fit: %s%s", l->n_problems,
+                       buf_text(&l->problems), l->n_problems > PROBLEMS_SHOWN ? "; ..." : "");
+    int rc = arena_reserve(&m->arena, "model", size_add(l->bytes, frame_bytes(&m->shape)), e);
+    if (rc != 0)
+        return rc;
+    l->counting = false;
+    take_frame(m);
+    load_tensors(l);
+    return 0;
+}
+
+int model_open(struct model *m, const char *path, struct err *e)
+{
+    memset(m, 0, sizeof *m);
+    int rc = tensorfile_open(&m->file, path, e);
+    if (rc != 0)
+        return rc;
+    struct loader l = {.m = m, .counting = true};
+    struct arena flags = {0};
+    buf_init(&l.problems, 8192);
+    const char *shape = tensorfile_meta(&m->file, "fmforge.shape");
+    rc = shape == NULL ? err_set(e, ERR_FORMAT, "no fmforge.shape in the metadata")
+                       : shape_parse(shape, strlen(shape), &m->shape, e);
+    if (rc == 0)
+        rc = arena_reserve(&flags, "model flags", arena_cost(m->file.n_tensors + 1), e);
+    if (rc == 0) {
+        l.used = arena_take(&flags, m->file.n_tensors + 1);
+        rc = load(&l, e);
+    }
+    arena_release(&flags);
+    buf_release(&l.problems);
+    if (rc != 0) {
+        model_release(m);
+        return err_wrap(e, "%s", path);
+    }
+    return 0;
+}
+
+static void save_tensor(struct tensor_writer *w, const struct model *m,
+                        const struct shape_tensor *t, enum tensor_dtype dense_dtype)
+{
+    struct weight v = get_tensor(m, t);
+    const uint64_t dims[2] = {(uint64_t)t->n, (uint64_t)t->k};
+    if (is_norm(t)) {
+        tensor_writer_add_f32(w, t->name, DTYPE_F32, 1, dims, v.data);
+    } else if (v.form == WEIGHT_F32) {
+        tensor_writer_add_f32(w, t->name, dense_dtype, 2, dims, v.data);
+    } else if (v.form == WEIGHT_BF16) {
+        tensor_writer_add(w, t->name, DTYPE_BF16, 2, dims, v.data);
+    } else {
+        char name[FULL_NAME_BYTES], layout[64];
+        const uint64_t bytes = weight_bytes(v.form, v.n, v.k);
+        const uint64_t n_scales = (uint64_t)v.n_scales;
+        tensor_writer_add(w, t->name, DTYPE_U8, 1, &bytes, v.data);
+        snprintf(name, sizeof name, "%s.scale", t->name);
+        tensor_writer_add_f32(w, name, DTYPE_F32, 1, &n_scales, v.scale);
+        snprintf(name, sizeof name, "layout:%s", t->name);
+        snprintf(layout, sizeof layout, "%s %d %d", weight_layout_name(v.form), v.n, v.k);
+        tensor_writer_meta(w, name, layout);
+    }
+}
+
+int model_save(const struct model *m, const char *path, const char *kind,
+               enum tensor_dtype dense_dtype, const struct tensor_meta *meta, size_t n_meta,
+               struct err *e)
+{
+    struct tensor_writer w;
+    struct buf shape;
+    tensor_writer_init(&w);
+    buf_init(&shape, 4096);
+    shape_write(&m->shape, &shape);
+    tensor_writer_meta(&w, "fmforge.shape", buf_text(&shape));
+    tensor_writer_meta(&w, "fmforge.kind", kind);
+    for (size_t i = 0; i < n_meta; i++)
+        tensor_writer_meta(&w, meta[i].key, meta[i].value);
+    for (int i = 0; i < shape_n_tensors(&m->shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(&m->shape, i, &t);
+        save_tensor(&w, m, &t, dense_dtype);
+    }
+    for (int i = 0; i < m->shape.layers_0 && m->shape.kv_quant; i++) {
+        const uint64_t two = 2;
+        char name[SHAPE_NAME_BYTES];
+        shape_range_name(&m->shape, i, false, name);
+        tensor_writer_add_f32(&w, name, DTYPE_F32, 1, &two, &m->layers[i].key_range.min);
+        shape_range_name(&m->shape, i, true, name);
+        tensor_writer_add_f32(&w, name, DTYPE_F32, 1, &two, &m->layers[i].value_range.min);
+    }
+    int rc = tensor_writer_write(&w, path, e);
+    tensor_writer_release(&w);
+    buf_release(&shape);
+    return rc;
+}
