@@ -389,7 +389,7 @@ int transformer_loss(struct transformer *t, const struct model *m, const struct 
                      const struct batch *b, float loss_scale, float *grads, struct loss_sum *sum,
                      struct err *e)
 {
-    struct cross_entropy x = {t->work, t->shape.vocab, loss_scale, {0}};
+    struct cross_entropy x = {t->work, t->shape.vocab, loss_scale, {0, 0, 0}};
     int rc = transformer_run(t, m, a, b, cross_entropy_head, &x, grads, e);
     if (rc != 0)
         return rc;
