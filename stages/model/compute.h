@@ -8,6 +8,10 @@
  * (element i goes to lane i % 16) and the fixed tree of kernels.h.
  */
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pipeline/base/arena.h"
 #include "pipeline/base/err.h"
 #include "pipeline/base/thread.h"
 
@@ -16,13 +20,30 @@ struct kernels; /* stages/model/kernels.h: a table of function pointers */
 struct compute {
     struct thread_pool *pool;
     const struct kernels *kernels;
-    float *pack;       /* per-thread packing space, 64-byte aligned */
+    float *pack;        /* per-thread packing space, 64-byte aligned */
     size_t pack_floats; /* per thread */
+    struct arena space; /* holds pack */
 };
 
 /* kernels_name: "auto" takes the best this CPU has; ERR_CONFIG names what is not available. */
-int compute_open(struct compute *c, int n_threads, const char *kernels_name, struct err *e) MUST_USE;
+int compute_open(struct compute *c, int n_threads, const char *kernels_name,
+                 struct err *e) MUST_USE;
 void compute_close(struct compute *c); /* safe on zeroed, safe twice */
 const char *compute_kernels_name(const struct compute *c);
+/* True when this program and this CPU have the set: for tests that compare sets. */
+bool compute_has(const char *kernels_name);
+
+/* Elements of a flat array that one item of a loop takes; sums are per block of this size. */
+#define COMPUTE_BLOCK 4096
+
+/* fn(context, first, n) for [0, n_elements) cut into runs of whole blocks, in parallel. */
+void compute_blocks(struct compute *c, size_t n_elements,
+                    void (*fn)(void *context, size_t first, size_t n), void *context);
+/* The sum of fn over the blocks [first, first + COMPUTE_BLOCK), added in index order. */
+double compute_block_sum(struct compute *c, size_t n_elements,
+                         double (*fn)(void *context, size_t first, size_t n), void *context);
+/* fn(context, first, n) for rows [0, m) of row_floats each, cut into items of a few thousand. */
+void compute_rows(struct compute *c, int m, size_t row_floats,
+                  void (*fn)(void *context, int first, int n), void *context);
 
 #endif

@@ -1,0 +1,191 @@
+#include "stages/model/gemm.h"
+
+#include "pipeline/base/check.h"
+#include "stages/model/kernels.h"
+
+/*
+ * Threads take tiles of rows x columns. Every output element is one chain, so the cut may follow
+ * the number of threads: it is the cut with the least estimated time. Per reduction step a tile
+ * costs rows * cols / 16 fma, and packing its rows and columns costs about PACK_COST / 16 fma per
+ * element.
+ */
+#define PACK_COST 8
+
+struct tiling {
+    int rows, cols; /* of a tile */
+    int n_rows, n_cols;
+};
+
+static int divide_up(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static struct tiling choose_tiling(const struct gemm_job *job, int rows_step, int n_threads)
+{
+    struct tiling best = {0};
+    double best_cost = 0;
+    int least_rows = divide_up(job->m, GEMM_ROWS_MAX);
+    int most_cols = divide_up(job->n, GEMM_PANEL);
+    for (int i = least_rows; i < least_rows + 2 * n_threads + 2; i++) {
+        int rows = divide_up(divide_up(job->m, i), rows_step) * rows_step;
+        for (int j = 1; j <= 4 * n_threads && j <= most_cols; j++) {
+            int cols = divide_up(most_cols, j) * GEMM_PANEL;
+            struct tiling t = {rows, cols, divide_up(job->m, rows), divide_up(job->n, cols)};
+            double tiles = (double)t.n_rows * t.n_cols;
+            double turns = (double)(((int64_t)t.n_rows * t.n_cols + n_threads - 1) / n_threads);
+            /* Half the ideal division, half whole turns: other programs want the cores too. */
+            double times = 0.5 * turns + 0.5 * tiles / n_threads;
+            double cost = times * ((double)rows * cols + PACK_COST * (rows + cols) + 64);
+            if (best.rows == 0 || cost < best_cost) {
+                best = t;
+                best_cost = cost;
+            }
+        }
+    }
+    return best;
+}
+
+struct gemm_run {
+    const struct gemm_job *job;
+    const struct compute *c;
+    struct tiling tiling;
+};
+
+/* Tiles of one row block are neighbours: its rows of A stay in a shared cache. */
+static void run_tile(void *context, size_t i, int i_thread)
+{
+    const struct gemm_run *g = context;
+    const struct gemm_job *job = g->job;
+    const struct tiling *t = &g->tiling;
+    int row = (int)(i / (size_t)t->n_cols) * t->rows;
+    int col = (int)(i % (size_t)t->n_cols) * t->cols;
+    int rows = job->m - row < t->rows ? job->m - row : t->rows;
+    int cols = job->n - col < t->cols ? job->n - col : t->cols;
+    g->c->kernels->gemm_tile(job, row, rows, col, cols,
+                             g->c->pack + (size_t)i_thread * g->c->pack_floats);
+}
+
+/* A product over nothing: y = 0 or y unchanged. */
+static bool is_empty(const struct gemm_job *job)
+{
+    if (job->m > 0 && job->n > 0 && job->k == 0 && !job->add)
+        for (int y = 0; y < job->m; y++)
+            for (int x = 0; x < job->n; x++)
+                job->c[(size_t)y * job->ldc + (size_t)x] = 0.0f;
+    return job->m == 0 || job->n == 0 || job->k == 0;
+}
+
+static void run_job(struct compute *c, const struct gemm_job *job)
+{
+    CHECK(job->m >= 0 && job->n >= 0 && job->k >= 0);
+    CHECK(c->pack_floats >= GEMM_PACK_FLOATS);
+    if (is_empty(job))
+        return;
+    struct gemm_run g = {.job = job, .c = c};
+    int n_threads = thread_pool_size(c->pool);
+    bool tiny = (double)job->m * job->n * job->k < 1 << 17;
+    g.tiling = choose_tiling(job, c->kernels->rows_step, tiny ? 1 : n_threads);
+    size_t n_tiles = (size_t)g.tiling.n_rows * (size_t)g.tiling.n_cols;
+    if (tiny || n_tiles == 1) {
+        for (size_t i = 0; i < n_tiles; i++)
+            run_tile(&g, i, 0);
+    } else {
+        thread_pool_run(c->pool, n_tiles, run_tile, &g);
+    }
+}
+
+static void check_codes(const struct weight *w)
+{
+    if (w->form == WEIGHT_Q2)
+        CHECK(w->n % 16 == 0 && w->k % 16 == 0);
+    if (w->form == WEIGHT_Q4)
+        CHECK(w->n % 16 == 0 && w->k % 8 == 0);
+}
+
+void gemm_xwt(struct compute *c, int m, const float *x, int ldx, const struct weight *w, float *y,
+              int ldy, bool add)
+{
+    CHECK(ldx >= w->k && ldy >= w->n);
+    check_codes(w);
+    struct gemm_job job = {
+        .m = m,
+        .n = w->n,
+        .k = w->k,
+        .a = x,
+        .lda = (size_t)ldx,
+        .b = *w,
+        .ldb = (size_t)w->k,
+        .c = y,
+        .ldc = (size_t)ldy,
+        .add = add,
+    };
+    run_job(c, &job);
+}
+
+void gemm_xw(struct compute *c, int m, const float *dy, int lddy, const struct weight *w, float *dx,
+             int lddx, bool add)
+{
+    CHECK(lddy >= w->n && lddx >= w->k);
+    check_codes(w);
+    struct gemm_job job = {
+        .m = m,
+        .n = w->k,
+        .k = w->n,
+        .a = dy,
+        .lda = (size_t)lddy,
+        .b_by_k = true,
+        .b = *w,
+        .ldb = (size_t)w->k,
+        .c = dx,
+        .ldc = (size_t)lddx,
+        .add = add,
+    };
+    run_job(c, &job);
+}
+
+void gemm_dw(struct compute *c, int m, int n, int k, const float *dy, int lddy, const float *x,
+             int ldx, float *dw, int lddw, bool add)
+{
+    CHECK(lddy >= n && ldx >= k && lddw >= k);
+    struct gemm_job job = {
+        .m = n,
+        .n = k,
+        .k = m,
+        .a = dy,
+        .lda = (size_t)lddy,
+        .a_by_k = true,
+        .b_by_k = true,
+        .b = weight_dense(x, m, k),
+        .ldb = (size_t)ldx,
+        .c = dw,
+        .ldc = (size_t)lddw,
+        .add = add,
+    };
+    run_job(c, &job);
+}
+
+void gemm_local(const struct compute *c, int i_thread, enum gemm_form form, int m, int n, int k,
+                const float *a, int lda, const float *b, int ldb, float *y, int ldy, bool add)
+{
+    struct gemm_job job = {
+        .m = m,
+        .n = n,
+        .k = k,
+        .a = a,
+        .lda = (size_t)lda,
+        .a_by_k = form == GEMM_TN,
+        .b_by_k = form != GEMM_NT,
+        .b = form == GEMM_NT ? weight_dense(b, n, k) : weight_dense(b, k, n),
+        .ldb = (size_t)ldb,
+        .c = y,
+        .ldc = (size_t)ldy,
+        .add = add,
+    };
+    if (is_empty(&job))
+        return;
+    float *pack = c->pack + (size_t)i_thread * c->pack_floats;
+    for (int row = 0; row < m; row += GEMM_ROWS_MAX)
+        c->kernels->gemm_tile(&job, row, m - row < GEMM_ROWS_MAX ? m - row : GEMM_ROWS_MAX, 0, n,
+                              pack);
+}

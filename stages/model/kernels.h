@@ -1,0 +1,102 @@
+#ifndef FMFORGE_MODEL_KERNELS_H
+#define FMFORGE_MODEL_KERNELS_H
+
+/*
+ * A kernel set: the inner loops, compiled once for each instruction set from the same source text
+ * (kernels_body.h). All sets give the same bytes:
+ * - what is a sum over the reduction index of a product is one chain of fma per output element;
+ * - a sum along a row (norms, softmax, dots) has 16 lanes, element i goes to lane i % 16, and the
+ *   lanes are added by the tree (l, l+8), (l, l+4), (l, l+2), (0, 1);
+ * - everything else is element by element with IEEE operations in the order written.
+ * Only compute.c, gemm.c, ops*.c and quant.c include this header. A kernel runs in one thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stages/model/weight.h"
+
+/* Blocking of the products, the same in all sets; see kernels_gemm.h. */
+#define GEMM_K_BLOCK 256  /* reduction steps per block */
+#define GEMM_ROWS_MAX 504 /* rows of a tile: 516 KiB of L2; a multiple of 4, 6, 8 and 14 */
+#define GEMM_PANEL 32     /* columns of a packed panel */
+#define GEMM_PACK_FLOATS (GEMM_K_BLOCK * (GEMM_ROWS_MAX + 16 + GEMM_PANEL) + 16 * GEMM_PANEL)
+
+/* C[m][n] (+)= A . B. A is a[m][k], or a[k][m] when a_by_k. B is b(n, k) as a weight (b_by_k false,
+ * W rows are outputs) or b(k, n) (b_by_k true). */
+struct gemm_job {
+    int m, n, k;
+    const float *a;
+    size_t lda;
+    bool a_by_k, b_by_k;
+    struct weight b;
+    size_t ldb; /* F32 and BF16: row stride of b.data in elements */
+    float *c;
+    size_t ldc;
+    bool add;
+};
+
+struct adamw_factors {
+    float decay; /* 1 - lr wd */
+    float beta1, one_minus_beta1, beta2, one_minus_beta2;
+    float step;           /* lr / (1 - b1^t) */
+    float inv_correction; /* 1 / sqrt(1 - b2^t) */
+    float eps, gscale;
+};
+
+struct kernels {
+    const char *name;
+    int rows_step; /* tiles have a multiple of this many rows where they can */
+
+    /* Rows [row, row+rows) x columns [col, col+cols) of the job; pack: GEMM_PACK_FLOATS floats.
+     * col is a multiple of GEMM_PANEL. */
+    void (*gemm_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
+                      float *pack);
+
+    /* One row each; formulas in ops.h. */
+    float (*rmsnorm)(int dim, const float *x, const float *w, float eps, float *y); /* rstd */
+    void (*rmsnorm_backward)(int dim, const float *dy, const float *x, const float *w, float rstd,
+                             float *dx, bool add);
+    /* dw[i] += sum over rows m of dy[m][i] * (x[m][i] * rstd[m * rstd_step]). */
+    void (*rmsnorm_dw)(int m, int cols, const float *dy, size_t lddy, const float *x, size_t ldx,
+                       const float *rstd, size_t rstd_step, float *dw);
+    void (*rope)(int d, const float *cos_sin, const float *x, float *y);
+    void (*rope_backward)(int d, const float *cos_sin, const float *dy, float *dx);
+    void (*kv_quant)(int n, float scale, const float *x, float *y);
+    void (*kv_quant_backward)(int n, float scale, const float *dy, const float *x, float *dx);
+    float (*abs_max)(size_t n, const float *x);
+    void (*swiglu)(size_t n, const float *gate, const float *up, float *y);
+    void (*swiglu_backward)(size_t n, const float *dy, const float *gate, const float *up,
+                            float *dgate, float *dup);
+    double (*cross_entropy)(int vocab, float *logits, int32_t target, float dscale, bool *correct);
+    double (*reverse_kl)(int vocab, float *student, float *teacher, float dscale);
+    double (*overlap)(int vocab, const float *student, const float *teacher);
+    void (*add)(size_t n, const float *x, float *y);
+    void (*scale)(size_t n, float s, float *y);
+    void (*axpy)(size_t n, float s, const float *x, float *y);
+    float (*dot)(size_t n, const float *x, const float *y);
+    float (*row_max)(size_t n, const float *x);
+    float (*row_exp)(size_t n, const float *x, float scale, float shift, float *y);
+    double (*sum_squares)(size_t n, const float *x);
+    bool (*all_finite)(size_t n, const float *x);
+    void (*adamw)(size_t n, const struct adamw_factors *s, float *p, const float *g, float *m,
+                  float *v);
+    /* Quantisation; formulas in quant.h. */
+    void (*fake_q2)(size_t n, float s, const float *w, float *out);
+    double (*fake_q2_backward)(size_t n, float s, const float *w, const float *dwq, float *dw);
+    void (*fake_q4)(size_t n, float s, const float *w, float *out);
+    double (*q2_error)(size_t n, float s, const float *w);
+    double (*q4_error)(size_t n, float s, const float *w);
+};
+
+extern const struct kernels kernels_portable;
+#if defined(__x86_64__)
+extern const struct kernels kernels_avx2;
+extern const struct kernels kernels_avx512;
+#endif
+#if defined(__aarch64__)
+extern const struct kernels kernels_neon;
+#endif
+
+#endif

@@ -1,0 +1,316 @@
+/*
+ * Part of kernels_body.h: one tile of a product.
+ *
+ * The reduction is cut into blocks of GEMM_K_BLOCK steps. For each block the rows of the tile are
+ * packed into panels ap[panel][step][rows], which stay in L2; then each panel of 32 columns is
+ * packed (weights are unpacked here, once per tile) into bp[step][32], which stays in L1, and a
+ * micro kernel of `rows` x 2 vectors sweeps all row panels over it with every sum in a register.
+ * Between blocks the sums rest in C: storing and loading a float is exact, so an element is one
+ * chain of fma whatever the blocking. Ragged edges run the same micro kernels on zero-padded panels
+ * with a spare C tile.
+ */
+
+#define NR (2 * V_WIDTH) /* columns of a micro kernel */
+
+#define ROWS_1(X) X(0)
+#define ROWS_2(X) ROWS_1(X) X(1)
+#define ROWS_4(X) ROWS_2(X) X(2) X(3)
+#define ROWS_6(X) ROWS_4(X) X(4) X(5)
+#define ROWS_8(X) ROWS_6(X) X(6) X(7)
+#define ROWS_14(X) ROWS_8(X) X(8) X(9) X(10) X(11) X(12) X(13)
+
+/* Accumulators are named variables: gcc 12 keeps an array of them in memory. */
+#define MICRO_DECLARE(i) VF c##i##_0, c##i##_1;
+#define MICRO_ZERO(i) c##i##_0 = c##i##_1 = V_SET1(0.0f);
+#define MICRO_LOAD(i)               \
+    c##i##_0 = V_LOAD(c + (i)*ldc); \
+    c##i##_1 = V_LOAD(c + (i)*ldc + V_WIDTH);
+#define MICRO_STEP(i)                         \
+    {                                         \
+        VF a_i = V_SET1(a[i]);                \
+        c##i##_0 = V_FMA(a_i, b_0, c##i##_0); \
+        c##i##_1 = V_FMA(a_i, b_1, c##i##_1); \
+    }
+#define MICRO_STORE(i)              \
+    V_STORE(c + (i)*ldc, c##i##_0); \
+    V_STORE(c + (i)*ldc + V_WIDTH, c##i##_1);
+
+#define MICRO_KERNEL(R)                                                                    \
+    static void micro_##R(int steps, const float *a, const float *b, float *c, size_t ldc, \
+                          bool from_zero)                                                  \
+    {                                                                                      \
+        ROWS_##R(MICRO_DECLARE) if (from_zero)                                             \
+        {                                                                                  \
+            ROWS_##R(MICRO_ZERO)                                                           \
+        }                                                                                  \
+        else                                                                               \
+        {                                                                                  \
+            ROWS_##R(MICRO_LOAD)                                                           \
+        }                                                                                  \
+        for (int k = 0; k < steps; k++, a += R, b += GEMM_PANEL) {                         \
+            VF b_0 = V_LOAD(b), b_1 = V_LOAD(b + V_WIDTH);                                 \
+            ROWS_##R(MICRO_STEP)                                                           \
+        }                                                                                  \
+        ROWS_##R(MICRO_STORE)                                                              \
+    }
+
+MICRO_KERNEL(1)
+MICRO_KERNEL(2)
+MICRO_KERNEL(4)
+#if GEMM_ROWS == 6
+MICRO_KERNEL(6)
+#endif
+#if GEMM_ROWS >= 8
+MICRO_KERNEL(8)
+#endif
+#if GEMM_ROWS == 14
+MICRO_KERNEL(14)
+#endif
+
+/* The rows of the smallest micro kernel that holds n rows. */
+static int micro_rows(int n)
+{
+    if (n <= 2)
+        return n;
+    if (n <= 4)
+        return 4;
+#if GEMM_ROWS == 14
+    if (n <= 8)
+        return 8;
+#endif
+    return GEMM_ROWS;
+}
+
+static void micro_run(int r, int steps, const float *a, const float *b, float *c, size_t ldc,
+                      bool from_zero)
+{
+    switch (r) {
+    case 1:
+        micro_1(steps, a, b, c, ldc, from_zero);
+        break;
+    case 2:
+        micro_2(steps, a, b, c, ldc, from_zero);
+        break;
+    case 4:
+        micro_4(steps, a, b, c, ldc, from_zero);
+        break;
+#if GEMM_ROWS == 6
+    case 6:
+        micro_6(steps, a, b, c, ldc, from_zero);
+        break;
+#endif
+#if GEMM_ROWS >= 8
+    case 8:
+        micro_8(steps, a, b, c, ldc, from_zero);
+        break;
+#endif
+#if GEMM_ROWS == 14
+    case 14:
+        micro_14(steps, a, b, c, ldc, from_zero);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+/* dst[step][i] = src[i][step] for rows i < n (0 up to r), step < steps; dst has row stride r and is
+ * written in order; up to V_WIDTH - 1 floats behind its end are overwritten. */
+static void pack_transposed(const float *src, size_t ld, int n, int r, int steps, float *dst)
+{
+    for (int i = 0; i < r; i += V_WIDTH) {
+        int rows = n - i < V_WIDTH ? n - i : V_WIDTH;
+        bool whole = r % V_WIDTH == 0 || r < V_WIDTH; /* spills only into what is written later */
+        int k = 0;
+        if (rows > 0 && whole)
+            for (; k + V_WIDTH <= steps; k += V_WIDTH)
+                transpose_tile(src + (size_t)i * ld + k, ld, rows, dst + (size_t)k * r + i,
+                               (size_t)r);
+        int here = r - i < V_WIDTH ? r - i : V_WIDTH;
+        for (; k < steps; k++)
+            for (int j = 0; j < here; j++)
+                dst[(size_t)k * r + i + j] = j < rows ? src[(size_t)(i + j) * ld + k] : 0.0f;
+    }
+}
+
+/* dst[step][i] = src[step][i] for i < n, 0 up to r. */
+static void pack_straight(const float *src, size_t ld, int n, int r, int steps, float *dst)
+{
+    if (n == r && r == GEMM_PANEL) {
+        for (int k = 0; k < steps; k++)
+            memcpy(dst + (size_t)k * GEMM_PANEL, src + (size_t)k * ld, GEMM_PANEL * sizeof *dst);
+    } else if (n == r && r == GEMM_ROWS) {
+        for (int k = 0; k < steps; k++)
+            memcpy(dst + (size_t)k * GEMM_ROWS, src + (size_t)k * ld, GEMM_ROWS * sizeof *dst);
+    } else {
+        for (int k = 0; k < steps; k++)
+            for (int i = 0; i < r; i++)
+                dst[(size_t)k * r + i] = i < n ? src[(size_t)k * ld + i] : 0.0f;
+    }
+}
+
+static inline float float_of_bf16(uint16_t h)
+{
+    return fm_f32_bits((uint32_t)h << 16);
+}
+
+/* One 64-byte group as out[input][output]: 16 x 16 for Q2, 8 x 16 for Q4. Little-endian hosts. */
+static inline void unpack_q2(const unsigned char *group, const float *scale, float *out)
+{
+    uint32_t u[LANES];
+    memcpy(u, group, sizeof u);
+    for (int i = 0; i < 16; i++)
+        for (int n = 0; n < LANES; n++)
+            out[i * GEMM_PANEL + n] = scale[n] * ((float)(int32_t)((u[n] >> (2 * i)) & 3) - 1.5f);
+}
+
+static inline void unpack_q4(const unsigned char *group, const float *scale, float *out)
+{
+    uint32_t u[LANES];
+    memcpy(u, group, sizeof u);
+    for (int i = 0; i < 8; i++)
+        for (int n = 0; n < LANES; n++)
+            out[i * GEMM_PANEL + n] = scale[n] * ((float)(int32_t)((u[n] >> (4 * i)) & 15) - 7.5f);
+}
+
+/* Inputs [k0, k0+steps) of outputs [n0, n0+16) as out[step][GEMM_PANEL stride]. */
+static void unpack_codes(const struct weight *w, int n0, int k0, int steps, float *out)
+{
+    float scale[LANES];
+    for (int i = 0; i < LANES; i++)
+        scale[i] = w->scale[w->n_scales == 1 ? 0 : n0 + i];
+    int per_group = w->form == WEIGHT_Q2 ? 16 : 8;
+    const unsigned char *groups =
+        (const unsigned char *)w->data +
+        ((size_t)(n0 / 16) * (size_t)(w->k / per_group) + (size_t)(k0 / per_group)) * 64;
+    for (int k = 0; k < steps; k += per_group, groups += 64, out += per_group * GEMM_PANEL) {
+        if (w->form == WEIGHT_Q2)
+            unpack_q2(groups, scale, out);
+        else
+            unpack_q4(groups, scale, out);
+    }
+}
+
+/* The panel is columns [col, col+n) of op(B), steps [k0, k0+steps): bp[step][32], 0 beyond n.
+ * spare: 16 x GEMM_PANEL floats. */
+static void pack_b_outputs(const struct gemm_job *job, int col, int n, int k0, int steps, float *bp,
+                           float *spare)
+{
+    const struct weight *w = &job->b;
+    if (w->form == WEIGHT_F32) {
+        const float *src = (const float *)w->data + (size_t)col * job->ldb + k0;
+        pack_transposed(src, job->ldb, n, GEMM_PANEL, steps, bp);
+    } else if (w->form == WEIGHT_BF16) {
+        const uint16_t *src = (const uint16_t *)w->data + (size_t)col * job->ldb + k0;
+        for (int k = 0; k < steps; k += 16) {
+            int here = steps - k < 16 ? steps - k : 16;
+            for (int i = 0; i < n; i++)
+                for (int j = 0; j < here; j++)
+                    spare[i * 16 + j] = float_of_bf16(src[(size_t)i * job->ldb + k + j]);
+            pack_transposed(spare, 16, n, GEMM_PANEL, here, bp + (size_t)k * GEMM_PANEL);
+        }
+    } else {
+        for (int i = 0; i < GEMM_PANEL; i += 16) {
+            if (i < n)
+                unpack_codes(w, col + i, k0, steps, bp + i);
+            else
+                for (int k = 0; k < steps; k++)
+                    memset(bp + (size_t)k * GEMM_PANEL + i, 0, 16 * sizeof *bp);
+        }
+    }
+}
+
+/* As above where the reduction runs over the rows of W (or of a plain matrix). */
+static void pack_b_inputs(const struct gemm_job *job, int col, int n, int k0, int steps, float *bp,
+                          float *spare)
+{
+    const struct weight *w = &job->b;
+    if (w->form == WEIGHT_F32) {
+        const float *src = (const float *)w->data + (size_t)k0 * job->ldb + col;
+        pack_straight(src, job->ldb, n, GEMM_PANEL, steps, bp);
+    } else if (w->form == WEIGHT_BF16) {
+        const uint16_t *src = (const uint16_t *)w->data + (size_t)k0 * job->ldb + col;
+        for (int k = 0; k < steps; k++)
+            for (int i = 0; i < GEMM_PANEL; i++)
+                bp[(size_t)k * GEMM_PANEL + i] =
+                    i < n ? float_of_bf16(src[(size_t)k * job->ldb + i]) : 0.0f;
+    } else {
+        int per_group = w->form == WEIGHT_Q2 ? 16 : 8;
+        if (n < GEMM_PANEL)
+            memset(bp, 0, (size_t)steps * GEMM_PANEL * sizeof *bp);
+        for (int k = 0; k < steps; k += 16)
+            for (int i = 0; i < n; i += per_group) {
+                unpack_codes(w, k0 + k, col + i, per_group, spare);
+                float *dst = bp + (size_t)k * GEMM_PANEL + i;
+                for (int j = 0; j < per_group; j += V_WIDTH < per_group ? V_WIDTH : per_group)
+                    for (int r = 0; r < 16; r += V_WIDTH) {
+#if V_WIDTH == 16
+                        if (per_group == 8) {
+                            for (int y = 0; y < 16; y++)
+                                for (int x = 0; x < 8; x++)
+                                    dst[y * GEMM_PANEL + x] = spare[x * GEMM_PANEL + y];
+                            continue;
+                        }
+#endif
+                        transpose_tile(spare + (size_t)j * GEMM_PANEL + r, GEMM_PANEL, V_WIDTH,
+                                       dst + (size_t)r * GEMM_PANEL + j, GEMM_PANEL);
+                    }
+            }
+    }
+}
+
+/* One row panel against one column panel: full columns go straight to C, ragged ones through a
+ * spare tile. */
+static void gemm_panels(const struct gemm_job *job, int row, int rows, int col, int cols, int k0,
+                        int steps, const float *ap, const float *bp)
+{
+    int r = micro_rows(rows);
+    bool from_zero = k0 == 0 && !job->add;
+    for (int j = 0; j < cols; j += NR) {
+        int here = cols - j < NR ? cols - j : NR;
+        float *c = job->c + (size_t)row * job->ldc + col + j;
+        if (here == NR && r == rows) {
+            micro_run(r, steps, ap, bp + j, c, job->ldc, from_zero);
+            continue;
+        }
+        float tile[GEMM_ROWS * NR];
+        for (int y = 0; y < r; y++)
+            for (int x = 0; x < NR; x++)
+                tile[y * NR + x] =
+                    from_zero || y >= rows || x >= here ? 0.0f : c[(size_t)y * job->ldc + x];
+        micro_run(r, steps, ap, bp + j, tile, NR, false);
+        for (int y = 0; y < rows; y++)
+            for (int x = 0; x < here; x++)
+                c[(size_t)y * job->ldc + x] = tile[y * NR + x];
+    }
+}
+
+static void gemm_tile(const struct gemm_job *job, int row, int rows, int col, int cols, float *pack)
+{
+    float *spare = pack;
+    float *ap = spare + 16 * GEMM_PANEL;
+    float *bp = pack + GEMM_PACK_FLOATS - (size_t)GEMM_K_BLOCK * GEMM_PANEL;
+    for (int k0 = 0; k0 < job->k; k0 += GEMM_K_BLOCK) {
+        int steps = job->k - k0 < GEMM_K_BLOCK ? job->k - k0 : GEMM_K_BLOCK;
+        for (int y = 0; y < rows; y += GEMM_ROWS) {
+            int n = rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS;
+            float *dst = ap + (size_t)y * steps;
+            if (job->a_by_k)
+                pack_straight(job->a + (size_t)k0 * job->lda + row + y, job->lda, n, micro_rows(n),
+                              steps, dst);
+            else
+                pack_transposed(job->a + (size_t)(row + y) * job->lda + k0, job->lda, n,
+                                micro_rows(n), steps, dst);
+        }
+        for (int x = 0; x < cols; x += GEMM_PANEL) {
+            int n = cols - x < GEMM_PANEL ? cols - x : GEMM_PANEL;
+            if (job->b_by_k)
+                pack_b_inputs(job, col + x, n, k0, steps, bp, spare);
+            else
+                pack_b_outputs(job, col + x, n, k0, steps, bp, spare);
+            for (int y = 0; y < rows; y += GEMM_ROWS)
+                gemm_panels(job, row + y, rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS, col + x, n,
+                            k0, steps, ap + (size_t)y * steps, bp);
+        }
+    }
+}

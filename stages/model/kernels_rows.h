@@ -1,0 +1,207 @@
+/* Part of kernels_body.h: element-wise kernels, sums for norms, AdamW, quantisation. */
+
+static void kv_quant_row(int n, float scale, const float *x, float *y)
+{
+    V_LOOP
+    for (int i = 0; i < n; i++) {
+        float v = x[i] / scale;
+        v = v < -128.0f ? -128.0f : v;
+        v = v > 127.0f ? 127.0f : v;
+        y[i] = fm_rintf(v) * scale;
+    }
+}
+
+/* Straight-through where rint(x / scale) needed no clamping. */
+static void kv_quant_backward_row(int n, float scale, const float *dy, const float *x, float *dx)
+{
+    V_LOOP
+    for (int i = 0; i < n; i++) {
+        float v = x[i] / scale;
+        v = v < -1000.0f ? -1000.0f : v;
+        v = v > 1000.0f ? 1000.0f : v;
+        float q = fm_rintf(v);
+        float g = dy[i];
+        g = q < -128.0f ? 0.0f : g;
+        dx[i] = q > 127.0f ? 0.0f : g;
+    }
+}
+
+static float abs_max_row(size_t n, const float *x)
+{
+    float lane[LANES] = {0};
+    for (size_t i = 0; i < n; i += LANES) {
+        float v[LANES];
+        lanes_store(v, i + LANES <= n ? lanes_load(x + i) : lanes_load_tail(x + i, n - i, 0.0f));
+        for (int j = 0; j < LANES; j++) {
+            float a = fm_f32_bits(fm_bits_f32(v[j]) & 0x7FFFFFFFu);
+            lane[j] = a > lane[j] ? a : lane[j];
+        }
+    }
+    float largest = 0.0f;
+    for (int j = 0; j < LANES; j++)
+        largest = lane[j] > largest ? lane[j] : largest;
+    return largest;
+}
+
+static void swiglu_row(size_t n, const float *gate, const float *up, float *y)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i];
+        y[i] = up[i] * (g / (1.0f + fm_expf(-g)));
+    }
+}
+
+/* silu = g s with s = 1 / (1 + exp(-g)); silu' = s (1 + g (1 - s)). */
+static void swiglu_backward_row(size_t n, const float *dy, const float *gate, const float *up,
+                                float *dgate, float *dup)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++) {
+        float d = dy[i], g = gate[i], u = up[i];
+        float s = 1.0f / (1.0f + fm_expf(-g));
+        float slope = s * __builtin_fmaf(g, 1.0f - s, 1.0f);
+        dgate[i] = (d * u) * slope;
+        dup[i] = d * (g * s);
+    }
+}
+
+static void add_row(size_t n, const float *x, float *y)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void scale_row(size_t n, float s, float *y)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        y[i] *= s;
+}
+
+static void axpy_row(size_t n, float s, const float *x, float *y)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        y[i] = __builtin_fmaf(s, x[i], y[i]);
+}
+
+static double sum_squares_row(size_t n, const float *x)
+{
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lane[j] += (double)x[i + (size_t)j] * (double)x[i + (size_t)j];
+    for (int j = 0; i < n; i++, j++)
+        lane[j] += (double)x[i] * (double)x[i];
+    return lanes_sum_double(lane);
+}
+
+static bool all_finite_row(size_t n, const float *x)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (fm_bits_f32(x[i]) & 0x7F800000u) == 0x7F800000u;
+    return bad == 0;
+}
+
+static void adamw_row(size_t n, const struct adamw_factors *s, float *p, const float *g, float *m,
+                      float *v)
+{
+    const struct adamw_factors f = *s;
+    V_LOOP
+    for (size_t i = 0; i < n; i++) {
+        float grad = g[i] * f.gscale;
+        float first = __builtin_fmaf(f.beta1, m[i], f.one_minus_beta1 * grad);
+        float second = __builtin_fmaf(f.beta2, v[i], (f.one_minus_beta2 * grad) * grad);
+        float root = __builtin_fmaf(__builtin_sqrtf(second), f.inv_correction, f.eps);
+        m[i] = first;
+        v[i] = second;
+        p[i] = __builtin_fmaf(-f.step, first / root, p[i] * f.decay);
+    }
+}
+
+/* The level of w on the 2-bit grid: -1, 0, 1, 2; the value is s (level - 0.5). */
+static inline float q2_level(float w, float s)
+{
+    float v = w / s + 0.5f;
+    v = v < -1.0f ? -1.0f : v;
+    v = v > 2.0f ? 2.0f : v;
+    return fm_rintf(v);
+}
+
+/* 0 to 15; the value is s (level - 7.5). A row of zeros has s = 0 and the level 8. */
+static inline float q4_level(float w, float s)
+{
+    float v = w / s + 7.5f;
+    v = v < 0.0f ? 0.0f : v;
+    v = v > 15.0f ? 15.0f : v;
+    v = s == 0.0f ? 8.0f : v;
+    return fm_rintf(v);
+}
+
+static void fake_q2_row(size_t n, float s, const float *w, float *out)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        out[i] = s * (q2_level(w[i], s) - 0.5f);
+}
+
+static double fake_q2_backward_row(size_t n, float s, const float *w, const float *dwq, float *dw)
+{
+    double lane[LANES] = {0};
+    for (size_t i = 0; i < n; i += LANES) {
+        float slope[LANES], d[LANES], x[LANES], in[LANES];
+        size_t here = n - i < LANES ? n - i : LANES;
+        lanes_store(x, here == LANES ? lanes_load(w + i) : lanes_load_tail(w + i, here, 0.0f));
+        lanes_store(d, here == LANES ? lanes_load(dwq + i) : lanes_load_tail(dwq + i, here, 0.0f));
+        for (int j = 0; j < LANES; j++) {
+            float u = x[j] / s;
+            float v = u + 0.5f;
+            v = v < -1000.0f ? -1000.0f : v;
+            v = v > 1000.0f ? 1000.0f : v;
+            float q = fm_rintf(v);
+            slope[j] = (q - 0.5f) - u; /* inside: rounding error; outside: the clipped level */
+            in[j] = d[j];
+            slope[j] = q < -1.0f ? -1.5f : slope[j];
+            in[j] = q < -1.0f ? 0.0f : in[j];
+            slope[j] = q > 2.0f ? 1.5f : slope[j];
+            in[j] = q > 2.0f ? 0.0f : in[j];
+        }
+        for (int j = 0; j < LANES; j++)
+            lane[j] += (double)d[j] * (double)slope[j];
+        for (size_t j = 0; j < here; j++)
+            dw[i + j] = in[j];
+    }
+    return lanes_sum_double(lane);
+}
+
+static void fake_q4_row(size_t n, float s, const float *w, float *out)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        out[i] = s * (q4_level(w[i], s) - 7.5f);
+}
+
+#define QUANT_ERROR(NAME, VALUE)                                                                 \
+    static double NAME(size_t n, float s, const float *w)                                        \
+    {                                                                                            \
+        double lane[LANES] = {0};                                                                \
+        for (size_t i = 0; i < n; i += LANES) {                                                  \
+            float e[LANES], x[LANES];                                                            \
+            size_t here = n - i < LANES ? n - i : LANES;                                         \
+            lanes_store(x,                                                                       \
+                        here == LANES ? lanes_load(w + i) : lanes_load_tail(w + i, here, 0.0f)); \
+            for (int j = 0; j < LANES; j++)                                                      \
+                e[j] = (VALUE)-x[j];                                                             \
+            for (size_t j = here; j < LANES; j++)                                                \
+                e[j] = 0.0f;                                                                     \
+            for (int j = 0; j < LANES; j++)                                                      \
+                lane[j] += (double)e[j] * (double)e[j];                                          \
+        }                                                                                        \
+        return lanes_sum_double(lane);                                                           \
+    }
+QUANT_ERROR(q2_error_row, s *(q2_level(x[j], s) - 0.5f))
+QUANT_ERROR(q4_error_row, s *(q4_level(x[j], s) - 7.5f))

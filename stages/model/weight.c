@@ -1,0 +1,90 @@
+#include "stages/model/weight.h"
+
+#include <string.h>
+
+#include "pipeline/base/bytes.h"
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+
+struct weight weight_dense(const float *data, int n, int k)
+{
+    return (struct weight){.form = WEIGHT_F32, .n = n, .k = k, .data = data};
+}
+
+size_t weight_bytes(enum weight_form form, int n, int k)
+{
+    CHECK(n >= 0 && k >= 0);
+    size_t elements = size_mul((size_t)n, (size_t)k);
+    switch (form) {
+    case WEIGHT_F32:
+        return size_mul(elements, 4);
+    case WEIGHT_BF16:
+        return size_mul(elements, 2);
+    case WEIGHT_Q2:
+        return elements / 4;
+    case WEIGHT_Q4:
+        return elements / 2;
+    }
+    return 0;
+}
+
+struct weight weight_rows(const struct weight *w, int first, int count)
+{
+    CHECK(first >= 0 && count >= 0 && first <= w->n - count);
+    bool codes = w->form == WEIGHT_Q2 || w->form == WEIGHT_Q4;
+    CHECK(!codes || (first % 16 == 0 && count % 16 == 0));
+    struct weight part = *w;
+    part.n = count;
+    part.data = (const unsigned char *)w->data + weight_bytes(w->form, first, w->k);
+    if (w->n_scales > 1) {
+        part.scale += first;
+        part.n_scales = count;
+    }
+    return part;
+}
+
+/* The code of (row, column); `bits` is 2 or 4, a lane of 32 bits holds 32/bits inputs. */
+static unsigned code_at(const struct weight *w, int row, int column, int bits)
+{
+    int per_group = 32 / bits;
+    const unsigned char *group =
+        (const unsigned char *)w->data +
+        ((size_t)(row / 16) * (size_t)(w->k / per_group) + (size_t)(column / per_group)) * 64;
+    uint32_t lane = bytes_get_u32(group + 4 * (row % 16));
+    return (lane >> (bits * (column % per_group))) & ((1u << bits) - 1);
+}
+
+void weight_unpack_row(const struct weight *w, int row, float *out)
+{
+    CHECK(row >= 0 && row < w->n);
+    size_t k = (size_t)w->k;
+    if (w->form == WEIGHT_F32) {
+        memcpy(out, (const float *)w->data + (size_t)row * k, k * sizeof *out);
+    } else if (w->form == WEIGHT_BF16) {
+        const uint16_t *src = (const uint16_t *)w->data + (size_t)row * k;
+        for (size_t i = 0; i < k; i++) {
+            uint32_t bits = (uint32_t)src[i] << 16;
+            memcpy(out + i, &bits, sizeof bits);
+        }
+    } else {
+        float scale = w->scale[w->n_scales == 1 ? 0 : row];
+        bool two = w->form == WEIGHT_Q2;
+        for (int i = 0; i < w->k; i++)
+            out[i] = scale * ((float)(int)code_at(w, row, i, two ? 2 : 4) - (two ? 1.5f : 7.5f));
+    }
+}
+
+const char *weight_layout_name(enum weight_form form)
+{
+    switch (form) {
+    case WEIGHT_F32:
+        return "f32";
+    case WEIGHT_BF16:
+        return "bf16";
+    case WEIGHT_Q2:
+        return "q2-16x16-v1";
+    case WEIGHT_Q4:
+        return "q4-16x8-v1";
+    }
+    return "?";
+}

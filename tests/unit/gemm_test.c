@@ -1,0 +1,311 @@
+/*
+ * The products against a naive double-precision product within a bound, and bit for bit between
+ * kernel sets, numbers of threads and numbers of rows.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/base/xalloc.h"
+#include "stages/model/compute.h"
+#include "stages/model/gemm.h"
+
+static const char *const kernel_names[] = {"portable", "avx2", "avx512", "neon"};
+#define N_KERNELS (sizeof kernel_names / sizeof kernel_names[0])
+
+static float value_at(unsigned seed, size_t i)
+{
+    uint32_t h = (uint32_t)i * 2654435761u + seed * 40503u + 12345u;
+    h ^= h >> 15;
+    h *= 2246822519u;
+    h ^= h >> 13;
+    return (float)(h >> 8) / 8388608.0f - 1.0f;
+}
+
+static float *filled(size_t n, unsigned seed)
+{
+    float *p = xalloc_array(n, sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = value_at(seed, i);
+    return p;
+}
+
+/* A weight of any form with its dense values. */
+struct sample_weight {
+    struct weight w;
+    unsigned char *data;
+    float *scale, *dense;
+};
+
+static struct sample_weight make_weight(enum weight_form form, int n, int k, bool row_scales)
+{
+    struct sample_weight s = {0};
+    size_t bytes = weight_bytes(form, n, k);
+    s.data = xalloc(bytes);
+    s.scale = xalloc_array((size_t)n, sizeof *s.scale);
+    s.dense = xalloc_array((size_t)n * (size_t)k, sizeof *s.dense);
+    for (int i = 0; i < n; i++)
+        s.scale[i] = 0.01f * (float)(i % 7 + 1);
+    for (size_t i = 0; i < bytes; i++)
+        s.data[i] = (unsigned char)((i * 2654435761u) >> 13);
+    if (form == WEIGHT_F32) {
+        float *w = filled((size_t)n * (size_t)k, 77);
+        memcpy(s.data, w, bytes);
+        xfree(w);
+    } else if (form == WEIGHT_BF16) {
+        for (size_t i = 0; i < bytes / 2; i++) {
+            uint32_t bits = 0;
+            float v = value_at(78, i);
+            memcpy(&bits, &v, sizeof bits);
+            s.data[2 * i] = (unsigned char)(bits >> 16);
+            s.data[2 * i + 1] = (unsigned char)(bits >> 24);
+        }
+    }
+    s.w = (struct weight){form, n, k, s.data, s.scale, row_scales ? n : 1};
+    for (int i = 0; i < n; i++)
+        weight_unpack_row(&s.w, i, s.dense + (size_t)i * (size_t)k);
+    return s;
+}
+
+static void free_weight(struct sample_weight *s)
+{
+    xfree(s->data);
+    xfree(s->scale);
+    xfree(s->dense);
+}
+
+/* y[i][j] (+)= sum_r a(i, r) b(r, j); strides per index. The bound of a chain of n roundings is
+ * n u sum |a b|, u = 2^-24. */
+struct naive {
+    int m, n, k;
+    const float *a, *b;
+    int a_i, a_r, b_r, b_j;
+    const float *start; /* NULL: zero; row stride ldy */
+    int ldy;
+};
+
+static void assert_product(const struct naive *p, const float *y)
+{
+    for (int i = 0; i < p->m; i++) {
+        for (int j = 0; j < p->n; j++) {
+            double sum = p->start ? (double)p->start[i * p->ldy + j] : 0, size = fabs(sum);
+            for (int r = 0; r < p->k; r++) {
+                double term =
+                    (double)p->a[i * p->a_i + r * p->a_r] * (double)p->b[r * p->b_r + j * p->b_j];
+                sum += term;
+                size += fabs(term);
+            }
+            double bound = (p->k + 1) * ldexp(1, -24) * size + 1e-30;
+            double got = (double)y[i * p->ldy + j];
+            if (!(fabs(got - sum) <= bound)) {
+                print_message("m %d n %d k %d: y[%d][%d] = %g, naive %g, bound %g\n", p->m, p->n,
+                              p->k, i, j, got, sum, bound);
+                assert_true(fabs(got - sum) <= bound);
+            }
+        }
+    }
+}
+
+static void check_forward(struct compute *c, const struct sample_weight *s, int m, bool add)
+{
+    int n = s->w.n, k = s->w.k, ldx = k + 3, ldy = n + 5;
+    float *x = filled((size_t)(m * ldx), 1), *y = filled((size_t)(m * ldy), 2);
+    float *start = filled((size_t)(m * ldy), 2);
+    gemm_xwt(c, m, x, ldx, &s->w, y, ldy, add);
+    struct naive p = {m, n, k, x, s->dense, ldx, 1, 1, k, add ? start : NULL, ldy};
+    assert_product(&p, y);
+    for (int i = 0; i < m; i++) /* nothing is written between the rows */
+        assert_memory_equal(y + i * ldy + n, start + i * ldy + n, 5 * sizeof *y);
+    xfree(x);
+    xfree(y);
+    xfree(start);
+}
+
+static void check_backward(struct compute *c, const struct sample_weight *s, int m, bool add)
+{
+    int n = s->w.n, k = s->w.k, lddy = n + 1, lddx = k + 7;
+    float *dy = filled((size_t)(m * lddy), 3), *dx = filled((size_t)(m * lddx), 4);
+    float *start = filled((size_t)(m * lddx), 4);
+    gemm_xw(c, m, dy, lddy, &s->w, dx, lddx, add);
+    struct naive p = {m, k, n, dy, s->dense, lddy, 1, k, 1, add ? start : NULL, lddx};
+    assert_product(&p, dx);
+    for (int i = 0; i < m; i++)
+        assert_memory_equal(dx + i * lddx + k, start + i * lddx + k, 7 * sizeof *dx);
+    xfree(dy);
+    xfree(dx);
+    xfree(start);
+}
+
+static void check_weight_gradient(struct compute *c, int m, int n, int k, bool add)
+{
+    int lddy = n + 2, ldx = k + 3, lddw = k + 1;
+    float *dy = filled((size_t)(m * lddy), 5), *x = filled((size_t)(m * ldx), 6);
+    float *dw = filled((size_t)(n * lddw), 7), *start = filled((size_t)(n * lddw), 7);
+    gemm_dw(c, m, n, k, dy, lddy, x, ldx, dw, lddw, add);
+    struct naive p = {n, k, m, dy, x, 1, lddy, ldx, 1, add ? start : NULL, lddw};
+    assert_product(&p, dw);
+    xfree(dy);
+    xfree(x);
+    xfree(dw);
+    xfree(start);
+}
+
+static const struct {
+    enum weight_form form;
+    int n, k;
+    bool row_scales;
+} weight_cases[] = {
+    {WEIGHT_F32, 1, 1, false},    {WEIGHT_F32, 37, 19, false},  {WEIGHT_F32, 64, 300, false},
+    {WEIGHT_F32, 33, 257, false}, {WEIGHT_BF16, 45, 31, false}, {WEIGHT_BF16, 96, 272, false},
+    {WEIGHT_Q2, 16, 16, false},   {WEIGHT_Q2, 48, 288, true},   {WEIGHT_Q2, 304, 80, false},
+    {WEIGHT_Q4, 16, 8, true},     {WEIGHT_Q4, 80, 264, true},   {WEIGHT_Q4, 272, 56, false},
+};
+
+static void test_against_naive(void **state)
+{
+    (void)state;
+    static const int rows[] = {1, 2, 3, 5, 13, 14, 15, 29, 67};
+    for (size_t s = 0; s < N_KERNELS; s++) {
+        if (!compute_has(kernel_names[s]))
+            continue;
+        struct err e = {0};
+        struct compute c;
+        assert_int_equal(compute_open(&c, 2, kernel_names[s], &e), 0);
+        for (size_t i = 0; i < sizeof weight_cases / sizeof weight_cases[0]; i++) {
+            struct sample_weight w = make_weight(weight_cases[i].form, weight_cases[i].n,
+                                                 weight_cases[i].k, weight_cases[i].row_scales);
+            for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r += s == 0 ? 4 : 1) {
+                check_forward(&c, &w, rows[r], r % 2 == 0);
+                check_backward(&c, &w, rows[r], r % 2 == 1);
+                check_weight_gradient(&c, rows[r] * 5, w.w.n, w.w.k < 64 ? w.w.k : 64, r % 2 == 0);
+            }
+            free_weight(&w);
+        }
+        compute_close(&c);
+    }
+}
+
+/* All three products of one case into one array. */
+static size_t all_products(struct compute *c, const struct sample_weight *s, int m, float *out)
+{
+    int n = s->w.n, k = s->w.k;
+    float *x = filled((size_t)m * (size_t)k, 11), *dy = filled((size_t)m * (size_t)n, 12);
+    float *y = out, *dx = y + m * n, *dw = dx + m * k;
+    gemm_xwt(c, m, x, k, &s->w, y, n, false);
+    gemm_xwt(c, m, x, k, &s->w, y, n, true);
+    gemm_xw(c, m, dy, n, &s->w, dx, k, false);
+    gemm_dw(c, m, n, k, dy, n, x, k, dw, k, false);
+    xfree(x);
+    xfree(dy);
+    return (size_t)(m * n + m * k + n * k);
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    enum { M = 45 };
+    for (size_t i = 0; i < sizeof weight_cases / sizeof weight_cases[0]; i++) {
+        struct sample_weight w = make_weight(weight_cases[i].form, weight_cases[i].n,
+                                             weight_cases[i].k, weight_cases[i].row_scales);
+        size_t space = (size_t)(M * (w.w.n + w.w.k) + w.w.n * w.w.k);
+        float *first = xalloc_array(space, sizeof *first),
+              *other = xalloc_array(space, sizeof *other);
+        bool have_first = false;
+        for (size_t s = 0; s < N_KERNELS; s++) {
+            if (!compute_has(kernel_names[s]))
+                continue;
+            for (int threads = 1; threads <= 3; threads++) {
+                struct err e = {0};
+                struct compute c;
+                assert_int_equal(compute_open(&c, threads, kernel_names[s], &e), 0);
+                size_t n = all_products(&c, &w, M, have_first ? other : first);
+                if (have_first)
+                    assert_memory_equal(first, other, n * sizeof *first);
+                have_first = true;
+                compute_close(&c);
+            }
+        }
+        xfree(first);
+        xfree(other);
+        free_weight(&w);
+    }
+}
+
+/* Row i does not depend on how many rows are multiplied with it. */
+static void test_rows_alone(void **state)
+{
+    (void)state;
+    enum { M = 600, N = 64, K = 272 };
+    struct err e = {0};
+    struct compute c;
+    assert_int_equal(compute_open(&c, 2, "auto", &e), 0);
+    struct sample_weight w = make_weight(WEIGHT_Q2, N, K, false);
+    float *x = filled(M * K, 21), *y = xalloc_array(M * N, sizeof *y), one[N];
+    gemm_xwt(&c, M, x, K, &w.w, y, N, false);
+    for (int i = 0; i < M; i += 37) {
+        gemm_xwt(&c, 1, x + i * K, K, &w.w, one, N, false);
+        assert_memory_equal(one, y + i * N, sizeof one);
+    }
+    xfree(x);
+    xfree(y);
+    free_weight(&w);
+    compute_close(&c);
+}
+
+static void test_local(void **state)
+{
+    (void)state;
+    enum { M = 70, N = 65, K = 64 };
+    struct err e = {0};
+    struct compute c;
+    assert_int_equal(compute_open(&c, 2, "auto", &e), 0);
+    float *a = filled(M * K, 31), *b = filled(N * K, 32), *y = filled(M * N, 33);
+    gemm_local(&c, 1, GEMM_NT, M, N, K, a, K, b, K, y, N, false);
+    struct naive nt = {M, N, K, a, b, K, 1, 1, K, NULL, N};
+    assert_product(&nt, y);
+    gemm_local(&c, 0, GEMM_NN, M, N, K, a, K, b, N, y, N, false);
+    struct naive nn = {M, N, K, a, b, K, 1, N, 1, NULL, N};
+    assert_product(&nn, y);
+    gemm_local(&c, 1, GEMM_TN, M, N, K, a, M, b, N, y, N, false);
+    struct naive tn = {M, N, K, a, b, 1, M, N, 1, NULL, N};
+    assert_product(&tn, y);
+    gemm_local(&c, 0, GEMM_NN, M, N, 0, a, K, b, N, y, N, true);
+    assert_product(&tn, y);
+    gemm_local(&c, 0, GEMM_NN, M, N, 0, a, K, b, N, y, N, false);
+    for (int i = 0; i < M * N; i++)
+        assert_true(y[i] == 0.0f);
+    xfree(a);
+    xfree(b);
+    xfree(y);
+    compute_close(&c);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct compute c;
+    assert_int_equal(compute_open(&c, 1, "abacus", &e), ERR_CONFIG);
+    assert_non_null(strstr(e.text, "abacus"));
+    compute_close(&c);
+    assert_true(compute_has("portable"));
+    assert_true(compute_has("auto"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_naive), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_rows_alone),    cmocka_unit_test(test_local),
+        cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
