@@ -23,6 +23,11 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 
+#define STATEMENT_TYPE "https://in-toto.io/Statement/v1"
+#define STATEMENT_PREDICATE_TYPE "https://slsa.dev/provenance/v1"
+#define STATEMENT_BUILD_TYPE "urn:fmforge:stage:1"
+#define STATEMENT_BUILDER_ID "urn:fmforge:engine:1"
+
 /* All text is borrowed and may be NULL where "or NULL" is said. Ids are 64 hex digits. */
 struct statement_subject {
     const char *name; /* output name */
@@ -109,20 +114,22 @@ struct statement_facts {
     const struct json *events; /* what the stage reported at its end (object), or NULL */
 };
 
-/* The statement's bytes (canonical JSON) into out (cleared first). */
+/* The statement's bytes (canonical JSON) into out (cleared first). Text that is not UTF-8 (a path)
+ * is written with \\xHH in place of each wrong byte. */
 void statement_build(const struct statement_facts *f, struct buf *out);
 
 /* A statement read back; the facts borrow from `root` and from the arrays. */
 struct statement {
-    struct statement_facts facts; /* per-file subjects of folders are in `files` instead */
+    struct statement_facts facts;
     struct json *root;
+    struct statement_subject *files; /* per-file subjects: "package/metadata.json" */
+    size_t n_files;
     struct statement_subject *subjects;
     struct statement_input *inputs;
     struct statement_pair *libraries;
     struct statement_pair *host;
     struct statement_pair *tools;
     struct statement_dirty *dirty;
-    char *times[2]; /* startedOn, finishedOn as written */
 };
 
 int statement_parse(const char *text, size_t n_bytes, struct statement *out,
