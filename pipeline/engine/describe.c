@@ -148,14 +148,20 @@ int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
 
 /*
  * Is what the loader would map now still the file of the cached description? The description names
- * the real file. A library that was updated or switched (Debian's alternatives) changes the loader's
- * cache or the link with the library's name, so both are looked at.
+ * the real file. A library that was updated or switched (Debian's alternatives) changes the
+ * loader's cache or the link with the library's name, so both are looked at.
  */
 static void loader_state(const struct json *root, struct buf *out)
 {
     static const char *const folders[] = {
-        "/usr/local/lib", "/usr/local/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu",
-        "/lib64",         "/usr/lib64",       "/usr/lib",              "/lib",
+        "/usr/local/lib",
+        "/usr/local/lib64",
+        "/lib/x86_64-linux-gnu",
+        "/lib/aarch64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/usr/lib",
+        "/lib",
     };
     struct stat st;
     for (const struct json *l = json_first(json_get(root, "libraries")); l; l = json_next(l)) {
@@ -207,7 +213,8 @@ static struct json *cached(const struct describe *d, const struct stage_desc *s)
 }
 
 /* A description that is not kept is asked for again: losing it costs a process, nothing else. */
-static void keep(const struct describe *d, const struct stage_desc *s, const struct json *description)
+static void keep(const struct describe *d, const struct stage_desc *s,
+                 const struct json *description)
 {
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
@@ -265,8 +272,8 @@ static int load(struct describe *d, struct stage_desc *s, struct err *e)
         rc = ask(s, &root, e);
     if (rc == 0)
         rc = stage_desc_read(s, root, e);
-    if (rc == 0 && !str_eq(json_get(root, "name") ? json_string(json_get(root, "name")) : "",
-                           s->name))
+    if (rc == 0 &&
+        !str_eq(json_get(root, "name") ? json_string(json_get(root, "name")) : "", s->name))
         rc = err_set(e, ERR_FORMAT, "it calls itself by another name");
     if (rc < 0)
         return err_wrap(e, "stage %s", s->name);

@@ -61,7 +61,7 @@ struct stage_desc {
 
 /* The stages of one folder, described when asked for. */
 struct describe {
-    const char *folder; /* build/bin */
+    const char *folder;  /* build/bin */
     struct store *store; /* NULL: nothing is cached */
     bool may_write;      /* false for plan and why */
     struct stage_desc **items;
