@@ -19,6 +19,7 @@
 
 #include "stages/model/fmath.h"
 #include "stages/model/kernels.h"
+#include "stages/model/quant.h"
 
 #if defined(__clang__)
 #define V_LOOP _Pragma("clang loop vectorize(assume_safety)")

@@ -123,30 +123,11 @@ static void adamw_row(size_t n, const struct adamw_factors *s, float *p, const f
     }
 }
 
-/* The level of w on the 2-bit grid: -1, 0, 1, 2; the value is s (level - 0.5). */
-static inline float q2_level(float w, float s)
-{
-    float v = w / s + 0.5f;
-    v = v < -1.0f ? -1.0f : v;
-    v = v > 2.0f ? 2.0f : v;
-    return fm_rintf(v);
-}
-
-/* 0 to 15; the value is s (level - 7.5). A row of zeros has s = 0 and the level 8. */
-static inline float q4_level(float w, float s)
-{
-    float v = w / s + 7.5f;
-    v = v < 0.0f ? 0.0f : v;
-    v = v > 15.0f ? 15.0f : v;
-    v = s == 0.0f ? 8.0f : v;
-    return fm_rintf(v);
-}
-
 static void fake_q2_row(size_t n, float s, const float *w, float *out)
 {
     V_LOOP
     for (size_t i = 0; i < n; i++)
-        out[i] = s * (q2_level(w[i], s) - 0.5f);
+        out[i] = s * (quant_level_q2(w[i], s) - 0.5f);
 }
 
 static double fake_q2_backward_row(size_t n, float s, const float *w, const float *dwq, float *dw)
@@ -182,7 +163,7 @@ static void fake_q4_row(size_t n, float s, const float *w, float *out)
 {
     V_LOOP
     for (size_t i = 0; i < n; i++)
-        out[i] = s * (q4_level(w[i], s) - 7.5f);
+        out[i] = s * (quant_level_q4(w[i], s) - 7.5f);
 }
 
 #define QUANT_ERROR(NAME, VALUE)                                                                 \
@@ -203,5 +184,5 @@ static void fake_q4_row(size_t n, float s, const float *w, float *out)
         }                                                                                        \
         return lanes_sum_double(lane);                                                           \
     }
-QUANT_ERROR(q2_error_row, s *(q2_level(x[j], s) - 0.5f))
-QUANT_ERROR(q4_error_row, s *(q4_level(x[j], s) - 7.5f))
+QUANT_ERROR(q2_error_row, s *(quant_level_q2(x[j], s) - 0.5f))
+QUANT_ERROR(q4_error_row, s *(quant_level_q4(x[j], s) - 7.5f))
