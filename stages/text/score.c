@@ -1,0 +1,148 @@
+#include "stages/text/score.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "stages/text/words.h"
+
+/* An answer as a JSON object, NULL when it is none. Caller frees. */
+static struct json *parse_answer(const char *text)
+{
+    struct json *v = NULL;
+    struct err ignored = {0};
+    if (json_parse(text, strlen(text), &v, &ignored) < 0)
+        return NULL;
+    if (json_type(v) != JSON_OBJECT) {
+        json_free(v);
+        return NULL;
+    }
+    return v;
+}
+
+/* The field's text, NULL when the answer has no such text. */
+static const char *field_of(const struct json *answer, const char *name)
+{
+    const struct json *v = answer ? json_get(answer, name) : NULL;
+    return v && json_type(v) == JSON_STRING ? json_string(v) : NULL;
+}
+
+static void add_metric(struct score *s, const char *name, const char *suffix, double value,
+                       bool is_share)
+{
+    CHECK(s->n_metrics < SCORE_METRICS_MAX);
+    struct score_metric *m = &s->metrics[s->n_metrics++];
+    snprintf(m->name, sizeof m->name, "%.128s%s", name, suffix);
+    m->value = value;
+    m->is_share = is_share;
+}
+
+static double share_of(size_t n, size_t of)
+{
+    return of == 0 ? 0 : (double)n / (double)of;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static size_t count_distinct(const char **values, size_t n)
+{
+    size_t n_distinct = 0;
+    if (n > 0)
+        qsort(values, n, sizeof *values, by_text);
+    for (size_t i = 0; i < n; i++)
+        n_distinct += i == 0 || strcmp(values[i - 1], values[i]) != 0;
+    return n_distinct;
+}
+
+static void score_field(struct score *s, const struct goldenset *g, struct json *const *parsed,
+                        const struct golden_field *field)
+{
+    const char **values = xalloc_array(s->n_rows, sizeof *values);
+    size_t n_values = 0;
+    size_t n_right = 0;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const char *value = field_of(parsed[i], field->name);
+        if (!value)
+            continue;
+        values[n_values++] = value;
+        if (field->metric == GOLDEN_OVERLAP) {
+            n_right += words_share_content(value, chat_last_user(&g->rows.rows[i]));
+            continue;
+        }
+        struct json *expected = parse_answer(chat_answer(&g->rows.rows[i]));
+        const char *wanted = field_of(expected, field->name);
+        n_right += wanted && str_eq(wanted, value);
+        json_free(expected);
+    }
+    add_metric(s, field->name, field->metric == GOLDEN_MATCH ? "_match" : "_overlap",
+               share_of(n_right, s->n_rows), true);
+    if (field->distinct)
+        add_metric(s, field->name, "_distinct", (double)count_distinct(values, n_values), false);
+    xfree(values);
+}
+
+void score_answers(struct score *s, const struct goldenset *g, char *const *answers)
+{
+    size_t n = g->rows.n_rows;
+    size_t n_exact = 0;
+    size_t n_valid = 0;
+    *s = (struct score){.n_rows = n};
+    s->exact = xalloc_array(n, sizeof *s->exact);
+    s->valid = xalloc_array(n, sizeof *s->valid);
+    struct json **parsed = xalloc_array(n, sizeof *parsed);
+    for (size_t i = 0; i < n; i++) {
+        s->exact[i] = str_eq(answers[i], chat_answer(&g->rows.rows[i]));
+        n_exact += s->exact[i];
+        parsed[i] = g->is_json ? parse_answer(answers[i]) : NULL;
+        s->valid[i] = parsed[i] != NULL;
+        n_valid += s->valid[i];
+    }
+    add_metric(s, "exact_match", "", share_of(n_exact, n), true);
+    if (g->is_json)
+        add_metric(s, "json_valid", "", share_of(n_valid, n), true);
+    for (size_t i = 0; i < g->n_fields; i++)
+        score_field(s, g, parsed, &g->fields[i]);
+    for (size_t i = 0; i < n; i++)
+        json_free(parsed[i]);
+    xfree(parsed);
+}
+
+void score_release(struct score *s)
+{
+    xfree(s->exact);
+    xfree(s->valid);
+    *s = (struct score){0};
+}
+
+struct json *score_to_json(const struct score *s)
+{
+    struct json *v = json_new_object();
+    json_put_i64(v, "rows", (int64_t)s->n_rows);
+    for (size_t i = 0; i < s->n_metrics; i++)
+        json_put_f64(v, s->metrics[i].name, s->metrics[i].value);
+    return v;
+}
+
+void score_interval(double share, size_t n, double *low, double *high)
+{
+    /* Wilson, "Probable inference, the law of succession", 1927; z of 95 %. */
+    const double z = 1.959963984540054;
+    double rows = (double)n;
+    if (n == 0) {
+        *low = 0;
+        *high = 1;
+        return;
+    }
+    double scale = 1 + z * z / rows;
+    double middle = (share + z * z / (2 * rows)) / scale;
+    double half = z / scale * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows));
+    *low = share > 0 && middle > half ? middle - half : 0;
+    *high = share < 1 && middle + half < 1 ? middle + half : 1;
+}
