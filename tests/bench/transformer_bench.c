@@ -1,0 +1,105 @@
+/*
+ * Time of one training step of a small model: hidden 256, 5 + 3 layers, ffn 832, vocabulary 4096,
+ * 4 segments of 256 tokens, every token labelled. Arguments: threads, kernel set, repetitions.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "stages/model/transformer.h"
+
+#define SEGMENTS 4
+#define LENGTH 256
+#define TOKENS (SEGMENTS * LENGTH)
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct setup {
+    struct compute c;
+    struct model m;
+    struct adapter a;
+    struct batch b;
+    int repetitions;
+};
+
+static int measure(struct setup *s, const char *name, enum train_what what, bool lora,
+                   struct err *e)
+{
+    struct transformer t = {0};
+    struct transformer_plan plan = {TOKENS, lora ? s->a.rank : 0, what, 0};
+    size_t n_grads = what == TRAIN_FULL ? s->m.n_flat : s->a.n_values;
+    float *grads = xalloc_array(n_grads, sizeof *grads);
+    float *m = xalloc_array(n_grads, sizeof *m), *v = xalloc_array(n_grads, sizeof *v);
+    int rc = transformer_reserve(&t, &s->c, &s->m.shape, &plan, e);
+    double best = 1e30;
+    for (int i = 0; i < s->repetitions && rc == 0; i++) {
+        struct loss_sum sum = {0};
+        double start = seconds();
+        rc = transformer_loss(&t, &s->m, lora ? &s->a : NULL, &s->b, 1.0f / TOKENS,
+                              what == TRAIN_NOTHING ? NULL : grads, &sum, e);
+        if (what != TRAIN_NOTHING) {
+            struct adamw_step step = {0.0f, 0.9f, 0.999f, 1e-8f, 0, 1, i + 1};
+            ops_adamw(&s->c, n_grads, &step, what == TRAIN_FULL ? s->m.flat : s->a.values, grads,
+                      m, v);
+        }
+        double took = seconds() - start;
+        best = took < best ? took : best;
+    }
+    if (rc == 0)
+        printf("%-22s %7.1f ms  %7.0f tokens/s  %6.1f MiB of activations\n", name, 1e3 * best,
+               TOKENS / best, (double)t.arena.capacity_bytes / 1048576);
+    transformer_release(&t);
+    xfree(grads);
+    xfree(m);
+    xfree(v);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct shape shape = {4096, 256, 5, 3, 4, 2, 64, 832, 512, 500000, 1e-5, true};
+    static int32_t ids[TOKENS], pos[TOKENS], target[TOKENS], start[SEGMENTS + 1];
+    struct setup s = {.repetitions = 5};
+    struct err e = {0};
+    int64_t threads = 2, repetitions = 5;
+    if ((argc > 1 && !str_to_i64(argv[1], &threads)) ||
+        (argc > 3 && !str_to_i64(argv[3], &repetitions)))
+        return 2;
+    s.repetitions = (int)repetitions;
+    for (int i = 0; i < TOKENS; i++) {
+        ids[i] = (i * 7919 + 13) % shape.vocab;
+        pos[i] = i % LENGTH;
+        target[i] = (i * 7907 + 29) % shape.vocab;
+    }
+    for (int i = 0; i <= SEGMENTS; i++)
+        start[i] = i * LENGTH;
+    struct batch b = {TOKENS, ids, pos, target, SEGMENTS, start};
+    s.b = b;
+    int rc = compute_open(&s.c, (int)threads, argc > 2 ? argv[2] : "auto", &e);
+    if (rc == 0)
+        rc = model_init(&s.m, &shape, &e);
+    if (rc == 0) {
+        model_randomise(&s.m, 1);
+        rc = adapter_init(&s.a, &shape, 32, 0, 1, &e);
+    }
+    if (rc == 0)
+        rc = measure(&s, "forward, base", TRAIN_NOTHING, false, &e);
+    if (rc == 0)
+        rc = measure(&s, "step, full", TRAIN_FULL, false, &e);
+    if (rc == 0)
+        rc = measure(&s, "step, LoRA rank 32", TRAIN_LORA, true, &e);
+    if (rc != 0)
+        fprintf(stderr, "transformer_bench: %s\n", e.text);
+    adapter_release(&s.a);
+    model_release(&s.m);
+    compute_close(&s.c);
+    return rc == 0 ? 0 : 1;
+}
