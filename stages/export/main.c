@@ -72,6 +72,9 @@ static int read_signature(const char *path, struct fmadapter_info *info, struct 
     if (rc == 0 && json_type(root) != JSON_STRING)
         rc = err_set(e, ERR_CONFIG, "signature: expected a JSON string of %d hex digits, found %s",
                      FMADAPTER_SIGNATURE_HEX, json_type_name(json_type(root)));
+    if (rc == 0 && !str_is_hex(json_string(root), FMADAPTER_SIGNATURE_HEX))
+        rc = err_set(e, ERR_CONFIG, "signature \"%.80s\": expected %d lower-case hex digits",
+                     json_string(root), FMADAPTER_SIGNATURE_HEX);
     if (rc == 0)
         rc = copy_text("signature", json_string(root), info->signature, sizeof info->signature, e);
     json_free(root);

@@ -1,0 +1,25 @@
+# A training run that is killed with -9 and started again ends with the same bytes.
+. "$2/tests/e2e/e2e_lib.sh"
+tiny_toolkit
+sed -i 's/epochs: 2/epochs: 40/' task.yaml
+cp -r data tiny-0.1 task.yaml .. 2>/dev/null || true
+mkdir whole
+cp -r data tiny-0.1 task.yaml whole
+expect 0 fm run task.yaml -C whole
+whole=$(folder_id "whole/$PACKAGE")
+
+kills=0
+for wait in 0.15 0.25 0.4 0.6 0.3; do
+    setsid "$BIN/fmforge" run task.yaml >run.out 2>&1 &
+    pid=$!
+    sleep "$wait"
+    if kill -0 "$pid" 2>/dev/null; then
+        kill -9 -- "-$pid" 2>/dev/null && kills=$((kills + 1))
+    fi
+    wait "$pid" 2>/dev/null
+done
+[ "$kills" -gt 0 ] || echo "nothing was killed: the run is too fast" >&2
+expect 0 fm run task.yaml
+[ "$(folder_id "$PACKAGE")" = "$whole" ] || die "a killed run made another package ($kills kills)"
+expect 0 fm verify
+echo ok

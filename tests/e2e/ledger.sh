@@ -1,0 +1,59 @@
+# What a run leaves behind is sound by hand and by audit; one flipped bit is found and named.
+. "$2/tests/e2e/e2e_lib.sh"
+tiny_toolkit
+expect 0 fm run task.yaml
+expect 0 git -C .fmforge/ledger.git fsck --strict
+git -C .fmforge/ledger.git archive refs/prov/tiny_task --prefix=run/ | tar -x ||
+    die "the run cannot be checked out"
+(cd run && sha256sum --quiet -c SHA256SUMS) || die "SHA256SUMS does not hold"
+cmp -s run/manifest.yaml task.yaml || die "the manifest in the ledger is another one"
+for stage in run/stages/*/; do
+    key=$(sha256sum <"$stage/recipe.json" | cut -c1-64)
+    find .fmforge/actions -name "$key" | grep -q . || die "$stage: no action has its recipe's hash"
+done
+grep -q "^$(sha256sum <"$PACKAGE/adapter_weights.bin" | cut -c1-64) " run/artifacts.sha256 ||
+    die "the package is not in artifacts.sha256"
+
+expect 0 fm verify
+expect 0 fm audit "$PACKAGE"
+for word in tiny_task base.safetensors rows.jsonl data adapter package; do has stdout.txt "$word"; done
+expect 0 fm audit "$PACKAGE" --json
+# Any intermediate file, by its bytes alone.
+checkpoint=$(awk '$2 == "adapter/checkpoint" { print $1 }' run/artifacts.sha256)
+zstd -q -dc .fmforge/objects/*/"$checkpoint".zst >some.safetensors ||
+    die "the checkpoint is not in the store"
+expect 0 fm audit some.safetensors
+has stdout.txt rows.jsonl
+
+# A file that no run made.
+echo other >other.txt
+expect 4 fm audit other.txt
+
+# One bit in the package.
+cp -r "$PACKAGE" copy.fmadapter
+flip_bit copy.fmadapter/adapter_weights.bin 200
+fm audit copy.fmadapter >stdout.txt 2>stderr.txt
+rc=$?
+[ "$rc" -eq 1 ] || [ "$rc" -eq 4 ] || die "a changed package passes the audit (exit $rc)"
+cat stdout.txt stderr.txt | grep -q adapter_weights.bin || die "the changed file is not named"
+
+# One bit in a stored object.
+object=$(find .fmforge/objects -name "$checkpoint.zst")
+cp "$object" saved
+flip_bit "$object" 100
+fm verify >stdout.txt 2>stderr.txt && die "a changed object passes verify"
+cat stdout.txt stderr.txt | grep -q "${checkpoint:0:12}" || die "the changed object is not named"
+chmod u+w "$object"
+cp saved "$object"
+expect 0 fm verify
+
+# One bit in the ledger.
+git_object=$(find .fmforge/ledger.git/objects -type f \( -name '*.pack' -o -path '*/??/*' \) | sort | head -n 1)
+cp "$git_object" saved
+flip_bit "$git_object" 20
+fm verify >stdout.txt 2>stderr.txt && die "a changed ledger passes verify"
+cat stdout.txt stderr.txt | grep -qi ledger || die "the changed ledger is not named"
+chmod u+w "$git_object"
+cp saved "$git_object"
+expect 0 fm verify
+echo ok

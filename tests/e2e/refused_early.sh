@@ -1,0 +1,28 @@
+# What can be known beforehand is refused beforehand: nothing is trained for a package that cannot be.
+. "$2/tests/e2e/e2e_lib.sh"
+tiny_toolkit
+
+refuse() { # MANIFEST TEXT
+    expect 2 fm plan "$1"
+    has stderr.txt "$2"
+    expect 2 fm run "$1"
+    [ -z "$(find .fmforge/actions -type f 2>/dev/null)" ] || die "$1: a stage ran"
+}
+
+sed 's/^name: tiny_task/name: tiny-task/' task.yaml >hyphen.yaml
+refuse hyphen.yaml tiny-task
+sed 's/with: { name: $name }/with: { name: tiny-task }/' task.yaml >hyphen2.yaml
+refuse hyphen2.yaml tiny-task
+sed 's/rank: 8/rank: 16/' task.yaml >rank.yaml
+refuse rank.yaml 16
+cp -r tiny-0.1 bad-0.1
+sed -i 's/^signature: .*/signature: "123"/' bad-0.1/toolkit.yaml
+sed 's/tiny-0.1/bad-0.1/' task.yaml >signature.yaml
+refuse signature.yaml bad-0.1/toolkit.yaml
+sed 's/toolkit.signature/toolkit.signatur/' task.yaml >facet.yaml
+refuse facet.yaml signature
+sed 's/data.train,/data.trane,/' task.yaml >output.yaml
+refuse output.yaml train
+sed 's/base: toolkit.base }/base: toolkit.tokenizer }/' task.yaml >kind.yaml
+expect 2 fm plan kind.yaml
+echo ok

@@ -1,0 +1,18 @@
+# The same inputs give the same bytes: another folder, other threads, other kernels, other jobs.
+. "$2/tests/e2e/e2e_lib.sh"
+tiny_toolkit
+mkdir -p deep/er
+cp -r data tiny-0.1 task.yaml deep/er
+expect 0 fm run task.yaml --threads 1
+expect 0 fm run task.yaml -C deep/er --threads 2 -j 2
+[ "$(folder_id "$PACKAGE")" = "$(folder_id "deep/er/$PACKAGE")" ] ||
+    die "threads 1 and 2 in two folders made different packages"
+(cd deep/er && LC_ALL=C.UTF-8 TZ=Asia/Tokyo fm run task.yaml --home other >/dev/null 2>&1) ||
+    die "the run with another time zone failed"
+[ "$(folder_id "$PACKAGE")" = "$(folder_id "deep/er/$PACKAGE")" ] ||
+    die "another time zone made another package"
+# Every object of the first store is in the others, statements aside: they hold times.
+artifacts() { (cd "$1" && git -C "$2" show "refs/prov/tiny_task:artifacts.sha256" | sort); }
+[ "$(artifacts . .fmforge/ledger.git)" = "$(artifacts deep/er other/ledger.git)" ] ||
+    die "the ledgers list different artifacts"
+echo ok
