@@ -6,6 +6,7 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/stage_config.h"
 #include "pipeline/manifest/subst.h"
 
 #define TOOLKIT_AXIS (1u << GRAPH_TOOLKIT_BIT)

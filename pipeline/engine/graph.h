@@ -78,6 +78,7 @@ struct graph {
     unsigned char *stage_state;
     size_t *trail;
     size_t n_trail;
+    int facet_depth; /* facets made by stages that need facets made by stages ... */
 };
 
 /* The manifest and the descriptions must outlive the graph. */

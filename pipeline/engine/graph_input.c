@@ -103,13 +103,11 @@ static int facet_instance(struct graph *g, const struct instance *n, const struc
     if (rc == 0)
         rc = stage_config_build(made->desc, doc_get(f->node, "with"), f->mark, &scope,
                                 &made->config, e);
-    if (rc == 0 && g->n_trail > LIMIT_STAGES)
+    if (rc == 0 && ++g->facet_depth > TOOLKIT_FACETS_MAX)
         rc = doc_fail(&t->doc, f->mark, e, "facet `%s` needs itself", f->name);
-    size_t depth = g->n_trail;
-    g->n_trail += LIMIT_STAGES / LIMIT_YAML_DEPTH; /* facets that need each other end here */
     if (rc == 0)
         rc = graph_inputs(g, made, doc_get(f->node, "inputs"), f->mark, t->folder, e);
-    g->n_trail = depth;
+    g->facet_depth--;
     *index = graph_append(g, made); /* also after an error: the graph owns and frees it */
     return rc;
 }

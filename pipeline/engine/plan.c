@@ -1,0 +1,293 @@
+#include "pipeline/engine/plan.h"
+
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/key.h"
+#include "pipeline/provenance/recipe.h"
+
+static int hash_source(struct plan *p, const struct graph_input *in, struct plan_input *out,
+                       struct err *e)
+{
+    int rc = 0;
+    struct err cause = {0};
+    if (p->store) {
+        rc =
+            store_hash_source(p->store, in->path, &out->id, &out->is_folder, &out->n_bytes, &cause);
+    } else {
+        int is_folder = 0;
+        rc = sha256_path(in->path, &out->id, &is_folder, &cause);
+        out->is_folder = is_folder != 0;
+    }
+    if (rc < 0)
+        return doc_fail(in->doc, in->mark, e, "input `%s`: %s", in->port->name, cause.text);
+    return 0;
+}
+
+static const struct action_output *find_output(const struct action *a, const char *name)
+{
+    for (size_t i = 0; i < a->n_outputs; i++)
+        if (str_eq(a->outputs[i].name, name))
+            return &a->outputs[i];
+    return NULL;
+}
+
+/* *known stays true when the input's content id is known. */
+static int resolve_input(struct plan *p, const struct graph_input *in, struct plan_input *out,
+                         bool *known, struct err *e)
+{
+    if (in->source == SOURCE_PATH)
+        return hash_source(p, in, out, e);
+    if (in->source == SOURCE_VALUE) {
+        out->id = sha256_of(in->value, strlen(in->value));
+        out->n_bytes = strlen(in->value);
+        return 0;
+    }
+    const struct plan_item *from = &p->items[in->producer];
+    const char *name = p->graph->instances[in->producer]->desc->outs[in->i_output].name;
+    const struct action_output *made = from->cached ? find_output(&from->action, name) : NULL;
+    if (!made) {
+        *known = false;
+        return 0;
+    }
+    out->id = made->id;
+    out->is_folder = made->is_folder;
+    out->n_bytes = made->n_bytes;
+    return 0;
+}
+
+int plan_resolve(struct plan *p, size_t i, struct err *e)
+{
+    const struct instance *n = p->graph->instances[i];
+    struct plan_item *item = &p->items[i];
+    bool known = true;
+    for (size_t k = 0; k < n->n_inputs; k++) {
+        int rc = resolve_input(p, &n->inputs[k], &item->inputs[k], &known, e);
+        if (rc < 0)
+            return rc;
+    }
+    item->has_key = known;
+    item->cached = false;
+    if (!known)
+        return 0;
+    item->key = key_of(n, item->inputs, &item->recipe);
+    if (!p->store)
+        return 0;
+    int rc = store_action_get(p->store, item->key.hex, &item->action, &item->cached, e);
+    for (size_t k = 0; k < n->desc->n_outs && rc == 0 && item->cached; k++)
+        item->cached = find_output(&item->action, n->desc->outs[k].name) != NULL;
+    return rc < 0 ? err_wrap(e, "%s", n->name) : 0;
+}
+
+static void read_last(struct plan *p)
+{
+    char *relative = xasprintf("last/%s.json", p->graph->manifest->name);
+    char *path = store_path(p->store, relative);
+    struct err ignored = {0};
+    if (json_read(path, &p->last, &ignored) < 0)
+        p->last = NULL; /* only explanations are lost */
+    xfree(path);
+    xfree(relative);
+}
+
+int plan_open(struct plan *p, const struct graph *g, struct store *store, struct err *e)
+{
+    memset(p, 0, sizeof *p);
+    p->graph = g;
+    p->store = store;
+    p->items = xalloc_array(g->n_instances, sizeof *p->items);
+    for (size_t i = 0; i < g->n_instances; i++) {
+        buf_init(&p->items[i].recipe, BUF_MAX_DEFAULT);
+        p->items[i].inputs = xalloc_array(g->instances[i]->n_inputs, sizeof(struct plan_input));
+    }
+    if (store)
+        read_last(p);
+    int rc = 0;
+    for (size_t i = 0; i < g->n_instances && rc == 0; i++)
+        rc = plan_resolve(p, i, e);
+    return rc;
+}
+
+void plan_release(struct plan *p)
+{
+    for (size_t i = 0; p->items && i < p->graph->n_instances; i++) {
+        buf_release(&p->items[i].recipe);
+        xfree(p->items[i].inputs);
+    }
+    xfree(p->items);
+    json_free(p->last);
+    memset(p, 0, sizeof *p);
+}
+
+const char *plan_last_key(const struct plan *p, size_t i)
+{
+    const struct json *stages = p->last ? json_get(p->last, "stages") : NULL;
+    const struct json *key = stages ? json_get(stages, p->graph->instances[i]->name) : NULL;
+    return key && json_type(key) == JSON_STRING ? json_string(key) : NULL;
+}
+
+static void cut_value(struct buf *b, const char *value)
+{
+    if (!value)
+        buf_add_text(b, "nothing");
+    else if (strlen(value) > 40)
+        buf_printf(b, "%.14s..%s", value, value[0] == '"' ? "\"" : "");
+    else
+        buf_add_text(b, value);
+}
+
+/* "config.epochs 4 -> 5 (and 2 more)" */
+static char *first_change(const struct plan *p, size_t i, const struct recipe_diff *d)
+{
+    const struct instance *n = p->graph->instances[i];
+    const struct recipe_change *c = &d->changes[0];
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    buf_printf(&b, "%s ", c->path);
+    cut_value(&b, c->old_value);
+    buf_add_text(&b, " -> ");
+    cut_value(&b, c->new_value);
+    for (size_t k = 0; k < n->n_inputs; k++) {
+        if (!str_starts(c->path, "inputs.") || !str_eq(c->path + 7, n->inputs[k].port->name))
+            continue;
+        char *from = plan_input_from(p->graph, &n->inputs[k]);
+        buf_printf(&b, " (%s)", from);
+        xfree(from);
+    }
+    if (d->n_changes > 1)
+        buf_printf(&b, ", and %zu more", d->n_changes - 1);
+    return buf_steal(&b);
+}
+
+static char *why_changed(const struct plan *p, size_t i, const char *last)
+{
+    const struct buf *recipe = &p->items[i].recipe;
+    struct buf old;
+    buf_init(&old, BUF_MAX_DEFAULT);
+    struct err ignored = {0};
+    struct recipe_diff d;
+    char *text = NULL;
+    if (store_get_bytes(p->store, last, LIMIT_JSON_BYTES, &old, &ignored) == 0 &&
+        recipe_diff(buf_text(&old), old.n_bytes, buf_text(recipe), recipe->n_bytes, &d, &ignored) ==
+            0) {
+        if (d.n_changes > 0)
+            text = first_change(p, i, &d);
+        recipe_diff_release(&d);
+    }
+    buf_release(&old);
+    return text ? text : xstrdup("the recipe of its last run is gone");
+}
+
+char *plan_why(const struct plan *p, size_t i)
+{
+    const struct instance *n = p->graph->instances[i];
+    const struct plan_item *item = &p->items[i];
+    if (item->cached)
+        return xstrdup("same recipe, its result is there");
+    for (size_t k = 0; k < n->n_inputs && !item->has_key; k++) {
+        if (n->inputs[k].source != SOURCE_STAGE || p->items[n->inputs[k].producer].cached)
+            continue;
+        return xasprintf("input %s comes from %s, which runs", n->inputs[k].port->name,
+                         p->graph->instances[n->inputs[k].producer]->name);
+    }
+    const char *last = plan_last_key(p, i);
+    if (!last)
+        return xstrdup("never made here");
+    if (str_eq(last, item->key.hex))
+        return xstrdup("same recipe, but its result is gone");
+    return why_changed(p, i, last);
+}
+
+char *plan_input_from(const struct graph *g, const struct graph_input *in)
+{
+    if (in->source == SOURCE_STAGE) {
+        const struct instance *n = g->instances[in->producer];
+        return xasprintf("%s.%s", n->name, n->desc->outs[in->i_output].name);
+    }
+    return xstrdup(in->facet ? in->facet : in->path);
+}
+
+struct json *plan_inputs_to_json(const struct plan *p, size_t i)
+{
+    const struct instance *n = p->graph->instances[i];
+    struct json *list = json_new_array();
+    for (size_t k = 0; k < n->n_inputs; k++) {
+        struct json *o = json_new_object();
+        char *from = plan_input_from(p->graph, &n->inputs[k]);
+        json_put_string(o, "name", n->inputs[k].port->name);
+        json_put_string(o, "kind", n->inputs[k].port->kind);
+        json_put_string(o, "from", from);
+        xfree(from);
+        if (p->items[i].inputs[k].id.hex[0])
+            json_put_string(o, "id", p->items[i].inputs[k].id.hex);
+        json_append(list, o);
+    }
+    return list;
+}
+
+struct json *plan_outputs_to_json(const struct plan *p, size_t i)
+{
+    const struct instance *n = p->graph->instances[i];
+    struct json *list = json_new_array();
+    for (size_t k = 0; k < n->desc->n_outs; k++) {
+        struct json *o = json_new_object();
+        json_put_string(o, "name", n->desc->outs[k].name);
+        json_put_string(o, "kind", n->desc->outs[k].kind);
+        const struct action_output *made =
+            p->items[i].cached ? find_output(&p->items[i].action, n->desc->outs[k].name) : NULL;
+        if (made) {
+            json_put_string(o, "id", made->id.hex);
+            json_put_bool(o, "folder", made->is_folder);
+            json_put_i64(o, "bytes", (int64_t)made->n_bytes);
+        }
+        json_append(list, o);
+    }
+    return list;
+}
+
+struct json *plan_to_json(const struct plan *p)
+{
+    struct json *root = json_new_object();
+    struct json *stages = json_new_array();
+    json_put_i64(root, "schema", 1);
+    json_put_string(root, "name", p->graph->manifest->name);
+    for (size_t i = 0; i < p->graph->n_instances; i++) {
+        const struct instance *n = p->graph->instances[i];
+        struct json *o = json_new_object();
+        char *why = plan_why(p, i);
+        json_put_string(o, "stage", n->name);
+        json_put_string(o, "run", n->desc->name);
+        json_put_string(o, "status", p->items[i].cached ? "cached" : "run");
+        json_put(o, "key",
+                 p->items[i].has_key ? json_new_string(p->items[i].key.hex) : json_new_null());
+        json_put_string(o, "why", why);
+        json_put(o, "inputs", plan_inputs_to_json(p, i));
+        json_put(o, "outputs", plan_outputs_to_json(p, i));
+        xfree(why);
+        json_append(stages, o);
+    }
+    json_put(root, "stages", stages);
+    return root;
+}
+
+void plan_to_text(const struct plan *p, struct buf *out)
+{
+    int width = 5;
+    size_t n_run = 0;
+    for (size_t i = 0; i < p->graph->n_instances; i++) {
+        int length = (int)strlen(p->graph->instances[i]->name);
+        width = length > width ? length : width;
+        n_run += !p->items[i].cached;
+    }
+    for (size_t i = 0; i < p->graph->n_instances; i++) {
+        char *why = plan_why(p, i);
+        buf_printf(out, "%-6s  %-*s  %s\n", p->items[i].cached ? "cached" : "run", width,
+                   p->graph->instances[i]->name, why);
+        xfree(why);
+    }
+    buf_printf(out, "%s: %zu of %zu stages would run\n", p->graph->manifest->name, n_run,
+               p->graph->n_instances);
+}
