@@ -13,6 +13,7 @@ shift
 export LC_ALL=C
 
 # Does the file match the pattern file? Backtracks only at "..." lines.
+# shellcheck disable=SC2053
 matches() {
     local -a have want
     mapfile -t have <"$1"
@@ -21,7 +22,6 @@ matches() {
     while [ "$h" -lt "${#have[@]}" ]; do
         if [ "$w" -lt "${#want[@]}" ] && [ "${want[w]}" = ... ]; then
             back_w=$w back_h=$h w=$((w + 1))
-        # shellcheck disable=SC2053
         elif [ "$w" -lt "${#want[@]}" ] && [[ ${have[h]} == ${want[w]} ]]; then
             h=$((h + 1)) w=$((w + 1))
         elif [ "$back_w" -ge 0 ]; then
@@ -35,18 +35,18 @@ matches() {
 }
 
 run_case() { # SCRIPT RESULT_FILE
-    local script=$1 result=$2 name folder rc want=0 stream bad=
+    local script=$1 result=$2 name folder rc status=0 stream bad=
     name=$(basename "$script" .sh)
     folder=$(mktemp -d) || return
     mkdir "$folder/here"
     (cd "$folder/here" && timeout -k 10 600 bash "$script" "$bin" "$root" \
         >"$folder/stdout" 2>"$folder/stderr" </dev/null)
     rc=$?
-    [ -f "${script%.sh}.exit" ] && want=$(cat "${script%.sh}.exit")
+    [ -f "${script%.sh}.exit" ] && status=$(cat "${script%.sh}.exit")
     if [ "$rc" -eq 77 ]; then
         printf 'skipped %s: %s\n' "$name" "$(tail -n 1 "$folder/stderr")" >"$result"
     else
-        [ "$rc" -eq "$want" ] || bad="exit $rc, expected $want"
+        [ "$rc" -eq "$status" ] || bad="exit $rc, expected $status"
         for stream in stdout stderr; do
             if [ -f "${script%.sh}.$stream" ] &&
                 ! matches "$folder/$stream" "${script%.sh}.$stream"; then
