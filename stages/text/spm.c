@@ -144,11 +144,36 @@ int spm_piece(struct spm *s, int32_t id, struct buf *out, struct err *e)
     return 0;
 }
 
-/* The callback of the shim speaks int. */
+/* JSON and code are typed in ASCII, whatever the text to train on is about: all of it is required.
+ */
+#define REQUIRED_CHARACTERS \
+    "!\"#$%&'()*+,-./"      \
+    "0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
+
+/* The lines of the caller, and one behind them with every required character apart: SentencePiece
+ * aborts on a required character that no line has. */
+struct train_lines {
+    const struct spm_training *training;
+    char last[2 * sizeof REQUIRED_CHARACTERS];
+    bool is_last_given;
+};
+
 static int train_next(void *context, const char **line, size_t *n_bytes)
 {
-    const struct spm_training *t = context;
-    return t->next(t->context, line, n_bytes) ? 1 : 0;
+    struct train_lines *l = context;
+    if (l->training->next(l->training->context, line, n_bytes))
+        return 1;
+    if (l->is_last_given)
+        return 0;
+    size_t n = 0;
+    for (const char *c = REQUIRED_CHARACTERS; *c; c++) {
+        l->last[n++] = *c;
+        l->last[n++] = ' ';
+    }
+    l->is_last_given = true;
+    *line = l->last;
+    *n_bytes = n - 1;
+    return 1;
 }
 
 int spm_train(const struct spm_training *t, struct buf *model, struct err *e)
@@ -177,9 +202,7 @@ int spm_train(const struct spm_training *t, struct buf *model, struct err *e)
         {"byte_fallback", "true"},
         {"split_digits", t->split_digits ? "true" : "false"},
         {"user_defined_symbols", buf_text(&symbols)},
-        /* JSON and code are typed in ASCII, whatever the text to train on is about. */
-        {"required_chars", "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
-                           "abcdefghijklmnopqrstuvwxyz{|}~"},
+        {"required_chars", REQUIRED_CHARACTERS},
         {"max_sentence_length", line_max},
         {"pad_id", "0"},
         {"eos_id", "1"},
@@ -196,12 +219,13 @@ int spm_train(const struct spm_training *t, struct buf *model, struct err *e)
         {"num_threads", "1"},
         {"minloglevel", "3"},
     };
+    struct train_lines lines = {.training = t};
     char *bytes = NULL;
     size_t n_bytes = 0;
     int status = 0;
     buf_clear(model);
-    if (spm_shim_train(settings, sizeof settings / sizeof settings[0], train_next, (void *)t,
-                       &bytes, &n_bytes, reason) < 0)
+    if (spm_shim_train(settings, sizeof settings / sizeof settings[0], train_next, &lines, &bytes,
+                       &n_bytes, reason) < 0)
         status = err_set(e, ERR_FORMAT, "SentencePiece cannot train: %s", reason);
     else
         buf_add(model, bytes, n_bytes);
