@@ -47,8 +47,8 @@ static int measure(struct setup *s, const char *name, enum train_what what, bool
                               what == TRAIN_NOTHING ? NULL : grads, &sum, e);
         if (what != TRAIN_NOTHING) {
             struct adamw_step step = {0.0f, 0.9f, 0.999f, 1e-8f, 0, 1, i + 1};
-            ops_adamw(&s->c, n_grads, &step, what == TRAIN_FULL ? s->m.flat : s->a.values, grads,
-                      m, v);
+            ops_adamw(&s->c, n_grads, &step, what == TRAIN_FULL ? s->m.flat : s->a.values, grads, m,
+                      v);
         }
         double took = seconds() - start;
         best = took < best ? took : best;

@@ -150,7 +150,7 @@ static void quantise(struct reference *r, int layer, int value, int token, doubl
 struct pass {
     struct reference *r;
     const struct batch *b;
-    double *x;        /* (T, C) */
+    double *x;         /* (T, C) */
     double *k, *v, *q; /* (T, .) of the layer; k and v stay for segment 1 */
 };
 
@@ -172,8 +172,7 @@ static void project(struct pass *p, int layer, int token)
     if (layer < s->layers_0) {
         for (int i = 0; i < s->kv_heads; i++) {
             rope(s, p->b->pos[token], y + q + i * d);
-            norm(tensor_of(r, layer, ROLE_KEY_NORM, 0, NULL, NULL), d, s->norm_eps,
-                 y + q + i * d);
+            norm(tensor_of(r, layer, ROLE_KEY_NORM, 0, NULL, NULL), d, s->norm_eps, y + q + i * d);
         }
         quantise(r, layer, 0, token, y + q);
         quantise(r, layer, 1, token, y + q + kv);
@@ -272,8 +271,11 @@ double reference_pass(struct reference *r, const struct batch *b, double *logits
 {
     const struct shape *s = &r->shape;
     size_t n = (size_t)b->n_tokens, q = (size_t)shape_q_dim(s), kv = (size_t)shape_kv_dim(s);
-    struct pass p = {r, b, xalloc_array(n * (size_t)s->hidden, sizeof(double)),
-                     xalloc_array(n * kv, sizeof(double)), xalloc_array(n * kv, sizeof(double)),
+    struct pass p = {r,
+                     b,
+                     xalloc_array(n * (size_t)s->hidden, sizeof(double)),
+                     xalloc_array(n * kv, sizeof(double)),
+                     xalloc_array(n * kv, sizeof(double)),
                      xalloc_array(n * q, sizeof(double))};
     double *o = xalloc_array(n * q, sizeof *o), *row = xalloc_array((size_t)s->vocab, sizeof *row);
     const double *table = tensor_of(r, -1, ROLE_EMBEDDING, 0, NULL, NULL);
