@@ -1,0 +1,300 @@
+#include "stages/pretrain/pretrain_run.h"
+
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "pipeline/base/str.h"
+
+/* Tokens per micro-batch. Bounds memory, changes no result. */
+#define MICRO_TOKENS 2048
+#define RANDOM_TOKENS 64
+/* The share of the second phase in which the ranges of keys and values stand still. */
+#define FROZEN_SHARE 0.1
+
+/* --- one pass ----------------------------------------------------------------------------------
+ */
+
+static int loss(void *context, const struct batch *b, float scale, float *grads,
+                struct loss_sum *sum, struct err *e)
+{
+    struct pretrain_run *p = context;
+    const struct model *m = p->on_grid ? &p->qat.view : &p->model;
+    int rc = transformer_loss(&p->pass, m, NULL, b, scale, grads, sum, e);
+    if (!rc && grads && p->on_grid)
+        qat_observe(&p->qat, p->pass.kv_abs_max);
+    return rc;
+}
+
+static int prepare(void *context, bool for_training, struct err *e)
+{
+    struct pretrain_run *p = context;
+    (void)for_training;
+    (void)e;
+    if (p->on_grid) {
+        qat_restore(&p->qat);
+        qat_round(&p->qat);
+    }
+    return 0;
+}
+
+static int finish(void *context, double rate, int64_t step, float *grads, struct err *e)
+{
+    struct pretrain_run *p = context;
+    (void)e;
+    if (p->on_grid)
+        qat_backward(&p->qat, rate, step, grads);
+    return 0;
+}
+
+static void name_at(void *context, size_t offset, char *out, size_t out_bytes)
+{
+    const struct pretrain_run *p = context;
+    flat_params_name(&p->shape, offset, out, out_bytes);
+}
+
+/* --- inputs ------------------------------------------------------------------------------------
+ */
+
+static int open_text(struct pretrain_run *p, struct err *e)
+{
+    const struct pretrain_config *c = p->config;
+    const char *text = stage_in(p->run, "text"), *tokenizer = stage_in(p->run, "tokenizer");
+    if (!text || !tokenizer)
+        return err_set(e, ERR_CONFIG, "mode fresh needs the inputs text and tokenizer");
+    if (c->sequence_length > p->shape.context)
+        return err_set(e, ERR_CONFIG, "sequence_length: %lld tokens, the shape takes at most %d",
+                       (long long)c->sequence_length, p->shape.context);
+    int rc = spm_open(tokenizer, &p->spm, e);
+    if (rc)
+        return rc;
+    if (spm_size(p->spm) != p->shape.vocab)
+        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the shape a vocabulary of %d",
+                       spm_size(p->spm), p->shape.vocab);
+    struct windows_plan plan = {.window = (int)c->sequence_length,
+                                .mix = c->mix,
+                                .repeat_fraction = c->repeat_fraction,
+                                .seed = c->seed};
+    rc = windows_open(&p->text, text, &plan, p->spm, e);
+    if (rc)
+        return rc;
+    row_source_of_windows(&p->text_rows, &p->text);
+    if (!stage_in(p->run, "valid"))
+        return 0;
+    plan = (struct windows_plan){.window = plan.window, .seed = c->seed, .in_order = true};
+    rc = windows_open(&p->valid, stage_in(p->run, "valid"), &plan, p->spm, e);
+    if (rc)
+        return err_wrap(e, "valid");
+    row_source_of_windows(&p->valid_rows, &p->valid);
+    return 0;
+}
+
+static int tokens_max_of(const struct pretrain_run *p)
+{
+    int window = (int)p->config->sequence_length;
+    return window > MICRO_TOKENS ? window : MICRO_TOKENS;
+}
+
+static void connect(struct pretrain_run *p)
+{
+    const struct pretrain_config *c = p->config;
+    int64_t rows = c->batch_tokens / c->sequence_length;
+    p->rows = row_source_rows(&p->text_rows);
+    p->held_out = row_source_rows(&p->valid_rows);
+    p->trainer = (struct trainer){
+        .compute = &p->compute,
+        .plan = {.schedule = {.shape = SCHEDULE_COSINE},
+                 .seed = c->seed,
+                 .rows_per_step = rows < 1 ? 1 : (uint32_t)rows,
+                 .tokens_max = tokens_max_of(p),
+                 .beta1 = 0.9,
+                 .beta2 = 0.95,
+                 .eps = 1e-8,
+                 .clip = c->clip},
+        .rows = &p->rows,
+        .context = p,
+        .loss = loss,
+        .prepare = prepare,
+        .finish = finish,
+        .name_at = name_at,
+        .params = p->model.flat,
+        .n_params = p->model.n_flat,
+        .groups = p->groups,
+        .n_groups = (size_t)shape_n_tensors(&p->shape),
+    };
+}
+
+/* --- memory ------------------------------------------------------------------------------------
+ */
+
+static int reserve(struct pretrain_run *p, struct err *e)
+{
+    bool trains = p->config->mode == PRETRAIN_FRESH;
+    int tokens_max = trains ? tokens_max_of(p) : RANDOM_TOKENS;
+    struct transformer_plan plan = {.tokens_max = tokens_max,
+                                    .what = trains ? TRAIN_FULL : TRAIN_NOTHING};
+    size_t groups = (size_t)shape_n_tensors(&p->shape) * sizeof(struct trainer_group);
+    size_t own = arena_cost(groups) + 2 * token_batch_bytes(tokens_max);
+    char text[3][16];
+    stage_say(
+        p->run, "memory: %s activations, %s weights, %s optimiser",
+        str_format_bytes(transformer_bytes(&p->shape, &plan, p->run->n_threads), text[0]),
+        str_format_bytes(model_trainable_bytes(&p->shape) + qat_bytes(&p->shape), text[1]),
+        str_format_bytes(trains ? trainer_bytes(p->model.n_flat, p->text.n_rows) : 0, text[2]));
+    int rc = arena_reserve(&p->arena, "batches", own, e);
+    if (rc)
+        return rc;
+    p->groups = arena_take(&p->arena, groups);
+    row_source_reserve(&p->text_rows, &p->arena, tokens_max);
+    row_source_reserve(&p->valid_rows, &p->arena, tokens_max);
+    rc = qat_reserve(&p->qat, &p->compute, &p->model, e);
+    return rc ? rc : transformer_reserve(&p->pass, &p->compute, &p->shape, &plan, e);
+}
+
+int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struct err *e)
+{
+    p->run = run;
+    p->config = run->config;
+    bool trains = p->config->mode == PRETRAIN_FRESH;
+    int rc = shape_read(stage_in(run, "shape"), &p->shape, e);
+    if (!rc)
+        rc = compute_open(&p->compute, run->n_threads, run->kernels, e);
+    if (!rc && trains)
+        rc = open_text(p, e);
+    if (!rc)
+        rc = model_init(&p->model, &p->shape, e);
+    if (!rc)
+        rc = reserve(p, e);
+    if (rc)
+        return rc;
+    model_randomise(&p->model, p->config->seed);
+    if (!trains)
+        return 0;
+    flat_params_groups(&p->shape, 0, p->groups);
+    connect(p);
+    stage_say(run, "%llu documents, %llu tokens, %u windows per pass; %u windows per step",
+              (unsigned long long)p->text.n_documents, (unsigned long long)p->text.n_tokens,
+              p->text.n_rows, p->trainer.plan.rows_per_step);
+    return trainer_reserve(&p->trainer, e);
+}
+
+/* --- phases ------------------------------------------------------------------------------------
+ */
+
+static void start_phase(struct pretrain_run *p, struct train_loop *loop, const char *phase,
+                        int64_t tokens, double rate)
+{
+    const struct pretrain_config *c = p->config;
+    struct trainer *t = &p->trainer;
+    int64_t per_step = (int64_t)t->plan.rows_per_step * c->sequence_length;
+    int64_t steps = (tokens + per_step - 1) / per_step;
+    t->plan.stream = phase;
+    t->plan.schedule.peak = rate;
+    t->plan.schedule.total_steps = steps;
+    t->plan.schedule.warmup_steps = schedule_warmup(c->warmup_fraction, steps);
+    t->order_epoch = -1;
+    memset(t->moment_1, 0, t->n_params * sizeof(float));
+    memset(t->moment_2, 0, t->n_params * sizeof(float));
+    *loop = (struct train_loop){
+        .run = p->run,
+        .trainer = t,
+        .valid = p->held_out.n_rows ? &p->held_out : NULL,
+        .valid_rows_max = (uint32_t)(c->valid_tokens / c->sequence_length + 1),
+        .phase = phase,
+        .eval_every = (steps + c->evaluations - 1) / c->evaluations,
+        .checkpoint_every = c->checkpoint_every,
+    };
+}
+
+int pretrain_run_dense(struct pretrain_run *p, struct err *e)
+{
+    const struct pretrain_config *c = p->config;
+    p->on_grid = false;
+    flat_params_groups(&p->shape, c->weight_decay, p->groups);
+    start_phase(p, &p->fp32, "fp32", c->tokens, c->learning_rate);
+    int rc = train_loop_reserve(&p->fp32, e);
+    return rc ? rc : train_loop_run(&p->fp32, e);
+}
+
+/* No weight decay here: it would pull the masters off their levels. */
+int pretrain_run_grid(struct pretrain_run *p, struct err *e)
+{
+    const struct pretrain_config *c = p->config;
+    flat_params_groups(&p->shape, 0, p->groups);
+    start_phase(p, &p->grid, "grid", c->qat_tokens, c->qat_learning_rate);
+    int64_t steps = p->trainer.plan.schedule.total_steps;
+    qat_start(&p->qat, (int64_t)((1 - FROZEN_SHARE) * (double)steps));
+    p->on_grid = true;
+    p->grid.n_blocks = qat_blocks(&p->qat, p->grid.blocks);
+    int rc = train_loop_reserve(&p->grid, e);
+    if (!rc)
+        rc = train_loop_run(&p->grid, e);
+    if (rc)
+        return rc;
+    qat_restore(&p->qat);
+    return qat_pack(&p->qat, e);
+}
+
+int pretrain_run_random(struct pretrain_run *p, struct err *e)
+{
+    int32_t ids[RANDOM_TOKENS], pos[RANDOM_TOKENS], target[RANDOM_TOKENS];
+    int32_t segments[2] = {0, RANDOM_TOKENS < p->shape.context ? RANDOM_TOKENS : p->shape.context};
+    struct rng r = rng_open(p->config->seed, "random/ids");
+    for (int i = 0; i < segments[1]; i++) {
+        ids[i] = (int32_t)rng_below(&r, (uint32_t)p->shape.vocab);
+        pos[i] = i;
+        target[i] = i == 0 ? 0 : -1;
+    }
+    struct batch b = {segments[1], ids, pos, target, 1, segments};
+    struct loss_sum sum = {0};
+    qat_start(&p->qat, 1);
+    qat_round(&p->qat);
+    int rc = transformer_loss(&p->pass, &p->qat.view, NULL, &b, 1, NULL, &sum, e);
+    if (rc)
+        return rc;
+    qat_observe(&p->qat, p->pass.kv_abs_max);
+    return qat_pack(&p->qat, e);
+}
+
+/* --- result ------------------------------------------------------------------------------------
+ */
+
+struct json *pretrain_run_metrics(const struct pretrain_run *p)
+{
+    struct json *m = json_new_object();
+    struct shape_counts n = shape_count(&p->shape, 0);
+    json_put_i64(m, "rows", p->text.n_rows);
+    json_put_i64(m, "parameters", (int64_t)n.frozen);
+    if (p->config->mode == PRETRAIN_RANDOM)
+        return m;
+    const struct train_state *a = &p->fp32.state, *b = &p->grid.state;
+    json_put_i64(m, "text_tokens", (int64_t)p->text.n_tokens);
+    json_put_i64(m, "tokens", a->n_input_tokens);
+    json_put_i64(m, "qat_tokens", b->n_input_tokens);
+    json_put_i64(m, "steps", a->step);
+    json_put_i64(m, "qat_steps", b->step);
+    json_put_i64(m, "clipped_steps", a->n_clipped + b->n_clipped);
+    json_put_f64(m, "train_loss_fp32", a->last_train_loss);
+    json_put_f64(m, "train_loss_qat", b->last_train_loss);
+    if (p->held_out.n_rows) {
+        json_put_f64(m, "loss_fp32", a->last_valid_loss);
+        json_put_f64(m, "loss_rounded", p->grid.valid_curve.points[0].loss);
+        json_put_f64(m, "loss_qat", b->last_valid_loss);
+    }
+    return m;
+}
+
+void pretrain_run_release(struct pretrain_run *p)
+{
+    train_loop_release(&p->fp32);
+    train_loop_release(&p->grid);
+    trainer_release(&p->trainer);
+    transformer_release(&p->pass);
+    qat_release(&p->qat);
+    model_release(&p->model);
+    arena_release(&p->arena);
+    windows_close(&p->valid);
+    windows_close(&p->text);
+    spm_close(p->spm);
+    compute_close(&p->compute);
+}
