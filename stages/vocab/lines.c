@@ -66,15 +66,52 @@ static bool is_text_name(const char *path)
     return str_ends(path, ".txt") || str_ends(path, ".txt.zst");
 }
 
-static int read_folder(struct lines *l, const char *path, struct err *e)
+/* Is `path`, less folder and suffix, the n bytes at `name`? */
+static bool is_named(const char *path, const char *name, size_t n)
+{
+    const char *base = file_base_name(path);
+    return strncmp(base, name, n) == 0 &&
+           (str_eq(base + n, ".txt") || str_eq(base + n, ".txt.zst"));
+}
+
+static bool is_skipped(const char *path, const char *skip)
+{
+    for (const char *item = skip; *item != 0; item += strspn(item, ",")) {
+        size_t n = strcspn(item, ",");
+        if (is_named(path, item, n))
+            return true;
+        item += n;
+    }
+    return false;
+}
+
+static int check_skip(const struct file_list *list, const char *skip, struct err *e)
+{
+    for (const char *item = skip; *item != 0; item += strspn(item, ",")) {
+        size_t n = strcspn(item, ",");
+        bool found = false;
+        for (size_t i = 0; i < list->n_paths && !found; i++)
+            found = is_named(list->paths[i], item, n);
+        if (!found)
+            return err_set(e, ERR_CONFIG, "skip: the text has no file '%.*s'", (int)n, item);
+        item += n;
+    }
+    return 0;
+}
+
+static int read_folder(struct lines *l, const char *path, const char *skip, struct err *e)
 {
     struct file_list list = {0};
     int status = file_list_folder(path, &list, e);
-    if (status < 0)
+    if (status == 0)
+        status = check_skip(&list, skip, e);
+    if (status < 0) {
+        file_list_release(&list);
         return status;
+    }
     l->files = xalloc_array(list.n_paths, sizeof *l->files);
     for (size_t i = 0; i < list.n_paths && status == 0; i++) {
-        if (!is_text_name(list.paths[i]))
+        if (!is_text_name(list.paths[i]) || is_skipped(list.paths[i], skip))
             continue;
         char *file = file_join(path, list.paths[i]);
         status = read_one(l, file, e);
@@ -86,13 +123,14 @@ static int read_folder(struct lines *l, const char *path, struct err *e)
     return status;
 }
 
-int lines_read(struct lines *l, const char *path, size_t line_bytes_max, struct err *e)
+int lines_read(struct lines *l, const char *path, const char *skip, size_t line_bytes_max,
+               struct err *e)
 {
     int status = 0;
     CHECK(line_bytes_max >= 4);
     *l = (struct lines){.line_bytes_max = line_bytes_max};
     if (file_is_folder(path)) {
-        status = read_folder(l, path, e);
+        status = read_folder(l, path, skip, e);
     } else {
         l->files = xalloc_array(1, sizeof *l->files);
         status = read_one(l, path, e);

@@ -27,8 +27,11 @@ struct lines {
     uint64_t n_lines; /* as counted by the rules above */
 };
 
-/* Reads everything and counts. Invalid UTF-8 is ERR_FORMAT with file and byte. */
-int lines_read(struct lines *l, const char *path, size_t line_bytes_max, struct err *e) MUST_USE;
+/* Reads everything and counts. `skip` names files of the folder that are left out, by base name
+ * without suffix: "valid,test"; one that is not there is ERR_CONFIG. Invalid UTF-8 is ERR_FORMAT
+ * with file and byte. */
+int lines_read(struct lines *l, const char *path, const char *skip, size_t line_bytes_max,
+               struct err *e) MUST_USE;
 void lines_release(struct lines *l); /* safe on zeroed, safe twice */
 
 /* A walk over at most n_wanted lines. */

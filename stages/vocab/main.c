@@ -22,6 +22,7 @@ struct vocab_config {
     bool split_digits;
     int64_t lines_max;
     int64_t line_bytes_max;
+    const char *skip;
 };
 
 static const struct param PARAMS[] = {
@@ -36,6 +37,8 @@ static const struct param PARAMS[] = {
      "lines", "Train on at most so many lines, evenly spaced over the text."},
     {"line_bytes_max", PARAM_INT, offsetof(struct vocab_config, line_bytes_max), "8192", 64,
      1048576, NULL, "bytes", "Cut longer lines at a space."},
+    {"skip", PARAM_TEXT, offsetof(struct vocab_config, skip), "", 0, 0, NULL, "",
+     "Files of the folder to leave out (held-out text), by name without suffix: \"valid,test\"."},
 };
 
 static const struct stage_port INS[] = {
@@ -165,7 +168,8 @@ static int run(const struct stage_run *r, struct err *e)
     struct measure m = {0};
     struct buf model;
     buf_init(&model, BUF_MAX_DEFAULT);
-    int status = lines_read(&lines, stage_in(r, "text"), (size_t)config->line_bytes_max, e);
+    int status =
+        lines_read(&lines, stage_in(r, "text"), config->skip, (size_t)config->line_bytes_max, e);
     if (status == 0) {
         stage_say(r, "%llu lines, %llu bytes of text", (unsigned long long)lines.n_lines,
                   (unsigned long long)lines.n_bytes);
