@@ -1,0 +1,735 @@
+#include "pipeline/provenance/ledger_git.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <git2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
+#define REF_GLOB "refs/prov/*"
+#define LOCK_TRIES 40
+#define LOCK_WAIT_MS 50
+#define BLOB_BYTES_MAX ((uint64_t)256 << 20)
+
+struct git_repo {
+    git_repository *repo;
+    git_odb *odb;
+    char *path;
+    int gate; /* flock on the folder that holds the repository: one writer at a time */
+};
+
+/* libgit2's last message, never NULL. */
+static const char *said(void)
+{
+    const git_error *last = git_error_last();
+    return last != NULL && last->message != NULL ? last->message : "unknown error";
+}
+
+void git_start(void)
+{
+    git_libgit2_init();
+    static const int levels[] = {GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
+                                 GIT_CONFIG_LEVEL_GLOBAL, GIT_CONFIG_LEVEL_PROGRAMDATA};
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
+    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
+    git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 1);
+}
+
+/* ---- opening ---- */
+
+/* The library reports a foreign owner as a missing config value: say it properly. */
+static int open_failed(const char *path, int code, struct err *e)
+{
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (there && st.st_uid != geteuid() && strstr(said(), "safe.directory") != NULL)
+        return err_set(e, ERR_IO,
+                       "%s belongs to user %ld, this is user %ld: run as its owner, change its "
+                       "owner, or use another folder",
+                       path, (long)st.st_uid, (long)geteuid());
+    if (there && st.st_uid != geteuid() && (code == GIT_EOWNER || code == GIT_ENOTFOUND))
+        return err_set(e, ERR_IO, "%s belongs to user %ld, this is user %ld: %s", path,
+                       (long)st.st_uid, (long)geteuid(), said());
+    if (!there)
+        return err_set(e, ERR_MISSING, "%s: no ledger here", path);
+    return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, said());
+}
+
+static char *parent_of(const char *path)
+{
+    const char *base = file_base_name(path);
+    return base == path ? xstrdup(".") : xstrndup(path, (size_t)(base - path));
+}
+
+static int take_gate(struct git_repo *r, struct err *e)
+{
+    char *parent = parent_of(r->path);
+    int rc = 0;
+    r->gate = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->gate < 0 || flock(r->gate, LOCK_EX) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot lock", parent);
+    xfree(parent);
+    return rc;
+}
+
+/* Made beside its place and renamed, so that a kill leaves a whole repository or none. */
+static int make_repository(struct git_repo *r, struct err *e)
+{
+    char *part = xasprintf("%s.new", r->path);
+    char *parent = parent_of(r->path);
+    git_repository *fresh = NULL;
+    git_repository_init_options options;
+    git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
+    options.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKDIR;
+    options.initial_head = "main";
+    int rc = file_remove_tree(part, e);
+    if (rc == 0 && git_repository_init_ext(&fresh, part, &options) != 0)
+        rc = err_set(e, ERR_IO, "%s: cannot make the ledger: %s", part, said());
+    git_repository_free(fresh);
+    if (rc == 0 && rename(part, r->path) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot make the ledger", r->path);
+    if (rc == 0)
+        rc = file_sync_folder(parent, e);
+    xfree(parent);
+    xfree(part);
+    return rc;
+}
+
+int git_repo_open(const char *path, bool make, struct git_repo **out, struct err *e)
+{
+    struct git_repo *r = xalloc(sizeof *r);
+    r->path = xstrdup(path);
+    r->gate = -1;
+    int rc = make ? take_gate(r, e) : 0;
+    if (rc == 0 && make && !file_exists(path))
+        rc = make_repository(r, e);
+    if (rc == 0) {
+        int code = git_repository_open_bare(&r->repo, path);
+        if (code == 0)
+            code = git_repository_odb(&r->odb, r->repo);
+        if (code != 0)
+            rc = open_failed(path, code, e);
+    }
+    if (rc != 0) {
+        git_repo_close(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+void git_repo_close(struct git_repo *r)
+{
+    if (r == NULL)
+        return;
+    git_odb_free(r->odb);
+    git_repository_free(r->repo);
+    if (r->gate >= 0)
+        close(r->gate);
+    xfree(r->path);
+    xfree(r);
+}
+
+/* ---- writing ---- */
+
+static int add_file(struct git_repo *r, git_index *index, const char *dir, const char *path,
+                    struct err *e)
+{
+    struct file_map m;
+    char *full = file_join(dir, path);
+    int rc = file_map_open(&m, full, e);
+    if (rc == 0) {
+        git_index_entry entry;
+        memset(&entry, 0, sizeof entry);
+        entry.path = path;
+        entry.mode = GIT_FILEMODE_BLOB;
+        const void *bytes = m.bytes != NULL ? (const void *)m.bytes : "";
+        if (git_blob_create_from_buffer(&entry.id, r->repo, bytes, m.n_bytes) != 0 ||
+            git_index_add(index, &entry) != 0)
+            rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, said());
+        file_map_close(&m);
+    }
+    xfree(full);
+    return rc;
+}
+
+static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct err *e)
+{
+    struct file_list files = {0};
+    git_index *index = NULL;
+    int rc = file_list_folder(dir, &files, e);
+    if (rc == 0 && git_index_new(&index) != 0)
+        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
+    for (size_t i = 0; i < files.n_paths && rc == 0; i++)
+        rc = add_file(r, index, dir, files.paths[i], e);
+    if (rc == 0 && git_index_write_tree_to(tree, index, r->repo) != 0)
+        rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
+    git_index_free(index);
+    file_list_release(&files);
+    return rc;
+}
+
+/* One try: 0, or libgit2's code. */
+static int commit_once(struct git_repo *r, const char *ref, const git_oid *tree_id,
+                       const char *message, const git_signature *who, git_oid *id)
+{
+    git_reference *old_ref = NULL;
+    git_reference *new_ref = NULL;
+    git_commit *parent = NULL;
+    git_tree *tree = NULL;
+    int code = git_reference_lookup(&old_ref, r->repo, ref);
+    if (code == GIT_ENOTFOUND)
+        code = 0;
+    if (code == 0 && old_ref != NULL)
+        code = git_commit_lookup(&parent, r->repo, git_reference_target(old_ref));
+    if (code == 0)
+        code = git_tree_lookup(&tree, r->repo, tree_id);
+    if (code == 0) {
+        const git_commit *parents[1] = {parent};
+        code = git_commit_create(id, r->repo, NULL, who, who, "UTF-8", message, tree,
+                                 parent != NULL ? 1 : 0, parents);
+    }
+    if (code == 0 && old_ref != NULL)
+        code = git_reference_create_matching(&new_ref, r->repo, ref, id, 1,
+                                             git_reference_target(old_ref), "run");
+    else if (code == 0)
+        code = git_reference_create(&new_ref, r->repo, ref, id, 0, "run");
+    git_tree_free(tree);
+    git_commit_free(parent);
+    git_reference_free(new_ref);
+    git_reference_free(old_ref);
+    return code;
+}
+
+/* We are the only writer (the gate), and waited: a lock file that is still there is left over from
+ * a killed program. */
+static void remove_stale_lock(struct git_repo *r, const char *ref, struct buf *notes)
+{
+    char *lock = xasprintf("%s/%s.lock", r->path, ref);
+    struct stat st;
+    if (stat(lock, &st) == 0 && unlink(lock) == 0)
+        buf_printf(notes, "removed %s, left by a killed program %ld s ago\n", lock,
+                   (long)(time(NULL) - st.st_mtime));
+    xfree(lock);
+}
+
+int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, const char *message,
+                    int64_t unix_time, char commit[GIT_HEX + 1], struct buf *notes, struct err *e)
+{
+    CHECK(r->gate >= 0);
+    int valid = 0;
+    if (git_reference_name_is_valid(&valid, ref) != 0 || !valid || !str_starts(ref, "refs/prov/"))
+        return err_set(e, ERR_CONFIG, "\"%s\" is not a ref below refs/prov/", ref);
+    git_signature *who = NULL;
+    git_oid tree, id;
+    int rc = write_tree(r, tree_dir, &tree, e);
+    if (rc == 0 && git_signature_new(&who, "fmforge", "fmforge@localhost", unix_time, 0) != 0)
+        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
+    int code = rc;
+    for (int i = 0; rc == 0; i++) {
+        code = commit_once(r, ref, &tree, message, who, &id);
+        bool busy = code == GIT_ELOCKED || code == GIT_EMODIFIED || code == GIT_EEXISTS;
+        if (!busy || i > LOCK_TRIES)
+            break;
+        if (i == LOCK_TRIES)
+            remove_stale_lock(r, ref, notes);
+        usleep(LOCK_WAIT_MS * 1000);
+    }
+    if (rc == 0 && code != 0)
+        rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, said());
+    if (rc == 0)
+        git_oid_tostr(commit, GIT_HEX + 1, &id);
+    git_signature_free(who);
+    return rc;
+}
+
+/* ---- reading ---- */
+
+/* Where a damaged object lies, as far as that can be said. */
+static int object_failed(const struct git_repo *r, const char *what, const git_oid *id,
+                         struct err *e)
+{
+    char hex[GIT_HEX + 1];
+    git_oid_tostr(hex, sizeof hex, id);
+    char *loose = xasprintf("%s/objects/%.2s/%s", r->path, hex, hex + 2);
+    bool is_loose = file_exists(loose);
+    bool absent = !is_loose && strstr(said(), "not found") != NULL;
+    int rc = err_set(e, absent ? ERR_MISSING : ERR_FORMAT, "%s %s %s: %s%s%s", what, hex,
+                     absent ? "is missing" : "is damaged", said(),
+                     is_loose ? ": " : " in a pack of ", is_loose ? loose : r->path);
+    xfree(loose);
+    return rc;
+}
+
+static void fill_info(struct git_commit_info *info, const git_commit *c, const char *ref)
+{
+    *info = (struct git_commit_info){.time = (int64_t)git_commit_time(c)};
+    git_oid_tostr(info->id, sizeof info->id, git_commit_id(c));
+    git_oid_tostr(info->tree, sizeof info->tree, git_commit_tree_id(c));
+    if (git_commit_parentcount(c) > 0)
+        git_oid_tostr(info->parent, sizeof info->parent, git_commit_parent_id(c, 0));
+    const char *message = git_commit_message(c);
+    size_t n = strlen(message);
+    while (n > 0 && message[n - 1] == '\n')
+        n--;
+    info->message = xstrndup(message, n);
+    info->ref = xstrdup(ref);
+}
+
+void git_commit_info_release(struct git_commit_info *info)
+{
+    xfree(info->message);
+    xfree(info->ref);
+    *info = (struct git_commit_info){0};
+}
+
+void git_commits_release(struct git_commits *c)
+{
+    for (size_t i = 0; i < c->n_items; i++)
+        git_commit_info_release(&c->items[i]);
+    xfree(c->items);
+    *c = (struct git_commits){0};
+}
+
+static struct git_commit_info *new_item(struct git_commits *c)
+{
+    if ((c->n_items & (c->n_items - 1)) == 0)
+        c->items = xrealloc_array(c->items, c->n_items == 0 ? 1 : c->n_items * 2, sizeof *c->items);
+    return &c->items[c->n_items++];
+}
+
+/* Follows first parents from a ref's tip; at most max (0 = all). */
+static int walk_ref(struct git_repo *r, const char *ref, size_t max, struct git_commits *out,
+                    struct err *e)
+{
+    git_oid id;
+    int code = git_reference_name_to_id(&id, r->repo, ref);
+    if (code == GIT_ENOTFOUND)
+        return err_set(e, ERR_MISSING, "%s: no ref %s", r->path, ref);
+    if (code != 0)
+        return err_set(e, ERR_FORMAT, "%s: ref %s is damaged: %s", r->path, ref, said());
+    int rc = 0;
+    bool more = true;
+    for (size_t n = 0; rc == 0 && more && (max == 0 || n < max); n++) {
+        git_commit *c = NULL;
+        if (git_commit_lookup(&c, r->repo, &id) != 0) {
+            rc = object_failed(r, "commit", &id, e);
+            break;
+        }
+        fill_info(new_item(out), c, ref);
+        more = git_commit_parentcount(c) > 0;
+        if (more)
+            git_oid_cpy(&id, git_commit_parent_id(c, 0));
+        git_commit_free(c);
+    }
+    return rc == 0 ? 0 : err_wrap(e, "%s", ref);
+}
+
+/* Newest first; of equal times the order within a ref stays (the sort is stable by index). */
+struct order {
+    int64_t time;
+    size_t i;
+};
+
+static int by_time(const void *a, const void *b)
+{
+    const struct order *x = a;
+    const struct order *y = b;
+    if (x->time != y->time)
+        return x->time > y->time ? -1 : 1;
+    return x->i < y->i ? -1 : 1;
+}
+
+static void sort_commits(struct git_commits *c)
+{
+    struct order *order = xalloc_array(c->n_items + 1, sizeof *order);
+    struct git_commit_info *sorted = xalloc_array(c->n_items + 1, sizeof *sorted);
+    for (size_t i = 0; i < c->n_items; i++)
+        order[i] = (struct order){c->items[i].time, i};
+    if (c->n_items > 0)
+        qsort(order, c->n_items, sizeof *order, by_time);
+    for (size_t i = 0; i < c->n_items; i++)
+        sorted[i] = c->items[order[i].i];
+    xfree(c->items);
+    xfree(order);
+    c->items = sorted;
+}
+
+int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_commits *out,
+                 struct err *e)
+{
+    *out = (struct git_commits){0};
+    int rc = 0;
+    if (ref != NULL) {
+        rc = walk_ref(r, ref, max, out, e);
+    } else {
+        git_reference_iterator *refs = NULL;
+        const char *name = NULL;
+        if (git_reference_iterator_glob_new(&refs, r->repo, REF_GLOB) != 0)
+            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
+        int code = 0;
+        while (rc == 0 && (code = git_reference_next_name(&name, refs)) == 0)
+            rc = walk_ref(r, name, max, out, e);
+        if (rc == 0 && code != GIT_ITEROVER)
+            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
+        git_reference_iterator_free(refs);
+        sort_commits(out);
+        while (max > 0 && out->n_items > max)
+            git_commit_info_release(&out->items[--out->n_items]);
+    }
+    if (rc != 0)
+        git_commits_release(out);
+    return rc;
+}
+
+static int find_commit(struct git_repo *r, const char *hex, git_commit **out, struct err *e)
+{
+    git_oid id;
+    size_t n = strlen(hex);
+    if (n < 6 || n > GIT_HEX || strspn(hex, "0123456789abcdef") != n ||
+        git_oid_fromstrn(&id, hex, n) != 0)
+        return err_set(e, ERR_CONFIG, "\"%s\" is no run id: 6 to 40 hex digits are", hex);
+    int code = git_commit_lookup_prefix(out, r->repo, &id, n);
+    if (code == GIT_EAMBIGUOUS)
+        return err_set(e, ERR_CONFIG, "run id %s is ambiguous: give more digits", hex);
+    if (code == GIT_ENOTFOUND && n < GIT_HEX)
+        return err_set(e, ERR_MISSING, "%s: no run %s", r->path, hex);
+    return code == 0 ? 0 : object_failed(r, "commit", &id, e);
+}
+
+struct walk {
+    struct git_entries *entries;
+};
+
+static int add_entry(const char *root, const git_tree_entry *entry, void *payload)
+{
+    struct walk *w = payload;
+    if (git_tree_entry_type(entry) != GIT_OBJECT_BLOB)
+        return 0;
+    struct git_entries *l = w->entries;
+    if ((l->n_items & (l->n_items - 1)) == 0)
+        l->items = xrealloc_array(l->items, l->n_items == 0 ? 1 : l->n_items * 2, sizeof *l->items);
+    struct git_entry *item = &l->items[l->n_items++];
+    item->path = xasprintf("%s%s", root, git_tree_entry_name(entry));
+    git_oid_tostr(item->blob, sizeof item->blob, git_tree_entry_id(entry));
+    return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct git_entry *)a)->path, ((const struct git_entry *)b)->path);
+}
+
+int git_repo_files(struct git_repo *r, const char *commit, struct git_commit_info *info,
+                   struct git_entries *out, struct err *e)
+{
+    *out = (struct git_entries){0};
+    git_commit *c = NULL;
+    git_tree *tree = NULL;
+    int rc = find_commit(r, commit, &c, e);
+    if (rc == 0 && git_commit_tree(&tree, c) != 0)
+        rc = object_failed(r, "tree", git_commit_tree_id(c), e);
+    struct walk w = {out};
+    if (rc == 0 && git_tree_walk(tree, GIT_TREEWALK_PRE, add_entry, &w) != 0)
+        rc = err_set(e, ERR_FORMAT, "%s: a tree of run %.12s is damaged: %s", r->path, commit,
+                     said());
+    if (rc == 0 && out->n_items > 0)
+        qsort(out->items, out->n_items, sizeof *out->items, by_path);
+    if (rc == 0 && info != NULL)
+        fill_info(info, c, "");
+    if (rc != 0)
+        git_entries_release(out);
+    git_tree_free(tree);
+    git_commit_free(c);
+    return rc;
+}
+
+void git_entries_release(struct git_entries *l)
+{
+    for (size_t i = 0; i < l->n_items; i++)
+        xfree(l->items[i].path);
+    xfree(l->items);
+    *l = (struct git_entries){0};
+}
+
+int git_repo_blob_at(struct git_repo *r, const char *commit, const char *path,
+                     char blob[GIT_HEX + 1], struct err *e)
+{
+    git_commit *c = NULL;
+    git_tree *tree = NULL;
+    git_tree_entry *entry = NULL;
+    int rc = find_commit(r, commit, &c, e);
+    if (rc == 0 && git_commit_tree(&tree, c) != 0)
+        rc = object_failed(r, "tree", git_commit_tree_id(c), e);
+    if (rc == 0) {
+        int code = git_tree_entry_bypath(&entry, tree, path);
+        if (code == GIT_ENOTFOUND)
+            rc = err_set(e, ERR_MISSING, "run %.12s has no %s", commit, path);
+        else if (code != 0)
+            rc = err_set(e, ERR_FORMAT, "%s: a tree of run %.12s is damaged: %s", r->path, commit,
+                         said());
+    }
+    if (rc == 0)
+        git_oid_tostr(blob, GIT_HEX + 1, git_tree_entry_id(entry));
+    git_tree_entry_free(entry);
+    git_tree_free(tree);
+    git_commit_free(c);
+    return rc;
+}
+
+int git_repo_blob(struct git_repo *r, const char *blob, struct buf *out, struct err *e)
+{
+    git_oid id;
+    git_odb_object *object = NULL;
+    buf_clear(out);
+    if (git_oid_fromstr(&id, blob) != 0)
+        return err_set(e, ERR_CONFIG, "\"%s\" is no object id", blob);
+    if (git_odb_read(&object, r->odb, &id) != 0)
+        return object_failed(r, "object", &id, e);
+    int rc = 0;
+    if (git_odb_object_size(object) > BLOB_BYTES_MAX)
+        rc = err_set(e, ERR_LIMIT, "object %s is larger than %llu bytes", blob,
+                     (unsigned long long)BLOB_BYTES_MAX);
+    else
+        buf_add(out, git_odb_object_data(object), git_odb_object_size(object));
+    git_odb_object_free(object);
+    return rc;
+}
+
+/* ---- checking ---- */
+
+struct check {
+    struct git_repo *repo;
+    struct git_check *counts;
+    struct buf *damage;
+};
+
+static void add_damage(struct check *c, const struct err *e)
+{
+    buf_printf(c->damage, "%s\n", e->text);
+}
+
+static void check_link(struct check *c, const char *from, const git_oid *id)
+{
+    if (git_odb_exists(c->repo->odb, id))
+        return;
+    char hex[GIT_HEX + 1];
+    git_oid_tostr(hex, sizeof hex, id);
+    buf_printf(c->damage, "object %s is missing (named by %s)\n", hex, from);
+}
+
+static void check_commit_links(struct check *c, const git_oid *id, const char *hex)
+{
+    git_commit *commit = NULL;
+    if (git_commit_lookup(&commit, c->repo->repo, id) != 0) {
+        buf_printf(c->damage, "commit %s cannot be read: %s\n", hex, said());
+        return;
+    }
+    c->counts->n_commits++;
+    check_link(c, hex, git_commit_tree_id(commit));
+    for (unsigned i = 0; i < git_commit_parentcount(commit); i++)
+        check_link(c, hex, git_commit_parent_id(commit, i));
+    git_commit_free(commit);
+}
+
+static void check_tree_links(struct check *c, const git_oid *id, const char *hex)
+{
+    git_tree *tree = NULL;
+    if (git_tree_lookup(&tree, c->repo->repo, id) != 0) {
+        buf_printf(c->damage, "tree %s cannot be read: %s\n", hex, said());
+        return;
+    }
+    for (size_t i = 0; i < git_tree_entrycount(tree); i++)
+        check_link(c, hex, git_tree_entry_id(git_tree_entry_byindex(tree, i)));
+    git_tree_free(tree);
+}
+
+/* The last four bytes of a loose object's zlib stream are the Adler-32 of what it holds; the
+ * library stops reading before them. */
+static void check_loose_tail(struct check *c, const char *hex, git_odb_object *object)
+{
+    char *path = xasprintf("%s/objects/%.2s/%s", c->repo->path, hex, hex + 2);
+    struct file_map m;
+    struct err e = {0};
+    if (!file_exists(path) || file_map_open(&m, path, &e) != 0) {
+        xfree(path);
+        return; /* packed */
+    }
+    char *head = xasprintf("%s %zu", git_object_type2string(git_odb_object_type(object)),
+                           git_odb_object_size(object));
+    uint32_t a = 1, b = 0;
+    const unsigned char *parts[2] = {(const unsigned char *)head, git_odb_object_data(object)};
+    size_t sizes[2] = {strlen(head) + 1, git_odb_object_size(object)};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < sizes[k]; i++) {
+            a = (a + parts[k][i]) % 65521;
+            b = (b + a) % 65521;
+        }
+    uint32_t want = b << 16 | a;
+    uint32_t found = 0;
+    for (size_t i = 0; m.n_bytes >= 4 && i < 4; i++)
+        found = found << 8 | m.bytes[m.n_bytes - 4 + i];
+    if (found != want)
+        buf_printf(c->damage, "object %s is damaged: wrong checksum at the end of %s\n", hex, path);
+    xfree(head);
+    file_map_close(&m);
+    xfree(path);
+}
+
+static int check_object(const git_oid *id, void *payload)
+{
+    struct check *c = payload;
+    git_odb_object *object = NULL;
+    struct err e = {0};
+    char hex[GIT_HEX + 1];
+    git_oid_tostr(hex, sizeof hex, id);
+    c->counts->n_objects++;
+    if (git_odb_read(&object, c->repo->odb, id) != 0) {
+        if (object_failed(c->repo, "object", id, &e) != 0)
+            add_damage(c, &e);
+        return 0;
+    }
+    check_loose_tail(c, hex, object);
+    git_object_t type = git_odb_object_type(object);
+    git_odb_object_free(object);
+    if (type == GIT_OBJECT_COMMIT)
+        check_commit_links(c, id, hex);
+    else if (type == GIT_OBJECT_TREE)
+        check_tree_links(c, id, hex);
+    return 0;
+}
+
+static int check_refs(struct check *c, struct err *e)
+{
+    git_reference_iterator *refs = NULL;
+    git_reference *ref = NULL;
+    if (git_reference_iterator_new(&refs, c->repo->repo) != 0)
+        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", c->repo->path, said());
+    int code = 0;
+    while ((code = git_reference_next(&ref, refs)) == 0) {
+        c->counts->n_refs++;
+        git_commit *commit = NULL;
+        const git_oid *id = git_reference_target(ref);
+        if (id == NULL || git_commit_lookup(&commit, c->repo->repo, id) != 0)
+            buf_printf(c->damage, "ref %s points to no commit: %s\n", git_reference_name(ref),
+                       said());
+        git_commit_free(commit);
+        git_reference_free(ref);
+    }
+    if (code != GIT_ITEROVER)
+        buf_printf(c->damage, "refs cannot be read: %s\n", said());
+    git_reference_iterator_free(refs);
+    return 0;
+}
+
+int git_repo_check(struct git_repo *r, struct git_check *out, struct buf *damage, struct err *e)
+{
+    *out = (struct git_check){0};
+    struct check c = {r, out, damage};
+    if (git_odb_foreach(r->odb, check_object, &c) != 0)
+        buf_printf(damage, "%s: objects cannot be listed: %s\n", r->path, said());
+    return check_refs(&c, e);
+}
+
+/* ---- the source code around a path ---- */
+
+static int source_failed(const char *path, int code, struct err *e)
+{
+    if (code == GIT_ENOTFOUND && strstr(said(), "safe.directory") == NULL)
+        return err_set(e, ERR_MISSING, "no git repository around %s", path);
+    if (code == GIT_EOWNER || strstr(said(), "safe.directory") != NULL ||
+        strstr(said(), "not owned") != NULL)
+        return err_set(e, ERR_MISSING, "the git repository around %s belongs to another user",
+                       path);
+    return err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path, said());
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int read_status(git_repository *repo, struct git_source *out, struct err *e)
+{
+    git_status_list *list = NULL;
+    git_status_options options;
+    git_status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
+    options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
+    options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
+                    GIT_STATUS_OPT_EXCLUDE_SUBMODULES | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+    if (git_status_list_new(&list, repo, &options) != 0)
+        return err_set(e, ERR_MISSING, "its status cannot be read: %s", said());
+    size_t n = git_status_list_entrycount(list);
+    out->dirty = xalloc_array(n + 1, sizeof *out->dirty);
+    out->deleted = xalloc_array(n + 1, sizeof *out->deleted);
+    for (size_t i = 0; i < n; i++) {
+        const git_status_entry *entry = git_status_byindex(list, i);
+        const git_diff_delta *delta =
+            entry->index_to_workdir ? entry->index_to_workdir : entry->head_to_index;
+        if (delta != NULL && delta->new_file.path != NULL)
+            out->dirty[out->n_dirty++] = xstrdup(delta->new_file.path);
+    }
+    git_status_list_free(list);
+    if (out->n_dirty > 0)
+        qsort(out->dirty, out->n_dirty, sizeof *out->dirty, compare_text);
+    for (size_t i = 0; i < out->n_dirty; i++) {
+        char *full = file_join(out->root, out->dirty[i]);
+        struct stat st;
+        out->deleted[i] = lstat(full, &st) != 0;
+        xfree(full);
+    }
+    return 0;
+}
+
+int git_source_read(const char *path, struct git_source *out, struct err *e)
+{
+    *out = (struct git_source){0};
+    git_repository *repo = NULL;
+    git_reference *head = NULL;
+    int rc = 0;
+    int code = git_repository_open_ext(&repo, path, 0, NULL);
+    if (code != 0)
+        return source_failed(path, code, e);
+    code = git_repository_head(&head, repo);
+    if (git_repository_is_bare(repo))
+        rc = err_set(e, ERR_MISSING, "the git repository around %s has no work tree", path);
+    else if (code == GIT_EUNBORNBRANCH || code == GIT_ENOTFOUND)
+        rc = err_set(e, ERR_MISSING, "the git repository around %s has no commit yet", path);
+    else if (code != 0)
+        rc = err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path,
+                     said());
+    if (rc == 0) {
+        git_oid_tostr(out->commit, sizeof out->commit, git_reference_target(head));
+        if (git_reference_is_branch(head))
+            out->branch = xstrdup(git_reference_shorthand(head));
+        out->root = xstrdup(git_repository_workdir(repo));
+        rc = read_status(repo, out, e);
+    }
+    if (rc != 0)
+        git_source_release(out);
+    git_reference_free(head);
+    git_repository_free(repo);
+    return rc;
+}
+
+void git_source_release(struct git_source *s)
+{
+    for (size_t i = 0; i < s->n_dirty; i++)
+        xfree(s->dirty[i]);
+    xfree(s->dirty);
+    xfree(s->deleted);
+    xfree(s->branch);
+    xfree(s->root);
+    *s = (struct git_source){0};
+}

@@ -1,0 +1,15 @@
+#ifndef FMFORGE_PROVENANCE_LEDGER_VERBS_H
+#define FMFORGE_PROVENANCE_LEDGER_VERBS_H
+
+/* What fmforge-ledger can do: each verb answers with one JSON object. */
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+
+/* argv[0] is the verb. The answer (canonical JSON) goes into out. */
+int ledger_verb(int argc, char **argv, struct buf *out, struct err *e) MUST_USE;
+
+/* The help page. */
+void ledger_help(struct buf *out);
+
+#endif
