@@ -7,11 +7,11 @@
  * over the inline ones can be vectorised without changing a bit. Largest errors (measured by
  * tests/unit/fmath_test.c against libm in long double, in units of the last place of the result):
  *
- *   fm_expf  1.0 ulp, all x; underflows gradually to 0, overflows to inf
+ *   fm_expf  1.1 ulp, all x; underflows gradually to 0, overflows to inf
  *   fm_logf  1.0 ulp, normal x > 0
  *   fm_exp   1.5 ulp, |x| <= 700      fm_log  1.5 ulp, normal x > 0
  *   fm_sin, fm_cos   1.5 ulp or 2e-16 absolute, |x| <= 1e6
- *   fm_pow   4e-14 relative where x > 0 and |y ln x| <= 100
+ *   fm_pow   1e-14 relative where x > 0 and |y ln x| <= 100
  *
  * Coefficients: expf and logf interpolate at Chebyshev nodes; the double functions are Taylor
  * series long enough that the first dropped term is below 2^-55 of the result.

@@ -77,6 +77,7 @@ struct kernels {
     void (*axpy)(size_t n, float s, const float *x, float *y);
     float (*dot)(size_t n, const float *x, const float *y);
     float (*row_max)(size_t n, const float *x);
+    /* y = exp(x * scale - shift), returns the sum; y may be x. */
     float (*row_exp)(size_t n, const float *x, float scale, float shift, float *y);
     double (*sum_squares)(size_t n, const float *x);
     bool (*all_finite)(size_t n, const float *x);
