@@ -1,0 +1,186 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/xalloc.h"
+#include "stages/text/rules.h"
+#include "stages/text/textindex.h"
+#include "tests/unit/tiny_spm.h"
+
+/* Rows by hand: system (NULL = none), user, answer. */
+struct row {
+    const char *system, *user, *answer;
+};
+
+static void list_of(const struct row *rows, size_t n, struct chat_list *l)
+{
+    *l = (struct chat_list){.rows = xalloc_array(n, sizeof *l->rows), .n_rows = n, .capacity = n};
+    for (size_t i = 0; i < n; i++) {
+        struct chat *c = &l->rows[i];
+        c->messages = xalloc_array(3, sizeof *c->messages);
+        c->line = i + 1;
+        if (rows[i].system)
+            c->messages[c->n_messages++] =
+                (struct chat_message){CHAT_SYSTEM, xstrdup(rows[i].system), NULL};
+        c->messages[c->n_messages++] =
+            (struct chat_message){CHAT_USER, xstrdup(rows[i].user), NULL};
+        c->messages[c->n_messages++] =
+            (struct chat_message){CHAT_ASSISTANT, xstrdup(rows[i].answer), NULL};
+    }
+}
+
+static int check(const struct row *rows, size_t n, struct json **findings, struct err *e)
+{
+    struct chat_list list;
+    struct template t;
+    tiny_template(&t);
+    list_of(rows, n, &list);
+    *findings = json_new_array();
+    int status = rules_check(&list, "raw", &t, *findings, e);
+    chat_list_release(&list);
+    template_release(&t);
+    return status;
+}
+
+static void expect_finding(const struct json *findings, const char *what, int n, const char *where)
+{
+    for (const struct json *row = json_first(findings); row; row = json_next(row)) {
+        const struct json *name = json_first(row);
+        const struct json *count = json_next(name);
+        if (!strstr(json_string(name), what))
+            continue;
+        assert_int_equal((int)json_number(count), n);
+        assert_string_equal(json_string(json_next(count)), where);
+        return;
+    }
+    print_message("no finding \"%s\"\n", what);
+    fail();
+}
+
+static void clean(void **state)
+{
+    static const struct row rows[] = {{"S", "one thing", "a"}, {"S", "two things", "b"}};
+    struct json *findings;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(check(rows, 2, &findings, &e), 0);
+    assert_int_equal(json_count(findings), 0);
+    json_free(findings);
+}
+
+static void findings_of_rows(void **state)
+{
+    static const struct row rows[] = {
+        {"S", "one thing", "a"},  {"S", "one thing", "a"}, {NULL, "Other", ""},
+        {"S", "One thing!", "c"}, {"S", "", "d "},
+    };
+    struct json *findings;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(check(rows, 5, &findings, &e), 0);
+    expect_finding(findings, "occur twice", 1, "1 = 2");
+    expect_finding(findings, "different answers", 1, "2 and 4");
+    expect_finding(findings, "no system message", 1, "3");
+    expect_finding(findings, "empty answer", 1, "3");
+    expect_finding(findings, "empty system or user", 1, "5");
+    expect_finding(findings, "space at an end", 1, "5");
+    json_free(findings);
+}
+
+static void special_pieces(void **state)
+{
+    static const char *const texts[] = {"a<turn_end>b", "x <n> y", "<executable_start>",
+                                        "low \xE2\x96\x81 line"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const struct row rows[] = {{"S", "fine", "a"}, {"S", texts[i], "b"}, {"S", "z", texts[i]}};
+        struct json *findings;
+        struct err e = {0};
+        assert_int_equal(check(rows, 3, &findings, &e), ERR_FORMAT);
+        assert_non_null(strstr(e.text, "lines 2, 3"));
+        json_free(findings);
+    }
+}
+
+static void leaks(void **state)
+{
+    static const struct row train[] = {
+        {"S", "My parcel with the green lamp has not come yet", "a"},
+        {"S", "Where is my refund?", "b"},
+    };
+    static const struct row near[] = {{"S", "my parcel with the green lamp has not come", "a"},
+                                      {"S", "Something else entirely", "c"}};
+    static const struct row exact[] = {{"S", "where is my REFUND", "x"}};
+    struct chat_list t;
+    struct chat_list held;
+    struct err e = {0};
+    struct json *findings = json_new_array();
+    (void)state;
+    list_of(train, 2, &t);
+    list_of(near, 2, &held);
+    assert_int_equal(rules_check_leak(&t, &held, "golden", true, findings, &e), 0);
+    assert_int_equal(json_count(findings), 1);
+    expect_finding(findings, "near repeat", 1, "1 near training 1");
+    chat_list_release(&held);
+    json_free(findings);
+
+    findings = json_new_array();
+    list_of(exact, 1, &held);
+    assert_int_equal(rules_check_leak(&t, &held, "golden", true, findings, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "1 = training 2"));
+    e = (struct err){0};
+    assert_int_equal(rules_check_leak(&t, &held, "valid", false, findings, &e), 0);
+    expect_finding(findings, "also a training prompt", 1, "1 = training 2");
+    chat_list_release(&held);
+    chat_list_release(&t);
+    json_free(findings);
+}
+
+static struct textindex_match nearest(struct textindex *x, const char *text)
+{
+    return textindex_nearest(x, text, strlen(text));
+}
+
+static void nearest_text(void **state)
+{
+    static const char *const texts[] = {
+        "the cat sat on the mat",
+        "the dog sat on the log",
+        "a parcel for the dog",
+        "the the the",
+    };
+    struct textindex x = {0};
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        textindex_add(&x, texts[i], strlen(texts[i]));
+    textindex_finish(&x);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(nearest(&x, texts[i]).text, i);
+        assert_true(nearest(&x, texts[i]).value > 0.999999);
+        assert_true(textindex_alike(&x, texts[i], strlen(texts[i])).value == 1);
+    }
+    /* Rare words weigh more than common ones; a tie goes to the first. */
+    assert_int_equal(nearest(&x, "the PARCEL").text, 2);
+    assert_int_equal(nearest(&x, "sat on").text, nearest(&x, "on sat").text);
+    assert_int_equal(nearest(&x, "").text, 0);
+    assert_true(nearest(&x, "unknown words").value == 0);
+    /* {the, cat} against {the}: 1 of 2 is more than 2 of {the, cat, sat, on, mat}. */
+    assert_true(textindex_alike(&x, "the cat", 7).value == 0.5);
+    assert_int_equal(textindex_alike(&x, "the cat", 7).text, 3);
+    textindex_release(&x);
+    textindex_release(&x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clean),          cmocka_unit_test(findings_of_rows),
+        cmocka_unit_test(special_pieces), cmocka_unit_test(leaks),
+        cmocka_unit_test(nearest_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
