@@ -1,0 +1,344 @@
+#include "stages/model/decoder.h"
+
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "pipeline/base/xalloc.h"
+#include "stages/model/layer.h"
+#include "stages/model/transformer.h"
+
+struct decoder_work {
+    int rows_max;
+    struct layer_acts acts; /* of one layer at a time */
+    struct layer_scratch scratch;
+    float *keys, *values; /* (layers_0, sequences, positions, KV*D) */
+    struct attention_run *runs;
+    float *attention;
+    int32_t *ids, *pos;
+    float *x;          /* (rows_max, C) after the last layer */
+    float *h;          /* (rows_max, C) after the final norm */
+    float *rstd;       /* (rows_max) */
+    float *row_logits; /* (sequences, V) in the order of a step */
+};
+
+/* Tokens appended to one sequence. */
+struct piece {
+    int sequence;
+    const int32_t *ids;
+    int n;
+};
+
+static int rows_of(const struct decoder_plan *plan)
+{
+    int rows = plan->rows_max > 0 ? plan->rows_max : 256;
+    rows = rows < plan->positions ? rows : plan->positions;
+    return rows > plan->sequences ? rows : plan->sequences;
+}
+
+static void *take_bytes(struct taker *t, size_t n, size_t item_bytes)
+{
+    return taker_floats(t, 1, size_mul(n, item_bytes) / sizeof(float) + 1);
+}
+
+static struct decoder_work *take_work(struct taker *t, const struct shape *s,
+                                      const struct decoder_plan *plan, int rank, int n_threads)
+{
+    struct decoder_work counted = {0}, *w = &counted;
+    struct decoder_work *own = take_bytes(t, 1, sizeof *w);
+    if (own != NULL)
+        w = own;
+    int rows = rows_of(plan);
+    size_t n = (size_t)rows, hidden = (size_t)s->hidden;
+    size_t cells =
+        size_mul(size_mul((size_t)s->layers_0, (size_t)plan->sequences), (size_t)plan->positions);
+    w->rows_max = rows;
+    layer_acts_take(t, s, false, rows, rank, &w->acts);
+    layer_scratch_take(t, s, rows, rank, false, &w->scratch);
+    w->keys = taker_floats(t, cells, (size_t)shape_kv_dim(s));
+    w->values = taker_floats(t, cells, (size_t)shape_kv_dim(s));
+    w->runs = take_bytes(t, n, sizeof *w->runs);
+    w->attention = taker_floats(t, attention_scratch_floats(s, plan->positions, n_threads), 1);
+    w->ids = take_bytes(t, n, sizeof *w->ids);
+    w->pos = take_bytes(t, n, sizeof *w->pos);
+    w->x = taker_floats(t, n, hidden);
+    w->h = taker_floats(t, n, hidden);
+    w->rstd = taker_floats(t, n, 1);
+    w->row_logits = taker_floats(t, (size_t)plan->sequences, (size_t)s->vocab);
+    return own;
+}
+
+size_t decoder_bytes(const struct shape *shape, const struct decoder_plan *plan, int rank,
+                     int n_threads)
+{
+    struct taker t = {0};
+    take_work(&t, shape, plan, rank, n_threads);
+    take_bytes(&t, (size_t)plan->sequences, sizeof(int));
+    taker_floats(&t, (size_t)plan->sequences, (size_t)shape->vocab);
+    return t.bytes;
+}
+
+int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
+                    const struct adapter *a, const struct decoder_plan *plan, struct err *e)
+{
+    int n_threads = thread_pool_size(c->pool), rank = a == NULL ? 0 : a->rank;
+    memset(d, 0, sizeof *d);
+    CHECK(plan->sequences > 0);
+    CHECK(a == NULL || shape_equal(&a->shape, &m->shape));
+    if (plan->positions < 1 || plan->positions > m->shape.context)
+        return err_set(e, ERR_LIMIT, "decoder of %d positions, the context is %d", plan->positions,
+                       m->shape.context);
+    int rc =
+        arena_reserve(&d->arena, "decoder", decoder_bytes(&m->shape, plan, rank, n_threads), e);
+    if (rc != 0)
+        return rc;
+    struct taker taker = {.arena = &d->arena};
+    d->compute = c;
+    d->model = m;
+    d->adapter = a;
+    d->plan = *plan;
+    d->work = take_work(&taker, &m->shape, plan, rank, n_threads);
+    d->lengths = take_bytes(&taker, (size_t)plan->sequences, sizeof *d->lengths);
+    d->logits = taker_floats(&taker, (size_t)plan->sequences, (size_t)m->shape.vocab);
+    return 0;
+}
+
+void decoder_release(struct decoder *d)
+{
+    arena_release(&d->arena);
+    memset(d, 0, sizeof *d);
+}
+
+void decoder_reset(struct decoder *d, int sequence)
+{
+    CHECK(sequence >= 0 && sequence < d->plan.sequences);
+    d->lengths[sequence] = 0;
+}
+
+/* ---- one pass ---- */
+
+/* Floats before a sequence's first key of a layer. */
+static size_t cache_at(const struct decoder *d, int layer, int sequence)
+{
+    size_t rows = (size_t)layer * (size_t)d->plan.sequences + (size_t)sequence;
+    return rows * (size_t)d->plan.positions * (size_t)shape_kv_dim(&d->model->shape);
+}
+
+/* The rows' ids and positions, and what they attend to but for the layer's cache. */
+static int place_rows(struct decoder *d, const struct piece *pieces, int n_pieces, int *n_rows,
+                      struct err *e)
+{
+    struct decoder_work *w = d->work;
+    *n_rows = 0;
+    for (int i = 0; i < n_pieces; i++) {
+        const struct piece *p = &pieces[i];
+        CHECK(p->sequence >= 0 && p->sequence < d->plan.sequences);
+        int length = d->lengths[p->sequence];
+        if (p->n > d->plan.positions - length)
+            return err_set(e, ERR_LIMIT, "sequence of %d tokens and %d more, the cache holds %d",
+                           length, p->n, d->plan.positions);
+        struct attention_run run = {.row = *n_rows, .n_rows = p->n, .n_before = length};
+        w->runs[i] = run;
+        for (int j = 0; j < p->n; j++) {
+            if (p->ids[j] < 0 || p->ids[j] >= d->model->shape.vocab)
+                return err_set(e, ERR_FORMAT, "token id %d, the vocabulary has %d", (int)p->ids[j],
+                               d->model->shape.vocab);
+            w->ids[*n_rows] = p->ids[j];
+            w->pos[(*n_rows)++] = length + j;
+        }
+    }
+    return 0;
+}
+
+static void write_cache(struct decoder *d, const struct piece *pieces, int n_pieces, int layer)
+{
+    struct decoder_work *w = d->work;
+    size_t kv = (size_t)shape_kv_dim(&d->model->shape);
+    for (int i = 0; i < n_pieces; i++) {
+        size_t to = cache_at(d, layer, pieces[i].sequence) + (size_t)w->runs[i].n_before * kv;
+        size_t from = (size_t)w->runs[i].row * kv;
+        size_t bytes = (size_t)pieces[i].n * kv * sizeof(float);
+        memcpy(w->keys + to, w->acts.k + from, bytes);
+        memcpy(w->values + to, w->acts.v + from, bytes);
+    }
+}
+
+/* Runs all pieces' tokens at once; w->x holds their rows in order. */
+static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces, int *n_rows,
+                     struct err *e)
+{
+    struct decoder_work *w = d->work;
+    const struct shape *s = &d->model->shape;
+    int rc = place_rows(d, pieces, n_pieces, n_rows, e);
+    if (rc != 0)
+        return rc;
+    struct layer_pass p = {d->compute, d->model,    d->adapter, *n_rows,
+                           w->pos,     &w->scratch, NULL,       NULL};
+    ops_embed(p.c, *n_rows, &d->model->embedding, w->ids, w->acts.x);
+    for (int i = 0; i < shape_layers(s); i++) {
+        int source = shape_layer_reuses(s, i) ? s->layers_0 - 1 : i;
+        layer_project(&p, i, &w->acts);
+        if (source == i)
+            write_cache(d, pieces, n_pieces, i);
+        for (int j = 0; j < n_pieces; j++) {
+            size_t at = cache_at(d, source, pieces[j].sequence);
+            w->runs[j].k = w->keys + at;
+            w->runs[j].v = w->values + at;
+            w->runs[j].ldk = shape_kv_dim(s);
+        }
+        attention_forward(p.c, s, n_pieces, w->runs, w->acts.q, w->acts.o, d->plan.positions,
+                          w->attention);
+        layer_finish(&p, i, &w->acts, i + 1 < shape_layers(s) ? w->acts.x : w->x);
+    }
+    for (int i = 0; i < n_pieces; i++)
+        d->lengths[pieces[i].sequence] += pieces[i].n;
+    return 0;
+}
+
+/* logits (n, V) of rows [first, first + n). */
+static void head(struct decoder *d, int first, int n, float *logits)
+{
+    struct decoder_work *w = d->work;
+    const struct shape *s = &d->model->shape;
+    ops_rmsnorm(d->compute, n, s->hidden, w->x + (size_t)first * (size_t)s->hidden, s->hidden,
+                d->model->final_norm, (float)s->norm_eps, w->h, s->hidden, w->rstd);
+    transformer_logits(d->compute, d->model, n, w->h, logits);
+}
+
+int decoder_feed(struct decoder *d, int sequence, const int32_t *ids, int n, float *all_logits,
+                 struct err *e)
+{
+    size_t vocab = (size_t)d->model->shape.vocab;
+    CHECK(n > 0);
+    for (int first = 0; first < n; first += d->work->rows_max) {
+        int here = n - first < d->work->rows_max ? n - first : d->work->rows_max, n_rows = 0;
+        struct piece piece = {sequence, ids + first, here};
+        int rc = feed_rows(d, &piece, 1, &n_rows, e);
+        if (rc != 0)
+            return rc;
+        if (all_logits != NULL)
+            head(d, 0, here, all_logits + (size_t)first * vocab);
+    }
+    float *last = d->logits + (size_t)sequence * vocab;
+    if (all_logits != NULL)
+        memcpy(last, all_logits + (size_t)(n - 1) * vocab, vocab * sizeof *last);
+    else
+        head(d, (n - 1) % d->work->rows_max, 1, last);
+    return 0;
+}
+
+int decoder_step(struct decoder *d, const int32_t *sequences, const int32_t *ids, int n,
+                 struct err *e)
+{
+    size_t vocab = (size_t)d->model->shape.vocab;
+    int n_rows = 0;
+    CHECK(n > 0 && n <= d->plan.sequences);
+    struct piece *pieces = xalloc_array((size_t)n, sizeof *pieces);
+    for (int i = 0; i < n; i++) {
+        struct piece piece = {sequences[i], ids + i, 1};
+        for (int j = 0; j < i; j++)
+            CHECK(sequences[j] != sequences[i]);
+        pieces[i] = piece;
+    }
+    int rc = feed_rows(d, pieces, n, &n_rows, e);
+    xfree(pieces);
+    if (rc != 0)
+        return rc;
+    head(d, 0, n, d->work->row_logits);
+    for (int i = 0; i < n; i++)
+        memcpy(d->logits + (size_t)sequences[i] * vocab, d->work->row_logits + (size_t)i * vocab,
+               vocab * sizeof(float));
+    return 0;
+}
+
+/* ---- greedy answers ---- */
+
+struct greedy {
+    struct decoder *d;
+    const int32_t *stop_ids;
+    int n_stop;
+    struct decoder_request **active; /* (sequences) NULL = free */
+    int32_t *sequences, *ids;        /* of the next step */
+};
+
+/* Takes the next token of a sequence; false when its answer is complete. */
+static bool take_token(struct greedy *g, int sequence, struct decoder_request *r, int32_t *id)
+{
+    *id = ops_argmax(decoder_logits(g->d, sequence), g->d->model->shape.vocab);
+    for (int i = 0; i < g->n_stop; i++)
+        r->stopped = r->stopped || *id == g->stop_ids[i];
+    if (r->stopped)
+        return false;
+    r->out[r->n_out++] = *id;
+    return r->n_out < r->max_new && g->d->lengths[sequence] < g->d->plan.positions;
+}
+
+static int start_request(struct greedy *g, int sequence, struct decoder_request *r, struct err *e)
+{
+    r->n_out = 0;
+    r->stopped = false;
+    if (r->n_prompt < 1 || r->n_prompt > g->d->plan.positions)
+        return err_set(e, ERR_LIMIT, "a prompt of %d tokens, the cache holds 1 to %d", r->n_prompt,
+                       g->d->plan.positions);
+    decoder_reset(g->d, sequence);
+    return decoder_feed(g->d, sequence, r->prompt, r->n_prompt, NULL, e);
+}
+
+/* Fills free sequences with requests and collects the tokens of the next step. *n_done counts
+ * requests that ended. */
+static int collect(struct greedy *g, struct decoder_request *requests, size_t n_requests,
+                   size_t *next, size_t *n_done, int *n, struct err *e)
+{
+    *n = 0;
+    for (int s = 0; s < g->d->plan.sequences; s++) {
+        for (;;) {
+            if (g->active[s] == NULL) {
+                if (*next == n_requests)
+                    break;
+                int rc = start_request(g, s, &requests[*next], e);
+                if (rc != 0)
+                    return rc;
+                g->active[s] = &requests[(*next)++];
+            }
+            int32_t id = 0;
+            if (g->active[s]->max_new > 0 && take_token(g, s, g->active[s], &id)) {
+                g->sequences[*n] = s;
+                g->ids[(*n)++] = id;
+                break;
+            }
+            g->active[s] = NULL;
+            (*n_done)++;
+        }
+    }
+    return 0;
+}
+
+int decoder_greedy(struct decoder *d, struct decoder_request *requests, size_t n_requests,
+                   const int32_t *stop_ids, int n_stop,
+                   void (*progress)(void *context, size_t done), void *context, struct err *e)
+{
+    size_t slots = (size_t)d->plan.sequences, next = 0, n_done = 0;
+    struct greedy g = {d,
+                       stop_ids,
+                       n_stop,
+                       xalloc_array(slots, sizeof *g.active),
+                       xalloc_array(slots, sizeof *g.sequences),
+                       xalloc_array(slots, sizeof *g.ids)};
+    int rc = 0;
+    for (;;) {
+        int n = 0;
+        size_t before = n_done;
+        rc = collect(&g, requests, n_requests, &next, &n_done, &n, e);
+        if (rc == 0 && progress != NULL && n_done != before)
+            progress(context, n_done);
+        if (rc != 0 || n == 0)
+            break;
+        rc = decoder_step(d, g.sequences, g.ids, n, e);
+        if (rc != 0)
+            break;
+    }
+    xfree(g.active);
+    xfree(g.sequences);
+    xfree(g.ids);
+    return rc;
+}
