@@ -1,0 +1,403 @@
+#include "pipeline/engine/job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/job_statement.h"
+#include "pipeline/engine/spawn.h"
+
+int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
+{
+    char *relative = xasprintf("locks/%s", key_hex);
+    char *path = store_path(s, relative);
+    int rc = 0;
+    *fd = -1;
+    int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (opened < 0) {
+        rc = err_set_errno(e, errno, "%s: cannot open the lock", path);
+    } else if (flock(opened, LOCK_EX | LOCK_NB) == 0) {
+        *fd = opened;
+    } else {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            rc = err_set_errno(e, errno, "%s: cannot lock", path);
+        close(opened);
+    }
+    xfree(path);
+    xfree(relative);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------- start */
+
+/* The path that the stage reads for one input; caller xfrees. */
+static int input_path(struct job_env *env, const struct graph_input *in,
+                      const struct plan_input *known, char **path, struct err *e)
+{
+    struct store *s = env->session->store;
+    if (in->source == SOURCE_PATH) {
+        *path = xstrdup(in->path);
+        return 0;
+    }
+    struct content_id id = known->id;
+    int rc = 0;
+    if (in->source == SOURCE_VALUE)
+        rc = store_put_bytes(s, in->value, strlen(in->value), &id, e);
+    return rc < 0 ? rc : store_raw(s, id.hex, known->is_folder, path, e);
+}
+
+/* The child's argument list: owned texts, NULL at the end. */
+struct arguments {
+    char *items[16 + 2 * (2 * DESC_PORTS_MAX)];
+    size_t n;
+};
+
+static void argument(struct arguments *a, char *text)
+{
+    a->items[a->n++] = text;
+}
+
+static void option(struct arguments *a, const char *name, char *value)
+{
+    argument(a, xstrdup(name));
+    argument(a, value);
+}
+
+static void arguments_release(struct arguments *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        xfree(a->items[i]);
+}
+
+static char *out_path(const struct job *j, const char *name)
+{
+    char *folder = file_join(j->attempt, "out");
+    char *path = file_join(folder, name);
+    xfree(folder);
+    return path;
+}
+
+static int fill_arguments(struct job_env *env, const struct job *j, const char *config,
+                          struct arguments *a, struct err *e)
+{
+    const struct instance *n = env->session->graph.instances[j->i];
+    const struct plan_item *item = &env->session->plan.items[j->i];
+    argument(a, xstrdup(n->desc->program));
+    option(a, "--config", xstrdup(config));
+    for (size_t i = 0; i < n->n_inputs; i++) {
+        char *path = NULL;
+        int rc = input_path(env, &n->inputs[i], &item->inputs[i], &path, e);
+        if (rc < 0)
+            return err_wrap(e, "input %s", n->inputs[i].port->name);
+        option(a, "--in", xasprintf("%s=%s", n->inputs[i].port->name, path));
+        xfree(path);
+    }
+    for (size_t i = 0; i < n->desc->n_outs; i++) {
+        char *path = out_path(j, n->desc->outs[i].name);
+        option(a, "--out", xasprintf("%s=%s", n->desc->outs[i].name, path));
+        xfree(path);
+    }
+    option(a, "--work", xstrdup(j->work));
+    option(a, "--events", xstrdup(j->events));
+    option(a, "--threads", xasprintf("%d", env->threads_each));
+    if (!str_eq(env->kernels, "auto"))
+        option(a, "--kernels", xstrdup(env->kernels));
+    return 0;
+}
+
+/* The config lies beside the work folder, so that a failed stage can be run by hand. */
+static int write_config(struct job_env *env, const struct job *j, char **path, struct err *e)
+{
+    *path = xasprintf("%s.json", j->work);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_canonical(env->session->graph.instances[j->i]->config, &b);
+    int rc = file_write(*path, b.bytes, b.n_bytes, e);
+    buf_release(&b);
+    return rc;
+}
+
+static int make_folders(struct job_env *env, struct job *j, struct err *e)
+{
+    struct store *s = env->session->store;
+    const struct plan_item *item = &env->session->plan.items[j->i];
+    char *relative = xasprintf("work/%s", item->key.hex);
+    j->work = store_path(s, relative);
+    xfree(relative);
+    int rc = store_temporary(s, &j->attempt, e);
+    if (rc < 0)
+        return rc;
+    j->events = file_join(j->attempt, "events.jsonl");
+    char *outs = file_join(j->attempt, "out");
+    rc = file_make_folder(outs, e);
+    xfree(outs);
+    return rc < 0 ? rc : file_make_folder(j->work, e);
+}
+
+static int launch(struct job *j, const struct arguments *a, struct err *e)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return err_set_errno(e, errno, "cannot make a pipe");
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    struct spawn_spec spec = {a->items[0], a->items, ends[1], ends[1], j->lock_fd};
+    int rc = spawn_start(&spec, &j->pid, e);
+    close(ends[1]);
+    if (rc < 0) {
+        close(ends[0]);
+        return rc;
+    }
+    j->pipe_fd = ends[0];
+    return 0;
+}
+
+int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struct err *e)
+{
+    memset(out, 0, sizeof *out);
+    out->i = i;
+    out->pipe_fd = -1;
+    out->lock_fd = lock_fd;
+    buf_init(&out->log, BUF_MAX_DEFAULT);
+    const struct plan_item *item = &env->session->plan.items[i];
+    struct content_id id;
+    struct arguments a = {{NULL}, 0};
+    char *config = NULL;
+    int rc = make_folders(env, out, e);
+    if (rc == 0)
+        rc = store_put_bytes(env->session->store, item->recipe.bytes, item->recipe.n_bytes, &id, e);
+    if (rc == 0)
+        rc = write_config(env, out, &config, e);
+    if (rc == 0)
+        rc = fill_arguments(env, out, config, &a, e);
+    struct buf command;
+    buf_init(&command, BUF_MAX_DEFAULT);
+    for (size_t k = 0; k < a.n; k++)
+        buf_printf(&command, "%s%s", k ? " " : "", a.items[k]);
+    out->command = buf_steal(&command);
+    out->started_ms = spawn_clock_ms();
+    out->started_unix_ms = spawn_unix_ms();
+    if (rc == 0)
+        rc = launch(out, &a, e);
+    xfree(config);
+    arguments_release(&a);
+    return rc;
+}
+
+bool job_read(struct job *j)
+{
+    char chunk[16384];
+    for (;;) {
+        ssize_t n = read(j->pipe_fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK;
+        if (n == 0)
+            return false;
+        size_t room = (size_t)LIMIT_LOG_BYTES - j->log.n_bytes;
+        size_t kept = (size_t)n < room ? (size_t)n : room;
+        buf_add(&j->log, chunk, kept);
+        j->log_was_cut |= kept < (size_t)n;
+    }
+}
+
+/* ------------------------------------------------------------------------------ finish */
+
+static int keep_log(struct job_env *env, struct job *j, struct content_id *id, struct err *e)
+{
+    const struct plan_item *item = &env->session->plan.items[j->i];
+    char *relative = xasprintf("logs/%s.log", item->key.hex);
+    char *path = store_path(env->session->store, relative);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    if (j->log_was_cut)
+        buf_printf(&j->log, "\n(cut here: LIMIT_LOG_BYTES, %llu)\n",
+                   (unsigned long long)LIMIT_LOG_BYTES);
+    buf_printf(&b, "$ %s\n", j->command);
+    buf_add(&b, j->log.bytes, j->log.n_bytes);
+    int rc = file_make_parents(path, e);
+    if (rc == 0)
+        rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
+    if (rc == 0 && j->log.n_bytes > 0)
+        rc = store_put_bytes(env->session->store, j->log.bytes, j->log.n_bytes, id, e);
+    buf_release(&b);
+    xfree(path);
+    xfree(relative);
+    return rc;
+}
+
+/* An input, or the program, that changed while the stage ran may have been read half old, half
+ * new. */
+static int check_unchanged(struct job_env *env, const struct job *j, struct err *e)
+{
+    struct store *s = env->session->store;
+    const struct instance *n = env->session->graph.instances[j->i];
+    const struct plan_item *item = &env->session->plan.items[j->i];
+    struct content_id now;
+    for (size_t i = 0; i < n->n_inputs; i++) {
+        const struct graph_input *in = &n->inputs[i];
+        if (in->source != SOURCE_PATH)
+            continue;
+        int rc = store_hash_source(s, in->path, &now, NULL, NULL, e);
+        if (rc < 0)
+            return err_wrap(e, "input %s", in->port->name);
+        if (!str_eq(now.hex, item->inputs[i].id.hex))
+            return err_set(e, ERR_IO,
+                           "input %s (%s) was edited while the stage ran: its result is not kept",
+                           in->port->name, in->path);
+    }
+    int rc = store_hash_source(s, n->desc->program, &now, NULL, NULL, e);
+    if (rc == 0 && !str_eq(now.hex, n->desc->binary.hex))
+        rc = err_set(e, ERR_IO, "the program %s was replaced while it ran: its result is not kept",
+                     n->desc->program);
+    return rc;
+}
+
+static int store_outputs(struct job_env *env, const struct job *j, struct action *a, struct err *e)
+{
+    const struct instance *n = env->session->graph.instances[j->i];
+    for (size_t i = 0; i < n->desc->n_outs; i++) {
+        const struct desc_port *port = &n->desc->outs[i];
+        struct action_output *o = &a->outputs[a->n_outputs++];
+        char *path = out_path(j, port->name);
+        int rc = 0;
+        if (!file_exists(path) && !file_is_folder(path))
+            rc = err_set(e, ERR_IO, "it ended well but made no output `%s`", port->name);
+        if (rc == 0)
+            rc = store_put_path(env->session->store, path, &o->id, &o->is_folder, &o->n_bytes, e);
+        xfree(path);
+        if (rc < 0)
+            return rc;
+        snprintf(o->name, sizeof o->name, "%s", port->name);
+        snprintf(o->kind, sizeof o->kind, "%s", port->kind);
+    }
+    return 0;
+}
+
+static char *failed_path(struct job_env *env, const struct job *j)
+{
+    char *relative = xasprintf("failed/%s.json", env->session->plan.items[j->i].key.hex);
+    char *path = store_path(env->session->store, relative);
+    xfree(relative);
+    return path;
+}
+
+static int publish(struct job_env *env, struct job *j, struct err *e)
+{
+    struct store *s = env->session->store;
+    struct plan_item *item = &env->session->plan.items[j->i];
+    const struct instance *n = env->session->graph.instances[j->i];
+    struct action a;
+    memset(&a, 0, sizeof a);
+    a.key = item->key;
+    snprintf(a.stage, sizeof a.stage, "%s", n->desc->name);
+    struct content_id log = {{0}};
+    int rc = keep_log(env, j, &log, e);
+    if (rc == 0)
+        rc = store_outputs(env, j, &a, e);
+    if (rc == 0) /* after the outputs were read: the last moment at which it matters */
+        rc = check_unchanged(env, j, e);
+    if (rc == 0)
+        rc = job_statement(env, j, &a, log.hex[0] ? log.hex : NULL, &a.statement, e);
+    if (rc == 0)
+        rc = store_action_put(s, &a, e);
+    if (rc < 0)
+        return rc;
+    item->action = a;
+    item->cached = true;
+    char *config = xasprintf("%s.json", j->work);
+    char *failed = failed_path(env, j);
+    struct err ignored = {0}; /* leftovers cost room only */
+    if (file_remove_tree(j->work, &ignored) < 0 || file_remove_tree(config, &ignored) < 0 ||
+        file_remove_tree(failed, &ignored) < 0)
+        ignored.text[0] = '\0';
+    xfree(failed);
+    xfree(config);
+    return 0;
+}
+
+/* The stage's own last line says most. */
+static char *last_line(const struct job *j)
+{
+    const char *text = buf_text(&j->log);
+    size_t end = j->log.n_bytes;
+    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r'))
+        end--;
+    size_t start = end;
+    while (start > 0 && text[start - 1] != '\n' && end - start < 300)
+        start--;
+    return xstrndup(text + start, end - start);
+}
+
+static void record_failure(struct job_env *env, const struct job *j, const char *reason)
+{
+    struct json *o = json_new_object();
+    char *path = failed_path(env, j);
+    size_t valid = str_utf8_prefix(reason, strlen(reason));
+    char *clean = xstrndup(reason, valid);
+    json_put_i64(o, "schema", 1);
+    json_put_string(o, "stage", env->session->graph.instances[j->i]->name);
+    json_put_string(o, "reason", clean);
+    json_put_i64(o, "unix_ms", spawn_unix_ms());
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_canonical(o, &b);
+    struct err ignored = {0}; /* only an explanation is lost */
+    if (file_make_parents(path, &ignored) == 0 &&
+        file_publish(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
+        ignored.text[0] = '\0';
+    buf_release(&b);
+    json_free(o);
+    xfree(clean);
+    xfree(path);
+}
+
+int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e)
+{
+    j->finished_ms = spawn_clock_ms();
+    int rc = 0;
+    if (wait_status == 0) {
+        rc = publish(env, j, e);
+        if (rc < 0)
+            record_failure(env, j, e->text);
+        return rc;
+    }
+    char status[128];
+    char *words = last_line(j);
+    spawn_status_text(wait_status, status, sizeof status);
+    struct content_id unused;
+    struct err ignored = {0};
+    if (keep_log(env, j, &unused, &ignored) < 0)
+        ignored.text[0] = '\0';
+    rc = err_set(e, ERR_IO, "stage-%s %s%s%s", env->session->graph.instances[j->i]->desc->name,
+                 status, *words ? ": " : "", words);
+    record_failure(env, j, e->text);
+    xfree(words);
+    return rc;
+}
+
+void job_release(struct job *j)
+{
+    struct err ignored = {0};
+    if (j->attempt && file_remove_tree(j->attempt, &ignored) < 0)
+        ignored.text[0] = '\0'; /* the store's temporary folder goes as a whole */
+    if (j->pipe_fd >= 0)
+        close(j->pipe_fd);
+    store_unlock(j->lock_fd);
+    buf_release(&j->log);
+    xfree(j->attempt);
+    xfree(j->work);
+    xfree(j->events);
+    xfree(j->command);
+    memset(j, 0, sizeof *j);
+    j->pipe_fd = -1;
+    j->lock_fd = -1;
+}

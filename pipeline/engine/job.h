@@ -1,0 +1,58 @@
+#ifndef FMFORGE_ENGINE_JOB_H
+#define FMFORGE_ENGINE_JOB_H
+
+/*
+ * One execution of a stage: an attempt folder in the store's tmp/, a child process with an empty
+ * environment, and afterwards either a published action with its statement or a recorded failure.
+ * The folder work/<key>/ survives a kill and is removed only once the key is published.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/err.h"
+#include "pipeline/engine/session.h"
+
+/* What all jobs of a run share. Borrowed. */
+struct job_env {
+    struct session *session;
+    const char *kernels; /* "auto", or what --kernels says */
+    int threads_each;
+    const char *helper;     /* fmforge-ledger */
+    const char *invocation; /* unique text of this run */
+    struct json *source;    /* of ledger_source; filled by the first job, owned by the run */
+    struct content_id manifest_id;
+    struct content_id builder_id; /* of the fmforge program */
+};
+
+#define FMFORGE_VERSION "0.2"
+
+struct job {
+    size_t i; /* the instance */
+    pid_t pid;
+    int pipe_fd; /* stdout and stderr of the child */
+    int lock_fd;
+    struct buf log;
+    bool log_was_cut;
+    char *attempt, *work, *events;
+    char *command; /* to run it by hand */
+    double started_ms, finished_ms;
+    long long started_unix_ms;
+    struct rusage usage;
+};
+
+/* The lock of a key, without waiting: *fd stays -1 when another process has it. */
+int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e) MUST_USE;
+
+/* Starts the child; takes lock_fd. Release also after an error. */
+int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struct err *e) MUST_USE;
+/* Takes what the child has printed; false at its end. */
+bool job_read(struct job *j);
+/* Publishes or records the failure; on success the plan's item is complete (cached). */
+int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e) MUST_USE;
+void job_release(struct job *j);
+
+#endif
