@@ -12,6 +12,7 @@
 #include "stages/text/blocks.h"
 #include "stages/text/goldenset.h"
 #include "stages/text/rules.h"
+#include "stages/text/split.h"
 
 static const char *const LONG_CHOICES[] = {"refuse", "cut", NULL};
 static const char *const SYSTEM_CHOICES[] = {"keep", "default", NULL};
@@ -146,7 +147,7 @@ static void split(struct prep *p)
         return;
     for (size_t i = 0; i < p->raw.n_rows; i++)
         p->held_out[i] =
-            prep_is_held_out(&p->raw.rows[i], p->config->valid_fraction, p->config->seed);
+            split_is_held_out(&p->raw.rows[i], p->config->valid_fraction, p->config->seed);
 }
 
 static int write_tokens(struct prep *p, const struct stage_run *r, struct err *e)

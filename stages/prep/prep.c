@@ -1,22 +1,9 @@
 #include "stages/prep/prep.h"
 
 #include "pipeline/base/buf.h"
-#include "pipeline/base/sha256.h"
 
 /* How many too long rows a message names. */
 #define LONG_ROWS_SHOWN 8
-
-bool prep_is_held_out(const struct chat *c, double fraction, int64_t seed)
-{
-    struct buf text;
-    uint32_t key[4] = {0};
-    buf_init(&text, BUF_MAX_DEFAULT);
-    buf_printf(&text, "%lld/split\n", (long long)seed);
-    chat_write(c, &text);
-    sha256_key128(text.bytes, text.n_bytes, key);
-    buf_release(&text);
-    return key[0] < fraction * 4294967296.0;
-}
 
 static void count_length(struct prep_counts *counts, size_t n_tokens)
 {

@@ -1,12 +1,7 @@
 #ifndef FMFORGE_PREP_PREP_H
 #define FMFORGE_PREP_PREP_H
 
-/*
- * Rows to tokens: which rows are held out, what becomes of long ones, how they are packed.
- *
- * A row is held out when the hash of its content and the seed falls below the wanted share: adding
- * or removing a row moves no other, and equal rows stay on one side.
- */
+/* Rows to tokens: what becomes of long ones, how they are packed. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,8 +50,6 @@ struct prep_sink {
     uint64_t row_tokens; /* in the open row */
     struct prep_counts counts;
 };
-
-bool prep_is_held_out(const struct chat *c, double fraction, int64_t seed);
 
 /* Renders a sample of each row for which held_out matches and adds it to the sink. Too long rows
  * under PREP_LONG_REFUSE are one error that names them all. held_out NULL: every row. */

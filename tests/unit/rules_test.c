@@ -2,12 +2,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "pipeline/base/xalloc.h"
 #include "stages/text/rules.h"
+#include "stages/text/split.h"
 #include "stages/text/textindex.h"
 #include "tests/unit/tiny_spm.h"
 
@@ -175,12 +177,46 @@ static void nearest_text(void **state)
     textindex_release(&x);
 }
 
+/* Every row's side depends on that row and the seed alone. */
+static void split(void **state)
+{
+    enum { N = 400 };
+    struct row rows[N];
+    char texts[N][16];
+    bool held[N];
+    struct chat_list list;
+    size_t n_held = 0;
+    size_t n_moved = 0;
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        (void)snprintf(texts[i], sizeof texts[i], "row %d", i);
+        rows[i] = (struct row){"S", texts[i], "a"};
+    }
+    list_of(rows, N, &list);
+    for (size_t i = 0; i < N; i++) {
+        held[i] = split_is_held_out(&list.rows[i], 0.25, 1);
+        n_held += held[i];
+        n_moved += held[i] != split_is_held_out(&list.rows[i], 0.25, 2);
+        assert_false(split_is_held_out(&list.rows[i], 0, 1));
+        /* A larger share keeps what a smaller one had. */
+        assert_true(!held[i] || split_is_held_out(&list.rows[i], 0.5, 1));
+    }
+    assert_true(n_held > N / 5 && n_held < N / 3);
+    assert_true(n_moved > N / 5);
+    chat_list_release(&list);
+    /* One row less in front: nobody moves. */
+    list_of(rows + 1, N - 1, &list);
+    for (size_t i = 0; i < N - 1; i++)
+        assert_int_equal(split_is_held_out(&list.rows[i], 0.25, 1), held[i + 1]);
+    chat_list_release(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clean),          cmocka_unit_test(findings_of_rows),
         cmocka_unit_test(special_pieces), cmocka_unit_test(leaks),
-        cmocka_unit_test(nearest_text),
+        cmocka_unit_test(nearest_text),   cmocka_unit_test(split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
