@@ -1,0 +1,35 @@
+#include "pipeline/engine/deliver.h"
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
+char *deliver_path(const struct delivery *d, const char *out_root)
+{
+    return file_join(out_root, d->path);
+}
+
+int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root,
+                bool *written, struct err *e)
+{
+    const struct action_output *o = &p->items[d->i_instance].action.outputs[d->i_output];
+    char *path = deliver_path(d, out_root);
+    *written = false;
+    int rc = 0;
+    struct content_id there = {{0}};
+    bool is_folder = false;
+    struct err ignored = {0};
+    bool same = (file_exists(path) || file_is_folder(path)) &&
+                store_hash_source(p->store, path, &there, &is_folder, NULL, &ignored) == 0 &&
+                is_folder == o->is_folder && str_eq(there.hex, o->id.hex);
+    if (!same) {
+        rc = file_make_parents(path, e);
+        if (rc == 0)
+            rc = store_copy_out(p->store, o->id.hex, o->is_folder, path, e);
+        *written = rc == 0;
+        if (rc < 0)
+            rc = err_wrap(e, "delivering %s", path);
+    }
+    xfree(path);
+    return rc;
+}

@@ -1,0 +1,18 @@
+#ifndef FMFORGE_ENGINE_DELIVER_H
+#define FMFORGE_ENGINE_DELIVER_H
+
+/* Finished packages are written out of the store, and only when they are not there already. */
+
+#include <stdbool.h>
+
+#include "pipeline/base/err.h"
+#include "pipeline/engine/plan.h"
+
+/* Path of a delivery below the output root; caller xfrees. */
+char *deliver_path(const struct delivery *d, const char *out_root);
+
+/* *written is false when the file or folder is there with these bytes. */
+int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root,
+                bool *written, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,151 @@
+#include "pipeline/engine/judge.h"
+
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
+int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err *e)
+{
+    const struct action *a = &p->items[i].action;
+    *out = NULL;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = 0;
+    for (size_t k = 0; k < a->n_outputs && rc == 0; k++) {
+        if (!str_eq(a->outputs[k].kind, "metrics"))
+            continue;
+        struct json *one = NULL;
+        buf_clear(&b);
+        rc = store_get_bytes(p->store, a->outputs[k].id.hex, LIMIT_JSON_BYTES, &b, e);
+        if (rc == 0)
+            rc = json_parse(buf_text(&b), b.n_bytes, &one, e);
+        if (rc == 0 && json_type(one) != JSON_OBJECT)
+            rc = err_set(e, ERR_FORMAT, "output %s: metrics are an object of numbers",
+                         a->outputs[k].name);
+        if (!*out && rc == 0)
+            *out = json_new_object();
+        for (const struct json *m = rc == 0 ? json_first(one) : NULL; m; m = json_next(m))
+            json_put(*out, json_key(m), json_clone(m));
+        json_free(one);
+    }
+    buf_release(&b);
+    return rc < 0 ? err_wrap(e, "%s", p->graph->instances[i]->name) : 0;
+}
+
+/* The accepted result of an earlier run; *out is NULL when there is none. */
+static int read_baseline(const struct plan *p, size_t i, struct json **out, struct err *e)
+{
+    char *path = xasprintf("golden/baselines/%s/%s.json", p->graph->manifest->name,
+                           p->graph->instances[i]->name);
+    *out = NULL;
+    int rc = file_exists(path) ? json_read(path, out, e) : 0;
+    xfree(path);
+    return rc;
+}
+
+static void add_number(struct buf *b, bool known, double v)
+{
+    if (known)
+        buf_printf(b, "%-10.6g", v);
+    else
+        buf_printf(b, "%-10s", "-");
+}
+
+static const char *verdict_text(enum gate_verdict v)
+{
+    static const char *const texts[] = {"holds", "FAILS", "no baseline"};
+    return texts[v];
+}
+
+static void put_record(const struct plan *p, size_t i, const struct gate *g,
+                       const struct gate_result *r, struct json *records)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "stage", p->graph->instances[i]->name);
+    json_put_string(o, "gate", g->text);
+    json_put_string(o, "metric", g->metric);
+    json_put(o, "value", r->has_value ? json_new_f64(r->value) : json_new_null());
+    json_put(o, "bound", r->has_bound ? json_new_f64(r->bound) : json_new_null());
+    json_put_string(o, "verdict",
+                    r->verdict == GATE_HOLDS   ? "holds"
+                    : r->verdict == GATE_FAILS ? "fails"
+                                               : "no_baseline");
+    if (r->note[0])
+        json_put_string(o, "note", r->note);
+    json_append(records, o);
+}
+
+/* The metrics that the gates name, of this instance and of those it is compared with. */
+static void add_comparison(const struct plan *p, size_t i, const struct json *own,
+                           struct json *const *others, struct buf *table)
+{
+    const struct instance *n = p->graph->instances[i];
+    for (const struct json *m = own ? json_first(own) : NULL; m; m = json_next(m)) {
+        bool shown = json_type(m) == JSON_NUMBER;
+        if (!shown)
+            continue;
+        buf_printf(table, "  %-24s ", json_key(m));
+        add_number(table, true, json_number(m));
+        for (size_t g = 0; g < n->n_gates; g++) {
+            bool first = others[g] != NULL;
+            for (size_t k = 0; k < g && first; k++)
+                first = n->gates[k].type != GATE_STAGE || n->gates[k].i_other != n->gates[g].i_other;
+            const struct json *v = first ? json_get(others[g], json_key(m)) : NULL;
+            if (!v || json_type(v) != JSON_NUMBER)
+                continue;
+            buf_printf(table, " %s ", n->gates[g].stage);
+            add_number(table, true, json_number(v));
+        }
+        while (table->n_bytes > 0 && table->bytes[table->n_bytes - 1] == ' ')
+            table->bytes[--table->n_bytes] = '\0';
+        buf_add_char(table, '\n');
+    }
+}
+
+static void add_line(const struct gate *g, const struct gate_result *r, struct buf *table)
+{
+    buf_printf(table, "  %-40s ", g->text);
+    add_number(table, r->has_value, r->value);
+    if (g->type != GATE_NUMBER) {
+        buf_add_text(table, g->type == GATE_STAGE ? "against " : "was ");
+        add_number(table, r->has_bound, r->bound);
+    }
+    buf_printf(table, "%s%s%s%s\n", verdict_text(r->verdict),
+               r->note[0] && r->verdict != GATE_NO_BASELINE ? " (" : "",
+               r->verdict != GATE_NO_BASELINE ? r->note : "",
+               r->note[0] && r->verdict != GATE_NO_BASELINE ? ")" : "");
+}
+
+int judge_instance(const struct plan *p, size_t i, const bool *others_done, struct json *records,
+                   struct buf *table, bool *held, struct err *e)
+{
+    const struct instance *n = p->graph->instances[i];
+    struct json *own = NULL, *baseline = NULL;
+    struct json **others = xalloc_array(n->n_gates, sizeof(struct json *));
+    int rc = judge_metrics(p, i, &own, e);
+    if (rc == 0)
+        rc = read_baseline(p, i, &baseline, e);
+    for (size_t g = 0; g < n->n_gates && rc == 0; g++)
+        if (n->gates[g].type == GATE_STAGE && others_done[n->gates[g].i_other])
+            rc = judge_metrics(p, n->gates[g].i_other, &others[g], e);
+    *held = true;
+    if (rc == 0) {
+        buf_printf(table, "%s\n", n->name);
+        add_comparison(p, i, own, others, table);
+    }
+    for (size_t g = 0; g < n->n_gates && rc == 0; g++) {
+        struct gate_result r = gate_judge(&n->gates[g], own, others[g], baseline);
+        *held = *held && r.verdict != GATE_FAILS;
+        put_record(p, i, &n->gates[g], &r, records);
+        add_line(&n->gates[g], &r, table);
+    }
+    for (size_t g = 0; g < n->n_gates; g++)
+        json_free(others[g]);
+    xfree(others);
+    json_free(own);
+    json_free(baseline);
+    return rc;
+}

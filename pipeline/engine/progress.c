@@ -1,0 +1,89 @@
+#include "pipeline/engine/progress.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/json.h"
+#include "pipeline/base/str.h"
+#include "pipeline/engine/spawn.h"
+
+#define INTERVAL_MS 200.0
+#define TAIL_BYTES 4096
+
+void progress_init(struct progress *p, const struct term *term)
+{
+    memset(p, 0, sizeof *p);
+    p->term = term;
+}
+
+static void add_event(const struct json *v, struct buf *out)
+{
+    const struct json *event = json_get(v, "event");
+    const struct json *done = json_get(v, "done");
+    const struct json *of = json_get(v, "of");
+    const struct json *note = json_get(v, "note");
+    if (!event || json_type(event) != JSON_STRING || !str_eq(json_string(event), "progress"))
+        return;
+    if (done && of && json_type(done) == JSON_NUMBER && json_type(of) == JSON_NUMBER &&
+        json_number(of) > 0)
+        buf_printf(out, " %.0f %%", 100.0 * json_number(done) / json_number(of));
+    if (note && json_type(note) == JSON_STRING)
+        buf_printf(out, " %s", json_string(note));
+}
+
+/* The last whole line of an events file that is progress. */
+static void add_last_event(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    char tail[TAIL_BYTES + 1];
+    off_t size = lseek(fd, 0, SEEK_END);
+    off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+    ssize_t n = pread(fd, tail, TAIL_BYTES, from);
+    close(fd);
+    while (n > 0 && tail[n - 1] != '\n')
+        n--; /* a line that is being written */
+    if (n <= 1)
+        return;
+    size_t end = (size_t)n - 1;
+    size_t start = end;
+    while (start > 0 && tail[start - 1] != '\n')
+        start--;
+    struct json *v = NULL;
+    struct err ignored = {0};
+    if (json_parse(tail + start, end - start, &v, &ignored) == 0)
+        add_event(v, out);
+    json_free(v);
+}
+
+void progress_draw(struct progress *p, size_t n_done, size_t n_all,
+                   const struct progress_item *items, size_t n_items)
+{
+    double now = spawn_clock_ms();
+    if (!p->term->note_is_terminal || n_items == 0 || now - p->last_ms < INTERVAL_MS)
+        return;
+    p->last_ms = now;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    buf_printf(&b, "[%zu/%zu]", n_done, n_all);
+    for (size_t i = 0; i < n_items; i++) {
+        buf_printf(&b, "%s%s", i ? " | " : " ", items[i].name);
+        add_last_event(items[i].events, &b);
+    }
+    size_t room = (size_t)p->term->columns - 1;
+    size_t shown = b.n_bytes < room ? b.n_bytes : room;
+    shown = str_utf8_prefix(b.bytes, shown);
+    term_notef(p->term, "\r%.*s\033[K", (int)shown, buf_text(&b));
+    buf_release(&b);
+    p->drawn = true;
+}
+
+void progress_erase(struct progress *p)
+{
+    if (p->drawn)
+        term_note(p->term, "\r\033[K");
+    p->drawn = false;
+}

@@ -1,0 +1,31 @@
+#ifndef FMFORGE_ENGINE_PROGRESS_H
+#define FMFORGE_ENGINE_PROGRESS_H
+
+/*
+ * The progress line: on a terminal only, at most five times a second, from the last progress event
+ * of each running stage. It is erased before anything else is printed.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pipeline/engine/term.h"
+
+struct progress {
+    const struct term *term;
+    bool drawn;
+    double last_ms;
+};
+
+struct progress_item {
+    const char *name;
+    const char *events; /* path of the stage's events file */
+};
+
+void progress_init(struct progress *p, const struct term *term);
+/* Draws when it is time to: "[2/9] adapter 41 % step 120 | draft ...". */
+void progress_draw(struct progress *p, size_t n_done, size_t n_all,
+                   const struct progress_item *items, size_t n_items);
+void progress_erase(struct progress *p);
+
+#endif

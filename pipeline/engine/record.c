@@ -1,0 +1,244 @@
+#include "pipeline/engine/record.h"
+
+#include <string.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/deliver.h"
+#include "pipeline/provenance/ledger_client.h"
+
+static int put_file(const char *tree, const char *relative, const void *bytes, size_t n_bytes,
+                    struct err *e)
+{
+    char *path = file_join(tree, relative);
+    int rc = file_make_parents(path, e);
+    if (rc == 0)
+        rc = file_write(path, bytes, n_bytes, e);
+    xfree(path);
+    return rc;
+}
+
+static int put_object(const struct record *r, const char *tree, const char *relative,
+                      const char *id, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = store_get_bytes(r->session->store, id, LIMIT_JSON_BYTES, &b, e);
+    if (rc == 0)
+        rc = put_file(tree, relative, b.bytes, b.n_bytes, e);
+    buf_release(&b);
+    return rc;
+}
+
+static int put_stage(const struct record *r, const char *tree, size_t i, struct err *e)
+{
+    const struct plan_item *item = &r->session->plan.items[i];
+    const char *name = r->session->graph.instances[i]->name;
+    char *recipe = xasprintf("stages/%s/recipe.json", name);
+    char *statement = xasprintf("stages/%s/statement.json", name);
+    int rc = put_file(tree, recipe, item->recipe.bytes, item->recipe.n_bytes, e);
+    if (rc == 0 && item->action.statement.hex[0])
+        rc = put_object(r, tree, statement, item->action.statement.hex, e);
+    xfree(recipe);
+    xfree(statement);
+    return rc < 0 ? err_wrap(e, "%s", name) : 0;
+}
+
+/* `sha256sum` lines of one output under a path; of a folder: of its files. */
+static int add_artifact(const struct record *r, const struct action_output *o, const char *path,
+                        struct buf *out, struct err *e)
+{
+    if (!o->is_folder) {
+        buf_printf(out, "%s  %s\n", o->id.hex, path);
+        return 0;
+    }
+    struct buf listing;
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    int rc = store_get_bytes(r->session->store, o->id.hex, BUF_MAX_DEFAULT, &listing, e);
+    const char *line = buf_text(&listing);
+    while (rc == 0 && *line) {
+        size_t n = strcspn(line, "\n");
+        if (n > SHA256_HEX + 2)
+            buf_printf(out, "%.*s%s/%.*s\n", SHA256_HEX + 2, line, path, (int)n - SHA256_HEX - 2,
+                       line + SHA256_HEX + 2);
+        line += n + (line[n] == '\n');
+    }
+    buf_release(&listing);
+    return rc;
+}
+
+static int put_artifacts(const struct record *r, const char *tree, struct err *e)
+{
+    const struct graph *g = &r->session->graph;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = 0;
+    for (size_t i = 0; i < g->n_instances && rc == 0; i++) {
+        const struct action *a = &r->session->plan.items[i].action;
+        for (size_t k = 0; r->done[i] && k < a->n_outputs && rc == 0; k++) {
+            char *path = xasprintf("%s/%s", g->instances[i]->name, a->outputs[k].name);
+            rc = add_artifact(r, &a->outputs[k], path, &b, e);
+            xfree(path);
+        }
+    }
+    for (size_t d = 0; d < g->n_deliveries && rc == 0; d++) {
+        const struct delivery *delivery = &g->deliveries[d];
+        if (!r->delivered[d])
+            continue;
+        char *path = deliver_path(delivery, r->out_root);
+        rc = add_artifact(
+            r, &r->session->plan.items[delivery->i_instance].action.outputs[delivery->i_output],
+            path, &b, e);
+        xfree(path);
+    }
+    if (rc == 0)
+        rc = put_file(tree, "artifacts.sha256", b.bytes, b.n_bytes, e);
+    buf_release(&b);
+    return rc;
+}
+
+static int put_toolkits(const struct record *r, const char *tree, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < r->session->graph.n_toolkits && rc == 0; i++) {
+        const struct toolkit_dir *t = &r->session->graph.toolkits[i];
+        char *path = xasprintf("toolkits/%s/toolkit.yaml", t->label);
+        rc = put_file(tree, path, t->doc.source, t->doc.source_bytes, e);
+        xfree(path);
+    }
+    return rc;
+}
+
+/* SHA256SUMS of every other file: the check does not rest on git's SHA-1. */
+static int put_sums(const char *tree, struct err *e)
+{
+    struct buf listing;
+    struct content_id unused;
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    int rc = sha256_folder(tree, &listing, &unused, e);
+    if (rc == 0)
+        rc = put_file(tree, "SHA256SUMS", listing.bytes, listing.n_bytes, e);
+    buf_release(&listing);
+    return rc;
+}
+
+static int write_tree(const struct record *r, const char *tree, struct err *e)
+{
+    const struct session *s = r->session;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_pretty(r->run, 1, &b);
+    int rc = file_make_folder(tree, e);
+    if (rc == 0)
+        rc = put_file(tree, "run.json", b.bytes, b.n_bytes, e);
+    buf_release(&b);
+    if (rc == 0)
+        rc = put_file(tree, "manifest.yaml", s->manifest.doc.source, s->manifest.doc.source_bytes,
+                      e);
+    if (rc == 0)
+        rc = put_toolkits(r, tree, e);
+    for (size_t i = 0; i < s->graph.n_instances && rc == 0; i++)
+        if (r->done[i])
+            rc = put_stage(r, tree, i, e);
+    if (rc == 0)
+        rc = put_artifacts(r, tree, e);
+    return rc == 0 ? put_sums(tree, e) : rc;
+}
+
+static const char *text_of(const struct json *o, const char *key)
+{
+    const struct json *v = json_get(o, key);
+    return v && json_type(v) == JSON_STRING ? json_string(v) : "";
+}
+
+/* "support_desk: ok, 3 executed, 4 reused" and one line a stage. */
+static void write_message(const struct record *r, struct buf *out)
+{
+    const struct json *stages = json_get(r->run, "stages");
+    size_t n_executed = 0, n_reused = 0;
+    for (const struct json *s = json_first(stages); s; s = json_next(s)) {
+        n_executed += str_eq(text_of(s, "status"), "executed");
+        n_reused += str_eq(text_of(s, "status"), "reused");
+    }
+    buf_printf(out, "%s: %s, %zu executed, %zu reused\n\n", text_of(r->run, "name"),
+               text_of(r->run, "status"), n_executed, n_reused);
+    for (const struct json *s = json_first(stages); s; s = json_next(s))
+        buf_printf(out, "%-9s %s: %s\n", text_of(s, "status"), text_of(s, "stage"),
+                   text_of(s, "why"));
+}
+
+int record_commit(const struct record *r, char commit[41], struct err *e)
+{
+    char *tree = NULL;
+    char *repo = store_path(r->session->store, "ledger.git");
+    char *ref = xasprintf("refs/prov/%s", r->session->manifest.name);
+    struct buf message;
+    buf_init(&message, BUF_MAX_DEFAULT);
+    write_message(r, &message);
+    int rc = store_temporary(r->session->store, &tree, e);
+    if (rc == 0)
+        rc = write_tree(r, tree, e);
+    if (rc == 0)
+        rc = ledger_commit(r->helper, repo, ref, tree, buf_text(&message),
+                           r->started_unix_ms / 1000, commit, e);
+    struct err ignored = {0};
+    if (tree && file_remove_tree(tree, &ignored) < 0)
+        ignored.text[0] = '\0'; /* goes with the store's temporary folder */
+    buf_release(&message);
+    xfree(ref);
+    xfree(repo);
+    xfree(tree);
+    return rc < 0 ? err_wrap(e, "writing the ledger") : 0;
+}
+
+int record_line(const struct record *r, struct err *e)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "name", text_of(r->run, "name"));
+    json_put_string(o, "started", text_of(r->run, "started"));
+    json_put_string(o, "status", text_of(r->run, "status"));
+    json_put_string(o, "manifest", text_of(r->run, "manifest"));
+    json_put_i64(o, "stages", (int64_t)r->session->graph.n_instances);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_canonical(o, &b);
+    char *path = store_path(r->session->store, "runs.log");
+    int rc = file_append_line(path, buf_text(&b), e);
+    xfree(path);
+    buf_release(&b);
+    json_free(o);
+    return rc;
+}
+
+int record_last(const struct record *r, struct err *e)
+{
+    const struct session *s = r->session;
+    struct json *stages = s->plan.last && json_get(s->plan.last, "stages")
+                              ? json_clone(json_get(s->plan.last, "stages"))
+                              : json_new_object();
+    for (size_t i = 0; i < s->graph.n_instances; i++)
+        if (r->done[i])
+            json_put_string(stages, s->graph.instances[i]->name, s->plan.items[i].key.hex);
+    struct json *root = json_new_object();
+    json_put_i64(root, "schema", 1);
+    json_put(root, "stages", stages);
+    int rc = 0;
+    if (!s->plan.last || !json_equal(root, s->plan.last)) {
+        struct buf b;
+        buf_init(&b, BUF_MAX_DEFAULT);
+        json_write_canonical(root, &b);
+        char *relative = xasprintf("last/%s.json", s->manifest.name);
+        char *path = store_path(s->store, relative);
+        rc = file_make_parents(path, e);
+        if (rc == 0)
+            rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
+        xfree(path);
+        xfree(relative);
+        buf_release(&b);
+    }
+    json_free(root);
+    return rc;
+}
