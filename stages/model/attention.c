@@ -77,7 +77,7 @@ static struct gemm_job product_xw(int m, int n, int k, const float *x, size_t ld
 static float softmax_row(const struct kernels *k, int visible, int n_keys, float scale, float *p)
 {
     float largest = k->row_max((size_t)visible, p);
-    float sum = k->row_exp((size_t)visible, p, scale, -(largest * scale), p);
+    float sum = k->row_exp((size_t)visible, p, scale, largest * scale, p);
     memset(p + visible, 0, sizeof *p * (size_t)(n_keys - visible));
     return 1.0f / sum;
 }
