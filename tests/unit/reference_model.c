@@ -14,9 +14,10 @@ void reference_init(struct reference *r, const struct model *m, const struct ada
     r->n_flat = shape_flat_floats(s);
     r->flat = xalloc_array(r->n_flat, sizeof *r->flat);
     r->kv_scale = xalloc_array(2 * (size_t)s->layers_0, sizeof *r->kv_scale);
+    r->tensors = xalloc_array((size_t)shape_n_tensors(s), sizeof *r->tensors);
     for (int i = 0; i < shape_n_tensors(s); i++) {
-        struct shape_tensor t;
-        shape_tensor(s, i, &t);
+        shape_tensor(s, i, &r->tensors[i]);
+        struct shape_tensor t = r->tensors[i];
         const float *norm = NULL;
         const struct model_layer *l = t.layer < 0 ? NULL : &m->layers[t.layer];
         float *row = xalloc_array((size_t)t.k, sizeof *row);
@@ -53,10 +54,15 @@ void reference_init(struct reference *r, const struct model *m, const struct ada
     r->lora = xalloc_array(r->n_lora, sizeof *r->lora);
     for (size_t i = 0; i < r->n_lora; i++)
         r->lora[i] = (double)a->values[i];
+    r->modules = xalloc_array((size_t)shape_n_modules(s), sizeof *r->modules);
+    for (int i = 0; i < shape_n_modules(s); i++)
+        shape_module(s, i, a->rank, &r->modules[i]);
 }
 
 void reference_release(struct reference *r)
 {
+    xfree(r->tensors);
+    xfree(r->modules);
     xfree(r->flat);
     xfree(r->lora);
     xfree(r->kv_scale);
@@ -69,14 +75,13 @@ static const double *tensor_of(const struct reference *r, int layer, enum tensor
                                int slot, int *n, int *k)
 {
     for (int i = 0; i < shape_n_tensors(&r->shape); i++) {
-        struct shape_tensor t;
-        shape_tensor(&r->shape, i, &t);
-        if (t.layer == layer && t.role == role && (role != ROLE_LINEAR || (int)t.slot == slot)) {
+        const struct shape_tensor *t = &r->tensors[i];
+        if (t->layer == layer && t->role == role && (role != ROLE_LINEAR || (int)t->slot == slot)) {
             if (n != NULL)
-                *n = t.n;
+                *n = t->n;
             if (k != NULL)
-                *k = t.k;
-            return r->flat + t.offset;
+                *k = t->k;
+            return r->flat + t->offset;
         }
     }
     CHECK(role == ROLE_KEY_NORM);
@@ -93,17 +98,16 @@ static void linear(const struct reference *r, int layer, int slot, const double 
             y[i] += w[(size_t)i * (size_t)k + (size_t)j] * x[j];
     }
     for (int i = 0; r->lora != NULL && i < shape_n_modules(&r->shape); i++) {
-        struct shape_module m;
-        shape_module(&r->shape, i, r->rank, &m);
-        if (m.layer != layer || (int)m.slot != slot)
+        const struct shape_module *m = &r->modules[i];
+        if (m->layer != layer || (int)m->slot != slot)
             continue;
-        const double *a = r->lora + m.a_offset, *b = r->lora + m.b_offset;
+        const double *a = r->lora + m->a_offset, *b = r->lora + m->b_offset;
         for (int q = 0; q < r->rank; q++) {
             double h = 0;
-            for (int j = 0; j < m.in; j++)
+            for (int j = 0; j < m->in; j++)
                 h += x[j] * a[j * r->rank + q];
-            for (int j = 0; j < m.out; j++)
-                y[m.out_first + j] += r->lora_scale * h * b[q * m.out + j];
+            for (int j = 0; j < m->out; j++)
+                y[m->out_first + j] += r->lora_scale * h * b[q * m->out + j];
         }
     }
 }

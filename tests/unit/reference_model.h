@@ -22,6 +22,8 @@ enum reference_kv {
 
 struct reference {
     struct shape shape;
+    struct shape_tensor *tensors; /* the list of shape.h */
+    struct shape_module *modules;
     double *flat; /* as model->flat */
     size_t n_flat;
     double *lora; /* as adapter->values; NULL without adapter */

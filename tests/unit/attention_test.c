@@ -1,0 +1,189 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/base/xalloc.h"
+#include "stages/kit/rng.h"
+#include "stages/model/attention.h"
+
+/* 6 heads over 2; segments of 150 (three query tiles), 1 and 64 tokens. */
+#define TOKENS 215
+#define RUNS 3
+
+static const struct shape shape = {64, 96, 1, 0, 6, 2, 16, 48, 256, 10000, 1e-5, false};
+static const int starts[RUNS + 1] = {0, 150, 151, TOKENS};
+
+struct data {
+    size_t n_q, n_kv;
+    float *q, *k, *v, *d_o, *o, *dq, *dk, *dv, *dk_heads, *dv_heads, *scratch;
+    struct attention_run runs[RUNS];
+};
+
+static float *normals(size_t n, const char *stream)
+{
+    float *x = xalloc_array(n, sizeof *x);
+    struct rng r = rng_open(1, stream);
+    for (size_t i = 0; i < n; i++)
+        x[i] = rng_normal_at(&r, i);
+    return x;
+}
+
+static void data_open(struct data *d, int n_threads)
+{
+    d->n_q = (size_t)TOKENS * 96;
+    d->n_kv = (size_t)TOKENS * 32;
+    d->q = normals(d->n_q, "q");
+    d->k = normals(d->n_kv, "k");
+    d->v = normals(d->n_kv, "v");
+    d->d_o = normals(d->n_q, "do");
+    d->o = xalloc_array(d->n_q, sizeof(float));
+    d->dq = xalloc_array(d->n_q, sizeof(float));
+    d->dk = xalloc_array(d->n_kv, sizeof(float));
+    d->dv = xalloc_array(d->n_kv, sizeof(float));
+    d->dk_heads = xalloc_array(d->n_q, sizeof(float));
+    d->dv_heads = xalloc_array(d->n_q, sizeof(float));
+    d->scratch = xalloc_array(attention_scratch_floats(&shape, 150, n_threads), sizeof(float));
+    for (int i = 0; i < RUNS; i++)
+        d->runs[i] = (struct attention_run){
+            starts[i], starts[i + 1] - starts[i], 0, d->k + starts[i] * 32, d->v + starts[i] * 32,
+            32};
+}
+
+static void data_close(struct data *d)
+{
+    float *all[] = {d->q,  d->k,  d->v,        d->d_o,      d->o,      d->dq,
+                    d->dk, d->dv, d->dk_heads, d->dv_heads, d->scratch};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        xfree(all[i]);
+}
+
+static void run_both(struct data *d, int n_threads, const char *kernels)
+{
+    struct compute c = {0};
+    struct err e = {0};
+    if (compute_open(&c, n_threads, kernels, &e) != 0)
+        fail_msg("%s", e.text);
+    attention_forward(&c, &shape, RUNS, d->runs, d->q, d->o, 150, d->scratch);
+    struct attention_grads g = {d->q, d->o, d->d_o, d->dq, d->dk, d->dv, d->dk_heads, d->dv_heads};
+    attention_backward(&c, &shape, RUNS, d->runs, &g, 150, d->scratch);
+    compute_close(&c);
+}
+
+/* Everything in double for one query and head. */
+static void naive_query(const struct data *d, int first, int token, int head, double *o, double *dq,
+                        double *dk, double *dv)
+{
+    double p[TOKENS], dp[TOKENS], sum = 0, delta = 0, scale = 0.25;
+    int n = token - first + 1, kv = head / 3 * 16;
+    const float *q = d->q + token * 96 + head * 16, *d_o = d->d_o + token * 96 + head * 16;
+    for (int j = 0; j < n; j++) {
+        const float *k = d->k + (first + j) * 32 + kv, *v = d->v + (first + j) * 32 + kv;
+        p[j] = 0;
+        dp[j] = 0;
+        for (int i = 0; i < 16; i++) {
+            p[j] += (double)q[i] * (double)k[i];
+            dp[j] += (double)d_o[i] * (double)v[i];
+        }
+        p[j] = exp(scale * p[j]);
+        sum += p[j];
+    }
+    for (int j = 0; j < n; j++) {
+        p[j] /= sum;
+        delta += p[j] * dp[j];
+    }
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < 16; i++) {
+            double ds = scale * p[j] * (dp[j] - delta);
+            size_t at = (size_t)((first + j) * 32 + kv + i);
+            o[token * 96 + head * 16 + i] += p[j] * (double)d->v[at];
+            dq[token * 96 + head * 16 + i] += ds * (double)d->k[at];
+            dk[at] += ds * (double)q[i];
+            dv[at] += p[j] * (double)d_o[i];
+        }
+}
+
+static void close_enough(const float *found, const double *expected, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs((double)found[i] - expected[i]) < 2e-5 * (1 + fabs(expected[i])));
+}
+
+static void both_passes_equal_double(void **state)
+{
+    struct data d;
+    (void)state;
+    data_open(&d, 2);
+    run_both(&d, 2, "auto");
+    double *o = xalloc_array(d.n_q, sizeof *o), *dq = xalloc_array(d.n_q, sizeof *dq);
+    double *dk = xalloc_array(d.n_kv, sizeof *dk), *dv = xalloc_array(d.n_kv, sizeof *dv);
+    for (int r = 0; r < RUNS; r++)
+        for (int t = starts[r]; t < starts[r + 1]; t++)
+            for (int h = 0; h < 6; h++)
+                naive_query(&d, starts[r], t, h, o, dq, dk, dv);
+    close_enough(d.o, o, d.n_q);
+    close_enough(d.dq, dq, d.n_q);
+    close_enough(d.dk, dk, d.n_kv);
+    close_enough(d.dv, dv, d.n_kv);
+    xfree(o);
+    xfree(dq);
+    xfree(dk);
+    xfree(dv);
+    data_close(&d);
+}
+
+static void threads_and_kernels_change_no_bit(void **state)
+{
+    struct data a, b;
+    (void)state;
+    data_open(&a, 3);
+    data_open(&b, 3);
+    run_both(&a, 1, "portable");
+    run_both(&b, 3, "auto");
+    assert_memory_equal(a.o, b.o, a.n_q * sizeof(float));
+    assert_memory_equal(a.dq, b.dq, a.n_q * sizeof(float));
+    assert_memory_equal(a.dk, b.dk, a.n_kv * sizeof(float));
+    assert_memory_equal(a.dv, b.dv, a.n_kv * sizeof(float));
+    data_close(&a);
+    data_close(&b);
+}
+
+/* One query at a time, and pieces of other sizes, against all at once. */
+static void pieces_equal_the_whole(void **state)
+{
+    struct data d;
+    struct compute c = {0};
+    struct err e = {0};
+    (void)state;
+    data_open(&d, 1);
+    run_both(&d, 1, "auto");
+    float *o = xalloc_array(d.n_q, sizeof *o);
+    assert_int_equal(compute_open(&c, 1, "auto", &e), 0);
+    for (int size = 1; size < 150; size += 36) {
+        for (int first = 0; first < 150; first += size) {
+            int n = 150 - first < size ? 150 - first : size;
+            struct attention_run run = {first, n, first, d.k, d.v, 32};
+            attention_forward(&c, &shape, 1, &run, d.q, o, 150, d.scratch);
+        }
+        assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
+        memset(o, 0, d.n_q * sizeof *o);
+    }
+    compute_close(&c);
+    xfree(o);
+    data_close(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_passes_equal_double),
+        cmocka_unit_test(threads_and_kernels_change_no_bit),
+        cmocka_unit_test(pieces_equal_the_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

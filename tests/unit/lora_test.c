@@ -1,0 +1,191 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "stages/kit/rng.h"
+#include "stages/model/lora.h"
+
+static const struct shape tiny = {64, 32, 2, 2, 4, 2, 8, 48, 16, 10000, 1e-5, true};
+
+static char folder[] = "/tmp/fmforge_lora_XXXXXX";
+static char path[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof path, "%s/a.safetensors", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    return file_remove_tree(folder, &e);
+}
+
+static void need(int rc, const struct err *e)
+{
+    if (rc != 0)
+        fail_msg("%s", e->text);
+}
+
+static void fresh_adapters_are_seeded(void **state)
+{
+    struct adapter a, b, c;
+    struct err e = {0};
+    double sum = 0;
+    size_t n = 0;
+    (void)state;
+    need(adapter_init(&a, &tiny, 32, 0, 1, &e), &e);
+    need(adapter_init(&b, &tiny, 32, 0, 1, &e), &e);
+    need(adapter_init(&c, &tiny, 32, 8, 2, &e), &e);
+    assert_true(a.scale == 0.5f && c.scale == 0.25f);
+    assert_memory_equal(a.values, b.values, a.n_values * sizeof(float));
+    assert_memory_not_equal(a.values, c.values, a.n_values * sizeof(float));
+    for (int i = 0; i < shape_n_modules(&tiny); i++) {
+        struct shape_module m;
+        shape_module(&tiny, i, 32, &m);
+        for (int j = 0; j < 32 * m.out; j++)
+            assert_true(adapter_b(&a, &m)[j] == 0);
+        for (int j = 0; j < 32 * m.in; j++, n++)
+            sum += (double)adapter_a(&a, &m)[j] * (double)adapter_a(&a, &m)[j] * m.in;
+    }
+    assert_true(fabs(sum / (double)n - 1) < 0.05); /* variance 1 / in */
+    adapter_release(&a);
+    adapter_release(&b);
+    adapter_release(&c);
+    assert_int_equal(adapter_init(&a, &tiny, 0, 0, 1, &e), ERR_CONFIG);
+}
+
+static void files_round_trip(void **state)
+{
+    struct adapter a, b;
+    struct err e = {0};
+    char name[SHAPE_NAME_BYTES + 16];
+    const struct tensor_meta meta = {"fmforge.base", "0123"};
+    (void)state;
+    need(adapter_init(&a, &tiny, 8, 3, 1, &e), &e);
+    for (size_t i = 0; i < a.n_values; i++)
+        a.values[i] += 0.01f * (float)(i % 13);
+    need(adapter_save(&a, path, DTYPE_F32, &meta, 1, &e), &e);
+    need(adapter_open(&b, path, &tiny, &e), &e);
+    assert_int_equal(b.rank, 8);
+    assert_true(b.scale == a.scale);
+    assert_memory_equal(a.values, b.values, a.n_values * sizeof(float));
+    adapter_release(&b);
+    need(adapter_save(&a, path, DTYPE_F16, &meta, 1, &e), &e);
+    need(adapter_open(&b, path, &tiny, &e), &e);
+    for (size_t i = 0; i < a.n_values; i++)
+        assert_true(fabsf(a.values[i] - b.values[i]) <= 5e-4f * fabsf(a.values[i]) + 1e-7f);
+    adapter_release(&b);
+    adapter_name_at(&a, 0, name);
+    assert_string_equal(name, "layers.segment_0.layer_0.attention.qkv_transform.adapters."
+                              "base_adapter.lora_0.a_transpose");
+    adapter_name_at(&a, a.n_values - 1, name);
+    assert_string_equal(name, "layers.segment_1.layer_1.feed_forward.output_transform.adapters."
+                              "base_adapter.b_transpose");
+    adapter_release(&a);
+    adapter_release(&a);
+}
+
+/* Another shape's file, and a file with one tensor more. */
+static void misfits_are_listed(void **state)
+{
+    struct adapter a, b;
+    struct err e = {0};
+    struct shape deeper = tiny, wider = tiny, shallower = tiny;
+    (void)state;
+    deeper.layers_1 = 3;
+    wider.ffn = 64;
+    shallower.layers_1 = 1;
+    need(adapter_init(&a, &tiny, 8, 0, 1, &e), &e);
+    need(adapter_save(&a, path, DTYPE_F32, NULL, 0, &e), &e);
+    assert_int_equal(adapter_open(&b, path, &deeper, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "10 tensors do not fit"));
+    assert_non_null(strstr(e.text, "layers.segment_1.layer_2.attention.q_transform.adapters."
+                                   "base_adapter.a_transpose is missing"));
+    e = (struct err){0};
+    assert_int_equal(adapter_open(&b, path, &wider, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "is F32 [8, 48], expected F32, F16 or BF16 [8, 64]"));
+    e = (struct err){0};
+    assert_int_equal(adapter_open(&b, path, &shallower, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "is not a tensor of this adapter"));
+    assert_null(b.values);
+    adapter_release(&a);
+}
+
+/* Against double, on one module with strides. */
+static void passes_equal_double(void **state)
+{
+    enum { M = 5, IN = 16, OUT = 32, R = 3, LD = 40 };
+    static float a[IN * R], b[R * OUT], x[M * LD], y[M * LD], h[M * R], dy[M * LD], dh[M * R];
+    static float da[IN * R], db[R * OUT], dx[M * LD];
+    struct rng r = rng_open(4, "lora");
+    struct compute c = {0};
+    struct err e = {0};
+    (void)state;
+    need(compute_open(&c, 2, "auto", &e), &e);
+    for (int i = 0; i < M * LD; i++) {
+        x[i] = rng_normal_at(&r, (uint64_t)i);
+        dy[i] = rng_normal_at(&r, 1000 + (uint64_t)i);
+    }
+    for (int i = 0; i < IN * R; i++)
+        a[i] = rng_normal_at(&r, 2000 + (uint64_t)i);
+    for (int i = 0; i < R * OUT; i++)
+        b[i] = rng_normal_at(&r, 3000 + (uint64_t)i);
+    struct lora_view l = {a, b, IN, OUT, R, 0.5f};
+    lora_forward(&c, M, &l, x, LD, h, y, LD);
+    lora_backward(&c, M, &l, x, LD, h, dy, LD, dh, da, db, dx, LD);
+    for (int m = 0; m < M; m++) {
+        for (int o = 0; o < OUT; o++) {
+            double sum = 0;
+            for (int q = 0; q < R; q++)
+                for (int i = 0; i < IN; i++)
+                    sum +=
+                        0.5 * (double)x[m * LD + i] * (double)a[i * R + q] * (double)b[q * OUT + o];
+            assert_true(fabs(sum - (double)y[m * LD + o]) < 1e-4);
+        }
+        for (int i = 0; i < IN; i++) {
+            double sum = 0;
+            for (int q = 0; q < R; q++)
+                for (int o = 0; o < OUT; o++)
+                    sum += 0.5 * (double)dy[m * LD + o] * (double)a[i * R + q] *
+                           (double)b[q * OUT + o];
+            assert_true(fabs(sum - (double)dx[m * LD + i]) < 1e-4);
+        }
+        assert_true(y[m * LD + OUT] == 0 && dx[m * LD + IN] == 0);
+    }
+    for (int q = 0; q < R; q++)
+        for (int i = 0; i < IN; i++) {
+            double sum = 0;
+            for (int m = 0; m < M; m++)
+                for (int o = 0; o < OUT; o++)
+                    sum += 0.5 * (double)x[m * LD + i] * (double)dy[m * LD + o] *
+                           (double)b[q * OUT + o];
+            assert_true(fabs(sum - (double)da[i * R + q]) < 1e-4);
+        }
+    compute_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fresh_adapters_are_seeded),
+        cmocka_unit_test(files_round_trip),
+        cmocka_unit_test(misfits_are_listed),
+        cmocka_unit_test(passes_equal_double),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
