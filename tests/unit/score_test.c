@@ -103,6 +103,9 @@ static void json_set(void **state)
     goldenset_close(&g);
 }
 
+#define SET(answer, fields) \
+    ("{\"rows\":\"rows.jsonl\",\"answer\":\"" answer "\",\"fields\":{" fields "}}")
+
 static void bad_sets(void **state)
 {
     static const char *const sets[] = {
@@ -112,10 +115,9 @@ static void bad_sets(void **state)
         "{\"rows\":\"../rows.jsonl\",\"answer\":\"json\"}",
         "{\"rows\":\"absent.jsonl\",\"answer\":\"json\"}",
         "{\"rows\":\"rows.jsonl\",\"answer\":\"json\",\"more\":1}",
-        "{\"rows\":\"rows.jsonl\",\"answer\":\"text\",\"fields\":{\"a\":{\"metric\":\"match\"}}}",
-        "{\"rows\":\"rows.jsonl\",\"answer\":\"json\",\"fields\":{\"a\":{\"metric\":\"near\"}}}",
-        "{\"rows\":\"rows.jsonl\",\"answer\":\"json\",\"fields\":{\"absent\":{\"metric\":\"match\"}"
-        "}}",
+        SET("text", "\"a\":{\"metric\":\"match\"}"),
+        SET("json", "\"a\":{\"metric\":\"near\"}"),
+        SET("json", "\"absent\":{\"metric\":\"match\"}"),
     };
     (void)state;
     put_set();
