@@ -51,8 +51,20 @@ statuses() {
         sed -n 's/.*"stage": *"\([^"]*\)".*"status": *"\([^"]*\)".*/\1 \2/p' | sort
 }
 
-# to_run MANIFEST...: the names of the stages that plan says would run, in one line.
-to_run() { statuses "$@" | sed -n 's/ run$//p' | tr '\n' ' ' | sed 's/ $//'; }
+# to_run MANIFEST...: the names of the stages that plan says would run, in one line, without axes.
+to_run() { statuses "$@" | sed -n 's/ run$//p' | sed 's/\[.*//' | tr '\n' ' ' | sed 's/ $//'; }
+
+# artifact STAGE/OUTPUT [HOME]: its content id in the ledger's last run of tiny_task.
+artifact() {
+    git -C "${2:-.fmforge}/ledger.git" show refs/prov/tiny_task:artifacts.sha256 |
+        sed -n "s|^\([0-9a-f]*\)  ${1%/*}[^/]*/${1#*/}\$|\1|p"
+}
+
+# fetch ID FILE: an object of the store, by zstd alone.
+fetch() {
+    zstd -q -dc "$(find .fmforge/objects -name "$1.zst")" >"$2" ||
+        die "object $1 is not in the store"
+}
 
 # expect_to_run "NAMES" MANIFEST...
 expect_to_run() {
@@ -78,12 +90,12 @@ stages:
     run: pretrain
     inputs: { shape: data/shape.json }
     with: { mode: random, seed: 3 }
-  toolkit:
+  folder:
     run: toolkit
     inputs: { base: base.base, tokenizer: vocab.tokenizer, template: data/template.json,
               shape: data/shape.json }
     with: { name: tiny, version: "0.1", lora_rank: 8 }
-deliver: { toolkit: tiny-0.1 }
+deliver: { folder: tiny-0.1 }
 EOF
     cat >task.yaml <<'EOF'
 # A comment.

@@ -4,9 +4,7 @@ need_stages generate
 tiny_toolkit
 sed -i 's/epochs: 2/epochs: 30, learning_rate: 5e-3/' task.yaml
 expect 0 fm run task.yaml
-checkpoint=$(git -C .fmforge/ledger.git show refs/prov/tiny_task:artifacts.sha256 |
-    sed -n 's|^\([0-9a-f]*\)  adapter[^/]*/checkpoint$|\1|p')
-zstd -q -dc .fmforge/objects/*/"$checkpoint".zst >adapter.safetensors
+fetch "$(artifact adapter/checkpoint)" adapter.safetensors
 
 ask() { # ADAPTER PROMPT
     expect 0 fm generate --toolkit tiny-0.1 --adapter "$1" \

@@ -3,7 +3,7 @@
 tiny_toolkit
 expect 0 fm run task.yaml
 expect 0 git -C .fmforge/ledger.git fsck --strict
-git -C .fmforge/ledger.git archive refs/prov/tiny_task --prefix=run/ | tar -x ||
+git -C .fmforge/ledger.git archive --prefix=run/ refs/prov/tiny_task | tar -x ||
     die "the run cannot be checked out"
 (cd run && sha256sum --quiet -c SHA256SUMS) || die "SHA256SUMS does not hold"
 cmp -s run/manifest.yaml task.yaml || die "the manifest in the ledger is another one"
@@ -19,9 +19,8 @@ expect 0 fm audit "$PACKAGE"
 for word in tiny_task base.safetensors rows.jsonl data adapter package; do has stdout.txt "$word"; done
 expect 0 fm audit "$PACKAGE" --json
 # Any intermediate file, by its bytes alone.
-checkpoint=$(awk '$2 == "adapter/checkpoint" { print $1 }' run/artifacts.sha256)
-zstd -q -dc .fmforge/objects/*/"$checkpoint".zst >some.safetensors ||
-    die "the checkpoint is not in the store"
+checkpoint=$(artifact adapter/checkpoint)
+fetch "$checkpoint" some.safetensors
 expect 0 fm audit some.safetensors
 has stdout.txt rows.jsonl
 
