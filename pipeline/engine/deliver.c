@@ -1,5 +1,6 @@
 #include "pipeline/engine/deliver.h"
 
+#include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -9,10 +10,11 @@ char *deliver_path(const struct delivery *d, const char *out_root)
     return file_join(out_root, d->path);
 }
 
-int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root,
-                bool *written, struct err *e)
+int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root, bool *written,
+                struct err *e)
 {
-    const struct action_output *o = &p->items[d->i_instance].action.outputs[d->i_output];
+    const struct action_output *o = plan_output(p, d->i_instance, d->i_output);
+    CHECK(o);
     char *path = deliver_path(d, out_root);
     *written = false;
     int rc = 0;

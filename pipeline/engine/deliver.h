@@ -12,7 +12,7 @@
 char *deliver_path(const struct delivery *d, const char *out_root);
 
 /* *written is false when the file or folder is there with these bytes. */
-int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root,
-                bool *written, struct err *e) MUST_USE;
+int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root, bool *written,
+                struct err *e) MUST_USE;
 
 #endif

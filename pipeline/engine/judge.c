@@ -92,7 +92,8 @@ static void add_comparison(const struct plan *p, size_t i, const struct json *ow
         for (size_t g = 0; g < n->n_gates; g++) {
             bool first = others[g] != NULL;
             for (size_t k = 0; k < g && first; k++)
-                first = n->gates[k].type != GATE_STAGE || n->gates[k].i_other != n->gates[g].i_other;
+                first =
+                    n->gates[k].type != GATE_STAGE || n->gates[k].i_other != n->gates[g].i_other;
             const struct json *v = first ? json_get(others[g], json_key(m)) : NULL;
             if (!v || json_type(v) != JSON_NUMBER)
                 continue;

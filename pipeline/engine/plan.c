@@ -82,6 +82,13 @@ int plan_resolve(struct plan *p, size_t i, struct err *e)
     return rc < 0 ? err_wrap(e, "%s", n->name) : 0;
 }
 
+const struct action_output *plan_output(const struct plan *p, size_t i, size_t i_output)
+{
+    if (!p->items[i].cached)
+        return NULL;
+    return find_output(&p->items[i].action, p->graph->instances[i]->desc->outs[i_output].name);
+}
+
 static void read_last(struct plan *p)
 {
     char *relative = xasprintf("last/%s.json", p->graph->manifest->name);

@@ -52,6 +52,9 @@ const char *plan_last_key(const struct plan *p, size_t i);
 /* One line: why it runs, or that it is there. Caller xfrees. */
 char *plan_why(const struct plan *p, size_t i);
 
+/* One output of a finished instance, by its place in the description; NULL when there is none. */
+const struct action_output *plan_output(const struct plan *p, size_t i, size_t i_output);
+
 /* "data.train", "nano-0.1/base" or a path: where an input comes from. Caller xfrees. */
 char *plan_input_from(const struct graph *g, const struct graph_input *in);
 

@@ -89,9 +89,9 @@ static int put_artifacts(const struct record *r, const char *tree, struct err *e
         if (!r->delivered[d])
             continue;
         char *path = deliver_path(delivery, r->out_root);
-        rc = add_artifact(
-            r, &r->session->plan.items[delivery->i_instance].action.outputs[delivery->i_output],
-            path, &b, e);
+        rc = add_artifact(r,
+                          plan_output(&r->session->plan, delivery->i_instance, delivery->i_output),
+                          path, &b, e);
         xfree(path);
     }
     if (rc == 0)

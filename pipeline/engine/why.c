@@ -189,6 +189,6 @@ void why_to_text(const struct json *why, struct buf *out)
     if (json_count(json_get(why, "changes")) > 0)
         return;
     for (const struct json *in = json_first(json_get(why, "inputs")); in; in = json_next(in))
-        buf_printf(out, "  input %s: %s %.12s\n", text_of(in, "name"), text_of(in, "from"),
+        buf_printf(out, "  input %s: %s %.14s\n", text_of(in, "name"), text_of(in, "from"),
                    text_of(in, "id") ? text_of(in, "id") : "(not made yet)");
 }

@@ -1,0 +1,69 @@
+/* fmforge run: makes, tests, delivers and records what a manifest describes. */
+
+#include "pipeline/base/limits.h"
+#include "pipeline/cmd/cmd.h"
+#include "pipeline/engine/run.h"
+#include "pipeline/engine/spawn.h"
+
+static int check_counts(int64_t jobs, int64_t threads, struct err *e)
+{
+    if (jobs < 1 || jobs > LIMIT_THREADS)
+        return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, found %lld", LIMIT_THREADS,
+                       (long long)jobs);
+    if (threads < 0 || threads > LIMIT_THREADS)
+        return err_set(e, ERR_CONFIG, "--threads: expected 0 (one per CPU) to %d, found %lld",
+                       LIMIT_THREADS, (long long)threads);
+    return 0;
+}
+
+int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
+{
+    double started_ms = spawn_clock_ms();
+    struct cmd_common common = CMD_COMMON_INIT;
+    struct flag_list sets = {0};
+    struct run_options o = {.out_root = "out", .kernels = "auto"};
+    int64_t jobs = 1, threads = 0;
+    const struct flag flags[] = {
+        CMD_COMMON_FLAGS(common),
+        {"jobs", 'j', FLAG_INT, &jobs, "N", "stages at a time (default 1)"},
+        {"threads", 0, FLAG_INT, &threads, "N",
+         "threads of all stages together (default all CPUs)"},
+        {"set", 0, FLAG_LIST, &sets, "NAME=VALUE", "override the manifest, e.g. vars.seed=8"},
+        {"out", 0, FLAG_STRING, &o.out_root, "DIR", "where packages go (default out)"},
+        {"kernels", 0, FLAG_STRING, &o.kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
+        {"record", 0, FLAG_BOOL, &o.record, NULL, "commit to the ledger also when nothing ran"},
+    };
+    const size_t n_flags = sizeof flags / sizeof flags[0];
+    const char *path = NULL;
+    size_t n = 0;
+    bool help = false;
+    int rc = flag_parse(argc, argv, flags, n_flags, &path, 1, &n, &help, e);
+    if (rc < 0)
+        return rc;
+    if (help)
+        return cmd_help(c, "run MANIFEST [options]",
+                        "Makes what is not there yet, judges the gates, writes the packages to\n"
+                        "out/NAME/TOOLKIT/ and records the run in the ledger.",
+                        flags, n_flags);
+    if (n != 1)
+        return err_set(e, ERR_CONFIG, "run: expected a manifest, e.g. configs/quickstart.yaml");
+    rc = check_counts(jobs, threads, e);
+    if (rc == 0)
+        rc = cmd_enter(&common, e);
+    if (rc < 0)
+        return rc;
+    o.jobs = (int)jobs;
+    o.threads = (int)threads;
+    o.json = common.json;
+    o.program_folder = c->program_folder;
+    o.sets = sets.items;
+    o.n_sets = sets.n_items;
+    struct session s;
+    struct session_options so = {path,       common.home,  c->program_folder,
+                                 sets.items, sets.n_items, true};
+    rc = session_open(&s, &so, e);
+    if (rc == 0)
+        rc = run_session(&s, &o, c->term, started_ms, e);
+    session_release(&s);
+    return rc;
+}

@@ -1,0 +1,398 @@
+#include "pipeline/engine/run.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/thread.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/judge.h"
+#include "pipeline/engine/run_state.h"
+#include "pipeline/engine/spawn.h"
+#include "pipeline/provenance/ledger_client.h"
+
+#define LOCK_POLL_MS 50
+#define TICK_MS 200
+
+static bool has_result(const struct run *r, size_t i)
+{
+    return r->done[i];
+}
+
+static bool is_final(const struct run *r, size_t i)
+{
+    enum run_status s = r->items[i].status;
+    return s != RUN_WAITING && s != RUN_RUNNING;
+}
+
+/* ------------------------------------------------------------------------------- gates */
+
+/* Judges instance i once it and what it is compared with are final. */
+static int judge_when_ready(struct run *r, size_t i, struct err *e)
+{
+    const struct instance *n = r->session->graph.instances[i];
+    struct run_item *item = &r->items[i];
+    if (item->judged || !has_result(r, i))
+        return 0;
+    for (size_t g = 0; g < n->n_gates; g++)
+        if (n->gates[g].type == GATE_STAGE && !is_final(r, n->gates[g].i_other))
+            return 0;
+    item->judged = true;
+    item->held = true;
+    if (n->n_gates == 0)
+        return 0;
+    int rc =
+        judge_instance(&r->session->plan, i, r->done, r->gates, &r->gate_table, &item->held, e);
+    if (!item->held)
+        r->n_gates_failed++;
+    return rc;
+}
+
+static int judge_all(struct run *r, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < r->session->graph.n_instances && rc == 0; i++)
+        rc = judge_when_ready(r, i, e);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------- schedule */
+
+static void block(struct run *r, size_t i, bool by_gate, char *why)
+{
+    struct run_item *item = &r->items[i];
+    item->status = RUN_BLOCKED;
+    item->by_gate = by_gate;
+    xfree(item->why);
+    item->why = why;
+    r->n_blocked++;
+}
+
+/* True when everything before i is final and good; blocks i when something is not. */
+static bool is_startable(struct run *r, size_t i)
+{
+    const struct instance *n = r->session->graph.instances[i];
+    for (size_t k = 0; k < n->n_inputs; k++) {
+        if (n->inputs[k].source != SOURCE_STAGE)
+            continue;
+        size_t from = n->inputs[k].producer;
+        if (!is_final(r, from))
+            return false;
+        if (has_result(r, from))
+            continue;
+        block(r, i, r->items[from].by_gate,
+              xasprintf("%s has no result", r->session->graph.instances[from]->name));
+        return false;
+    }
+    for (size_t k = 0; k < n->n_needs; k++) {
+        size_t from = n->needs[k];
+        const char *name = r->session->graph.instances[from]->name;
+        if (!is_final(r, from) || (has_result(r, from) && !r->items[from].judged))
+            return false;
+        if (!has_result(r, from))
+            block(r, i, r->items[from].by_gate, xasprintf("%s has no result", name));
+        else if (!r->items[from].held)
+            block(r, i, true, xasprintf("a gate of %s does not hold", name));
+        else
+            continue;
+        return false;
+    }
+    return true;
+}
+
+static void take_result(struct run *r, size_t i, enum run_status status)
+{
+    r->items[i].status = status;
+    r->done[i] = true;
+    r->n_executed += status == RUN_EXECUTED;
+}
+
+static void fail_item(struct run *r, size_t i, const char *reason)
+{
+    r->items[i].status = RUN_FAILED;
+    xfree(r->items[i].reason);
+    r->items[i].reason = xstrdup(reason);
+    r->n_failed++;
+}
+
+/* Starts instance i, or takes the result that another process has published meanwhile. */
+static int launch(struct run *r, size_t i, struct err *e)
+{
+    struct run_item *item = &r->items[i];
+    struct plan *plan = &r->session->plan;
+    int lock_fd = -1;
+    int rc = job_try_lock(r->session->store, plan->items[i].key.hex, &lock_fd, e);
+    if (rc < 0)
+        return rc;
+    if (lock_fd < 0) {
+        r->waits_for_lock = true;
+        if (!item->said_waiting)
+            term_notef(r->term, "%s: another run is making it; waiting\n",
+                       r->session->graph.instances[i]->name);
+        item->said_waiting = true;
+        return 0;
+    }
+    rc = plan_resolve(plan, i, e);
+    if (rc < 0 || plan->items[i].cached) {
+        store_unlock(lock_fd);
+        if (rc == 0)
+            take_result(r, i, RUN_REUSED);
+        return rc;
+    }
+    struct job *j = &r->jobs[r->n_running];
+    struct err cause = {0};
+    if (job_start(&r->env, i, lock_fd, j, &cause) < 0) {
+        job_release(j);
+        fail_item(r, i, cause.text);
+        term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, cause.text);
+        return 0;
+    }
+    item->status = RUN_RUNNING;
+    r->n_running++;
+    return 0;
+}
+
+/* One pass over the instances: blocks, reuses and starts what can be. *moved: call again. */
+static int advance(struct run *r, bool *moved, struct err *e)
+{
+    struct plan *plan = &r->session->plan;
+    *moved = false;
+    r->waits_for_lock = false;
+    int rc = 0;
+    for (size_t i = 0; i < r->session->graph.n_instances && rc == 0; i++) {
+        struct run_item *item = &r->items[i];
+        if (item->status != RUN_WAITING)
+            continue;
+        if (!is_startable(r, i)) {
+            *moved |= item->status == RUN_BLOCKED;
+            continue;
+        }
+        if (!plan->items[i].has_key) {
+            rc = plan_resolve(plan, i, e);
+            if (rc < 0)
+                return rc;
+            CHECK(plan->items[i].has_key);
+            xfree(item->why);
+            item->why = plan_why(plan, i);
+        }
+        if (plan->items[i].cached)
+            take_result(r, i, RUN_REUSED);
+        else if (r->interrupts == 0 && r->n_running < (size_t)r->options->jobs)
+            rc = launch(r, i, e);
+        *moved |= item->status != RUN_WAITING && item->status != RUN_RUNNING;
+        if (rc == 0 && is_final(r, i))
+            rc = judge_all(r, e);
+    }
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------- children */
+
+static void end_job(struct run *r, size_t i_job, int wait_status)
+{
+    struct job *j = &r->jobs[i_job];
+    size_t i = j->i;
+    struct err cause = {0};
+    progress_erase(&r->progress);
+    while (job_read(j) && j->pipe_fd >= 0) {
+        struct pollfd p = {j->pipe_fd, POLLIN, 0};
+        if (poll(&p, 1, 0) <= 0)
+            break; /* a grandchild holds the pipe: it is not waited for */
+    }
+    int rc = job_finish(&r->env, j, wait_status, &cause);
+    r->items[i].seconds = (j->finished_ms - j->started_ms) / 1e3;
+    bool stopped = r->interrupts > 0 && wait_status != 0;
+    if (rc == 0)
+        take_result(r, i, RUN_EXECUTED);
+    else
+        fail_item(r, i, stopped ? "interrupted" : cause.text);
+    run_report_stage(r, j, rc == 0 ? NULL : r->items[i].reason);
+    job_release(j);
+    r->jobs[i_job] = r->jobs[--r->n_running];
+}
+
+static void reap(struct run *r)
+{
+    for (size_t k = 0; k < r->n_running;) {
+        int status = 0;
+        pid_t pid = wait4(r->jobs[k].pid, &status, WNOHANG, &r->jobs[k].usage);
+        if (pid == r->jobs[k].pid)
+            end_job(r, k, status);
+        else
+            k++;
+    }
+}
+
+/* The first signal is passed on so that stages save what they have; the third kills. */
+static void on_interrupt(struct run *r, int number)
+{
+    r->interrupts++;
+    progress_erase(&r->progress);
+    if (r->interrupts == 1)
+        term_note(r->term, "interrupted: waiting for the running stages to save their work\n");
+    for (size_t k = 0; k < r->n_running; k++)
+        kill(-r->jobs[k].pid, r->interrupts < 3 ? number : SIGKILL);
+}
+
+static void draw(struct run *r)
+{
+    struct progress_item *items = xalloc_array(r->n_running, sizeof *items);
+    size_t n_done = 0;
+    for (size_t i = 0; i < r->session->graph.n_instances; i++)
+        n_done += is_final(r, i);
+    for (size_t k = 0; k < r->n_running; k++) {
+        items[k].name = r->session->graph.instances[r->jobs[k].i]->name;
+        items[k].events = r->jobs[k].events;
+    }
+    progress_draw(&r->progress, n_done, r->session->graph.n_instances, items, r->n_running);
+    xfree(items);
+}
+
+/* Waits until a child prints or ends, a signal comes, or it is time to look again. */
+static void wait_events(struct run *r, int signal_fd)
+{
+    struct pollfd *fds = xalloc_array(r->n_running + 1, sizeof *fds);
+    nfds_t n = 0;
+    fds[n++] = (struct pollfd){signal_fd, POLLIN, 0};
+    for (size_t k = 0; k < r->n_running; k++)
+        fds[n++] = (struct pollfd){r->jobs[k].pipe_fd, POLLIN, 0};
+    int timeout = r->waits_for_lock ? LOCK_POLL_MS : r->term->note_is_terminal ? TICK_MS : -1;
+    if (poll(fds, n, timeout) > 0) {
+        struct signalfd_siginfo info;
+        while ((fds[0].revents & POLLIN) &&
+               read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+            if (info.ssi_signo != SIGCHLD)
+                on_interrupt(r, (int)info.ssi_signo);
+        for (size_t k = 0; k < r->n_running; k++)
+            if (fds[k + 1].revents && !job_read(&r->jobs[k])) {
+                close(r->jobs[k].pipe_fd); /* its end is near; SIGCHLD says when */
+                r->jobs[k].pipe_fd = -1;
+            }
+    }
+    xfree(fds);
+    reap(r);
+    draw(r);
+}
+
+static int schedule(struct run *r, int signal_fd, struct err *e)
+{
+    for (;;) {
+        bool moved = false;
+        int rc = advance(r, &moved, e);
+        if (rc == 0 && moved)
+            continue;
+        if (rc == 0 && r->n_running == 0 && (!r->waits_for_lock || r->interrupts > 0))
+            return 0;
+        if (rc < 0) { /* nothing new starts, but no child is left behind */
+            while (r->n_running > 0)
+                wait_events(r, signal_fd);
+            return rc;
+        }
+        wait_events(r, signal_fd);
+        rc = judge_all(r, e);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* ---------------------------------------------------------------------------------- whole */
+
+static int open_run(struct run *r, struct session *s, const struct run_options *o,
+                    const struct term *term, double started_ms, struct err *e)
+{
+    memset(r, 0, sizeof *r);
+    r->session = s;
+    r->options = o;
+    r->term = term;
+    r->started_ms = started_ms;
+    r->started_unix_ms = spawn_unix_ms();
+    size_t n = s->graph.n_instances;
+    r->items = xalloc_array(n, sizeof *r->items);
+    r->done = xalloc_array(n, sizeof *r->done);
+    r->delivered = xalloc_array(s->graph.n_deliveries, sizeof *r->delivered);
+    r->jobs = xalloc_array((size_t)o->jobs, sizeof *r->jobs);
+    r->gates = json_new_array();
+    r->deliveries = json_new_array();
+    buf_init(&r->gate_table, BUF_MAX_DEFAULT);
+    progress_init(&r->progress, term);
+    for (size_t i = 0; i < n; i++)
+        r->items[i].why = plan_why(&s->plan, i);
+    r->helper = file_join(o->program_folder, "fmforge-ledger");
+    r->invocation = xasprintf("%lld-%d", r->started_unix_ms, (int)getpid());
+    int threads = o->threads > 0 ? o->threads : thread_cpus();
+    r->env.session = s;
+    r->env.kernels = o->kernels;
+    r->env.threads_each = threads > o->jobs ? threads / o->jobs : 1;
+    r->env.helper = r->helper;
+    r->env.invocation = r->invocation;
+    r->env.manifest_id = sha256_of(s->manifest.doc.source, s->manifest.doc.source_bytes);
+    char *program = file_join(o->program_folder, "fmforge");
+    int rc = store_hash_source(s->store, program, &r->env.builder_id, NULL, NULL, e);
+    xfree(program);
+    return rc;
+}
+
+static void close_run(struct run *r)
+{
+    for (size_t i = 0; i < r->session->graph.n_instances; i++) {
+        xfree(r->items[i].why);
+        xfree(r->items[i].reason);
+    }
+    json_free(r->env.source);
+    json_free(r->gates);
+    json_free(r->deliveries);
+    buf_release(&r->gate_table);
+    xfree(r->items);
+    xfree(r->done);
+    xfree(r->delivered);
+    xfree(r->jobs);
+    xfree(r->helper);
+    xfree(r->invocation);
+}
+
+static int execute(struct run *r, struct err *e)
+{
+    sigset_t watched, before;
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGHUP);
+    sigaddset(&watched, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &watched, &before);
+    int signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    int rc = signal_fd < 0 ? err_set_errno(e, errno, "cannot watch for signals") : 0;
+    if (rc == 0)
+        rc = schedule(r, signal_fd, e);
+    progress_erase(&r->progress);
+    if (signal_fd >= 0)
+        close(signal_fd);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+int run_session(struct session *s, const struct run_options *o, const struct term *term,
+                double started_ms, struct err *e)
+{
+    struct run r;
+    char commit[41] = "";
+    int rc = open_run(&r, s, o, term, started_ms, e);
+    if (rc == 0)
+        rc = execute(&r, e);
+    if (rc == 0)
+        rc = run_deliver(&r, e);
+    if (rc == 0)
+        rc = run_record(&r, commit, e);
+    if (rc == 0)
+        rc = store_flush_memo(s->store, e);
+    if (rc == 0)
+        rc = run_report_end(&r, commit);
+    close_run(&r);
+    return rc;
+}

@@ -1,0 +1,35 @@
+#ifndef FMFORGE_ENGINE_RUN_H
+#define FMFORGE_ENGINE_RUN_H
+
+/*
+ * A run: what is not there is made, gates are judged, what passed is delivered, and all of it is
+ * recorded. A failed stage blocks what needs it; independent stages go on. SIGINT and SIGTERM are
+ * passed to the children; what is done stays done.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/err.h"
+#include "pipeline/engine/session.h"
+#include "pipeline/engine/term.h"
+
+struct run_options {
+    const char *program_folder;
+    const char *out_root; /* "out" */
+    int jobs;             /* stages at a time */
+    int threads;          /* all of them together; 0 = one per CPU */
+    const char *kernels;  /* "auto" */
+    bool record;          /* commit also when nothing was executed or delivered */
+    bool json;            /* print run.json at the end */
+    const char *const *sets;
+    size_t n_sets;
+};
+
+/* Returns the exit status (0, 1, 3 or 130) or a negative error. started_ms: spawn_clock_ms when the
+ * program began, for "nothing to do (4 ms)". */
+int run_session(struct session *s, const struct run_options *o, const struct term *term,
+                double started_ms, struct err *e) MUST_USE;
+
+#endif

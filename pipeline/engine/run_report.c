@@ -1,0 +1,203 @@
+/* What a run says and keeps. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/deliver.h"
+#include "pipeline/engine/record.h"
+#include "pipeline/engine/run_state.h"
+#include "pipeline/engine/spawn.h"
+#include "pipeline/provenance/statement.h"
+
+void run_report_stage(struct run *r, const struct job *j, const char *outcome)
+{
+    const struct run_item *item = &r->items[j->i];
+    const char *name = r->session->graph.instances[j->i]->name;
+    char seconds[24];
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    str_format_seconds(item->seconds, seconds);
+    if (outcome)
+        buf_printf(&b, "%s: failed after %s: %s\n", name, seconds, outcome);
+    else
+        buf_printf(&b, "%s: done in %s (%s)\n", name, seconds, item->why);
+    for (const char *line = buf_text(&j->log); *line;) {
+        size_t n = strcspn(line, "\n");
+        buf_printf(&b, "  %.*s\n", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+    if (outcome && j->command)
+        buf_printf(&b, "  by hand: %s\n", j->command);
+    term_note(r->term, buf_text(&b));
+    buf_release(&b);
+}
+
+static const char *status_text(enum run_status s)
+{
+    static const char *const texts[] = {"not run", "running", "executed",
+                                        "reused",  "failed",  "blocked"};
+    return texts[s];
+}
+
+static const char *outcome(const struct run *r)
+{
+    if (r->interrupts > 0)
+        return "interrupted";
+    if (r->n_failed > 0)
+        return "failed";
+    return r->n_gates_failed > 0 ? "gates" : "ok";
+}
+
+static struct json *stage_to_json(const struct run *r, size_t i)
+{
+    const struct instance *n = r->session->graph.instances[i];
+    const struct plan *p = &r->session->plan;
+    const struct run_item *item = &r->items[i];
+    struct json *o = json_new_object();
+    json_put_string(o, "stage", n->name);
+    json_put_string(o, "run", n->desc->name);
+    json_put(o, "key",
+             p->items[i].has_key ? json_new_string(p->items[i].key.hex) : json_new_null());
+    json_put_string(o, "status", status_text(item->status));
+    json_put_string(o, "why", item->why);
+    if (item->reason) {
+        char *clean = xstrndup(item->reason, str_utf8_prefix(item->reason, strlen(item->reason)));
+        json_put_string(o, "reason", clean);
+        xfree(clean);
+    }
+    json_put(o, "inputs", plan_inputs_to_json(p, i));
+    json_put(o, "outputs", plan_outputs_to_json(p, i));
+    if (item->status == RUN_EXECUTED || item->status == RUN_FAILED)
+        json_put_f64(o, "seconds", item->seconds);
+    return o;
+}
+
+struct json *run_to_json(const struct run *r)
+{
+    const struct session *s = r->session;
+    struct json *root = json_new_object();
+    struct json *stages = json_new_array();
+    struct json *sets = json_new_array();
+    char when[25];
+    json_put_i64(root, "schema", 1);
+    json_put_string(root, "name", s->manifest.name);
+    json_put_string(root, "status", outcome(r));
+    json_put_string(root, "started", statement_time(r->started_unix_ms, when));
+    json_put_string(root, "finished", statement_time(spawn_unix_ms(), when));
+    json_put_string(root, "manifest", r->env.manifest_id.hex);
+    json_put_string(root, "manifest_path", s->manifest.doc.path);
+    for (size_t i = 0; i < r->options->n_sets; i++)
+        json_append(sets, json_new_string(r->options->sets[i]));
+    json_put(root, "set", sets);
+    for (size_t i = 0; i < s->graph.n_instances; i++)
+        json_append(stages, stage_to_json(r, i));
+    json_put(root, "stages", stages);
+    json_put(root, "gates", json_clone(r->gates));
+    json_put(root, "deliveries", json_clone(r->deliveries));
+    return root;
+}
+
+int run_deliver(struct run *r, struct err *e)
+{
+    const struct graph *g = &r->session->graph;
+    for (size_t d = 0; d < g->n_deliveries && r->interrupts == 0; d++) {
+        size_t i = g->deliveries[d].i_instance;
+        if (!r->done[i] || (r->items[i].judged && !r->items[i].held))
+            continue;
+        bool written = false;
+        int rc =
+            deliver_one(&r->session->plan, &g->deliveries[d], r->options->out_root, &written, e);
+        if (rc < 0)
+            return rc;
+        r->delivered[d] = true;
+        r->n_written += written;
+        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
+        const struct action_output *o =
+            plan_output(&r->session->plan, i, g->deliveries[d].i_output);
+        struct json *item = json_new_object();
+        json_put_string(item, "path", path);
+        json_put_string(item, "id", o->id.hex);
+        json_put_string(item, "stage", g->instances[i]->name);
+        json_put_bool(item, "written", written);
+        json_append(r->deliveries, item);
+        xfree(path);
+    }
+    return 0;
+}
+
+int run_record(struct run *r, char commit[41], struct err *e)
+{
+    struct json *root = run_to_json(r);
+    struct record record = {r->session,   root,      r->done,           r->options->out_root,
+                            r->delivered, r->helper, r->started_unix_ms};
+    int rc = record_last(&record, e);
+    if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || r->options->record))
+        rc = record_commit(&record, commit, e);
+    else if (rc == 0)
+        rc = record_line(&record, e);
+    json_free(root);
+    return rc;
+}
+
+static int exit_status(const struct run *r)
+{
+    if (r->interrupts > 0)
+        return 130;
+    if (r->n_failed > 0)
+        return 1;
+    return r->n_gates_failed > 0 ? 3 : 0;
+}
+
+static void report_people(const struct run *r, const char *commit, struct buf *b)
+{
+    const struct graph *g = &r->session->graph;
+    const char *name = r->session->manifest.name;
+    char seconds[24];
+    str_format_seconds((spawn_clock_ms() - r->started_ms) / 1e3, seconds);
+    for (size_t i = 0; i < g->n_instances; i++)
+        if (r->items[i].status == RUN_BLOCKED)
+            buf_printf(b, "%s: not run: %s\n", g->instances[i]->name, r->items[i].why);
+    buf_add_text(b, buf_text(&r->gate_table));
+    for (size_t d = 0; d < g->n_deliveries; d++) {
+        if (!r->delivered[d])
+            continue;
+        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
+        buf_printf(b, "%s: %s\n", g->instances[g->deliveries[d].i_instance]->name, path);
+        xfree(path);
+    }
+    size_t n_reused = 0;
+    for (size_t i = 0; i < g->n_instances; i++)
+        n_reused += r->items[i].status == RUN_REUSED;
+    if (r->interrupts > 0)
+        buf_printf(b, "%s: interrupted; run the same command to go on\n", name);
+    else if (r->n_executed == 0 && r->n_failed == 0 && r->n_written == 0 && r->n_blocked == 0)
+        buf_printf(b, "%s: nothing to do, %zu stages cached (%s)\n", name, n_reused, seconds);
+    else
+        buf_printf(b, "%s: %zu executed, %zu cached, %zu failed, %zu not run (%s)\n", name,
+                   r->n_executed, n_reused, r->n_failed, r->n_blocked, seconds);
+    if (r->n_gates_failed > 0 && r->interrupts == 0)
+        buf_printf(b, "%s: a gate does not hold\n", name);
+    if (*commit)
+        buf_printf(b, "%s: recorded as %.12s\n", name, commit);
+}
+
+int run_report_end(struct run *r, const char *commit)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    if (r->options->json) {
+        struct json *root = run_to_json(r);
+        json_put(root, "commit", *commit ? json_new_string(commit) : json_new_null());
+        json_write_pretty(root, 2, &b);
+        json_free(root);
+    } else {
+        report_people(r, commit, &b);
+    }
+    if (*store_notes(r->session->store))
+        term_note(r->term, store_notes(r->session->store));
+    term_out(r->term, buf_text(&b));
+    buf_release(&b);
+    return exit_status(r);
+}

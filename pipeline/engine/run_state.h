@@ -1,0 +1,62 @@
+#ifndef FMFORGE_ENGINE_RUN_STATE_H
+#define FMFORGE_ENGINE_RUN_STATE_H
+
+/* The state of one run, shared by run.c (scheduling) and run_report.c (what is said and kept). */
+
+#include "pipeline/engine/job.h"
+#include "pipeline/engine/progress.h"
+#include "pipeline/engine/run.h"
+
+enum run_status {
+    RUN_WAITING,
+    RUN_RUNNING,
+    RUN_EXECUTED,
+    RUN_REUSED,
+    RUN_FAILED,
+    RUN_BLOCKED, /* something it needs failed, or a gate before it */
+};
+
+struct run_item {
+    enum run_status status;
+    char *why;    /* from the plan, or why it is blocked */
+    char *reason; /* of a failure */
+    double seconds;
+    bool judged, held, by_gate;
+    bool said_waiting; /* for another process */
+};
+
+struct run {
+    struct session *session;
+    const struct run_options *options;
+    const struct term *term;
+    struct job_env env;
+    char *helper;
+    char *invocation;
+    struct run_item *items;
+    bool *done; /* per instance: it has a result */
+    bool *delivered;
+    struct job *jobs;
+    size_t n_running;
+    struct progress progress;
+    struct json *gates;
+    struct json *deliveries;
+    struct buf gate_table;
+    size_t n_executed, n_failed, n_blocked, n_written, n_gates_failed;
+    int interrupts;
+    double started_ms;
+    long long started_unix_ms;
+    bool waits_for_lock;
+};
+
+/* One stage's printed output, in one piece, with its name. */
+void run_report_stage(struct run *r, const struct job *j, const char *outcome);
+/* Gate table, deliveries, the last line; returns the exit status. */
+int run_report_end(struct run *r, const char *commit);
+/* run.json; owned by the caller. */
+struct json *run_to_json(const struct run *r);
+/* Delivers what passed. */
+int run_deliver(struct run *r, struct err *e) MUST_USE;
+/* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
+int run_record(struct run *r, char commit[41], struct err *e) MUST_USE;
+
+#endif
