@@ -185,7 +185,7 @@ static struct json *cached(const struct describe *d, const struct stage_desc *s)
 {
     if (!d->store)
         return NULL;
-    char *relative = xasprintf("describe/%s", s->binary.hex);
+    char *relative = xasprintf("describe/%s.%s", s->binary.hex, s->name);
     char *path = store_path(d->store, relative);
     struct err ignored = {0};
     struct buf b, now;
@@ -227,7 +227,7 @@ static void keep(const struct describe *d, const struct stage_desc *s,
     json_free(root);
     struct content_id sum = sha256_of(b.bytes, b.n_bytes);
     buf_printf(&b, "\n%s\n", sum.hex);
-    char *relative = xasprintf("describe/%s", s->binary.hex);
+    char *relative = xasprintf("describe/%s.%s", s->binary.hex, s->name);
     char *path = store_path(d->store, relative);
     struct err ignored = {0};
     if (file_make_parents(path, &ignored) == 0 &&

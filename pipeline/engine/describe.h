@@ -3,7 +3,7 @@
 
 /*
  * What stages say about themselves. `stage-NAME --describe` is run once per binary: its answer is
- * kept under the binary's content id in describe/ of the store (two lines: JSON, and its SHA-256),
+ * kept under the binary's content id and name in describe/ of the store (JSON, and its SHA-256),
  * so that a run where nothing changed starts no process. Libraries that can reach an output byte
  * are hashed where the loader maps them.
  */
