@@ -42,6 +42,9 @@ static void data_open(struct data *d, int n_threads)
     d->k = normals(d->n_kv, "k");
     d->v = normals(d->n_kv, "v");
     d->d_o = normals(d->n_q, "do");
+    for (int t = 0; t < TOKENS; t++) /* the last head's scores are far outside the range of exp */
+        for (int i = 80; i < 96; i++)
+            d->q[t * 96 + i] *= 400;
     d->o = xalloc_array(d->n_q, sizeof(float));
     d->dq = xalloc_array(d->n_q, sizeof(float));
     d->dk = xalloc_array(d->n_kv, sizeof(float));
@@ -79,7 +82,7 @@ static void run_both(struct data *d, int n_threads, const char *kernels)
 static void naive_query(const struct data *d, int first, int token, int head, double *o, double *dq,
                         double *dk, double *dv)
 {
-    double p[TOKENS], dp[TOKENS], sum = 0, delta = 0, scale = 0.25;
+    double p[TOKENS], dp[TOKENS], sum = 0, delta = 0, scale = 0.25, largest = -1e300;
     int n = token - first + 1, kv = head / 3 * 16;
     const float *q = d->q + token * 96 + head * 16, *d_o = d->d_o + token * 96 + head * 16;
     for (int j = 0; j < n; j++) {
@@ -90,7 +93,10 @@ static void naive_query(const struct data *d, int first, int token, int head, do
             p[j] += (double)q[i] * (double)k[i];
             dp[j] += (double)d_o[i] * (double)v[i];
         }
-        p[j] = exp(scale * p[j]);
+        largest = fmax(largest, p[j]);
+    }
+    for (int j = 0; j < n; j++) {
+        p[j] = exp(scale * (p[j] - largest));
         sum += p[j];
     }
     for (int j = 0; j < n; j++) {
@@ -108,10 +114,15 @@ static void naive_query(const struct data *d, int first, int token, int head, do
         }
 }
 
+/* Scores of some thousands have an absolute error of 1e-4. */
 static void close_enough(const float *found, const double *expected, size_t n)
 {
+    double size = 0;
     for (size_t i = 0; i < n; i++)
-        assert_true(fabs((double)found[i] - expected[i]) < 2e-5 * (1 + fabs(expected[i])));
+        size = fmax(size, fabs(expected[i]));
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs((double)found[i] - expected[i]) < 2e-4 * (1 + fabs(expected[i])) + 1e-5 * size))
+            fail_msg("%zu: %.9g, expected %.9g", i, (double)found[i], expected[i]);
 }
 
 static void both_passes_equal_double(void **state)

@@ -16,7 +16,9 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/sha256.h"
 #include "stages/model/model.h"
+#include "stages/model/quant.h"
 #include "stages/model/tensorfile.h"
+#include "stages/model/transformer.h"
 
 static char folder[] = "/tmp/fmforge_tensorfile_XXXXXX";
 static char path[64], other[64];
@@ -267,6 +269,58 @@ static void models_round_trip(void **state)
     model_release(&m);
 }
 
+/* Linears in 2 bits, the embedding in 4: what was stored computes what its fp32 values compute. */
+static void packed_models_round_trip(void **state)
+{
+    static unsigned char codes[20][64 * 48], table[64 * 32];
+    static float scales[20], row_scales[64];
+    struct model m, mapped, dense;
+    struct compute c = {0};
+    struct err e = {0};
+    (void)state;
+    need(compute_open(&c, 1, "auto", &e), &e);
+    need(model_init(&m, &tiny, &e), &e);
+    model_randomise(&m, 3);
+    for (int i = 0; i < shape_n_linears(&tiny); i++) {
+        struct weight *w = model_linear(&m, i);
+        size_t n = (size_t)w->n * (size_t)w->k;
+        scales[i] = quant_scale_search_q2(&c, w->data, n);
+        need(quant_pack_q2(w->data, w->n, w->k, scales[i], false, codes[i], &e), &e);
+        *w = (struct weight){WEIGHT_Q2, w->n, w->k, codes[i], &scales[i], 1};
+    }
+    quant_scales_q4(&c, m.flat, 64, 32, row_scales);
+    need(quant_pack_q4(m.flat, 64, 32, row_scales, false, table, &e), &e);
+    m.embedding = (struct weight){WEIGHT_Q4, 64, 32, table, row_scales, 64};
+    need(model_save(&m, path, "base", DTYPE_F32, NULL, 0, &e), &e);
+    need(model_open(&mapped, path, &e), &e);
+    need(model_open_trainable(&dense, path, &e), &e);
+    for (int i = 0; i < shape_n_linears(&tiny); i++) {
+        const struct weight *w = model_linear(&mapped, i);
+        float a[48], b[48];
+        assert_int_equal(w->form, WEIGHT_Q2);
+        assert_int_equal((uintptr_t)w->data % 64, 0);
+        weight_unpack_row(w, w->n - 1, a);
+        weight_unpack_row(model_linear(&dense, i), w->n - 1, b);
+        assert_memory_equal(a, b, (size_t)w->k * sizeof *a);
+    }
+    assert_int_equal(mapped.embedding.form, WEIGHT_Q4);
+    int32_t ids[5] = {1, 60, 3, 9, 3}, pos[5] = {0, 1, 2, 3, 4}, target[5] = {60, 3, 9, 3, -1};
+    int32_t start[2] = {0, 5};
+    struct batch b = {5, ids, pos, target, 1, start};
+    struct transformer t = {0};
+    struct transformer_plan plan = {5, 0, TRAIN_NOTHING, 0};
+    struct loss_sum packed = {0, 0, 0}, unpacked = {0, 0, 0};
+    need(transformer_reserve(&t, &c, &tiny, &plan, &e), &e);
+    need(transformer_loss(&t, &mapped, NULL, &b, 0, NULL, &packed, &e), &e);
+    need(transformer_loss(&t, &dense, NULL, &b, 0, NULL, &unpacked, &e), &e);
+    assert_memory_equal(&packed, &unpacked, sizeof packed);
+    transformer_release(&t);
+    model_release(&dense);
+    model_release(&mapped);
+    model_release(&m);
+    compute_close(&c);
+}
+
 static void models_refuse_partial_files(void **state)
 {
     struct model m;
@@ -299,6 +353,7 @@ int main(void)
         cmocka_unit_test(damaged_headers_are_refused),
         cmocka_unit_test(truncated_files_are_refused),
         cmocka_unit_test(models_round_trip),
+        cmocka_unit_test(packed_models_round_trip),
         cmocka_unit_test(models_refuse_partial_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
