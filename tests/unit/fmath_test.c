@@ -43,7 +43,7 @@ static void test_expf(void **state)
 {
     (void)state;
     double worst = 0;
-    for (int i = -1040000; i <= 887000; i++) {
+    for (int i = -1040000; i <= 887000; i += 3) {
         float x = (float)i * 1e-4f;
         double u = f32_ulps(fm_expf(x), expl((long double)x));
         worst = u > worst ? u : worst;
@@ -62,7 +62,7 @@ static void test_logf(void **state)
 {
     (void)state;
     double worst = 0;
-    for (uint32_t bits = 0x00800000u; bits < 0x7F800000u; bits += 2029) {
+    for (uint32_t bits = 0x00800000u; bits < 0x7F800000u; bits += 8191) {
         float x = fm_f32_bits(bits);
         double u = f32_ulps(fm_logf(x), logl((long double)x));
         worst = u > worst ? u : worst;
@@ -80,7 +80,7 @@ static void test_exp_and_log(void **state)
 {
     (void)state;
     double worst_exp = 0, worst_log = 0;
-    for (int i = -350000; i <= 350000; i++) {
+    for (int i = -350000; i <= 350000; i += 3) {
         double x = (double)i * 2.0001e-3;
         double u = f64_ulps(fm_exp(x), expl((long double)x));
         worst_exp = u > worst_exp ? u : worst_exp;
@@ -104,7 +104,7 @@ static void test_sin_and_cos(void **state)
 {
     (void)state;
     double worst = 0;
-    for (int i = -400000; i <= 400000; i++) {
+    for (int i = -400000; i <= 400000; i += 3) {
         double x = i % 2 ? (double)i * 1e-4 : (double)i * 2.5;
         double s = fabs(fm_sin(x) - (double)sinl((long double)x));
         double c = fabs(fm_cos(x) - (double)cosl((long double)x));
