@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/limits.h"
@@ -12,8 +13,14 @@
 /*
  * Training steps are made of hundreds of short loops, so a worker spins for a moment before it
  * sleeps; the caller does the same while it waits for the last items.
+ *
+ * A round is one loop. Its state is one word: round number (high half), ROUND_OPEN, and the count
+ * of workers inside. A worker that comes late, because the machine is busy, finds the round closed
+ * and stays out: the caller waits only for workers that took an item.
  */
 #define SPIN_TURNS 20000
+#define ROUND_OPEN ((uint64_t)1 << 31)
+#define ROUND_INSIDE (ROUND_OPEN - 1)
 
 struct worker {
     struct thread_pool *pool;
@@ -26,8 +33,7 @@ struct thread_pool {
     struct worker *workers; /* n_threads - 1 */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    atomic_uint round; /* changes when work is posted */
-    atomic_int n_busy; /* workers that have not finished the round */
+    _Atomic uint64_t state;
     atomic_bool closing;
     atomic_size_t next; /* next item */
     size_t n_items;
@@ -49,38 +55,56 @@ static void work_off(struct thread_pool *p, int i_thread)
         p->fn(p->context, i, i_thread);
 }
 
-static void wait_for_round(struct thread_pool *p, unsigned seen)
+static uint32_t round_of(struct thread_pool *p)
+{
+    return (uint32_t)(atomic_load(&p->state) >> 32);
+}
+
+static void wait_for_round(struct thread_pool *p, uint32_t seen)
 {
     for (int turn = 0; turn < SPIN_TURNS; turn++) {
-        if (atomic_load(&p->round) != seen)
+        if (round_of(p) != seen)
             return;
         pause_briefly();
     }
     pthread_mutex_lock(&p->mutex);
-    while (atomic_load(&p->round) == seen)
+    while (round_of(p) == seen)
         pthread_cond_wait(&p->wake, &p->mutex);
     pthread_mutex_unlock(&p->mutex);
+}
+
+/* False when the round is closed or another one has begun. */
+static bool enter_round(struct thread_pool *p, uint32_t round)
+{
+    uint64_t state = atomic_load(&p->state);
+    while ((state & ROUND_OPEN) != 0 && (uint32_t)(state >> 32) == round)
+        if (atomic_compare_exchange_weak(&p->state, &state, state + 1))
+            return true;
+    return false;
 }
 
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
     struct thread_pool *p = w->pool;
-    unsigned seen = 0;
+    uint32_t seen = 0;
     for (;;) {
         wait_for_round(p, seen);
-        seen++;
+        seen = round_of(p);
         if (atomic_load(&p->closing))
             return NULL;
+        if (!enter_round(p, seen))
+            continue;
         work_off(p, w->i_thread);
-        atomic_fetch_sub(&p->n_busy, 1);
+        atomic_fetch_sub(&p->state, 1); /* the round cannot change while one is inside */
     }
 }
 
-static void post_round(struct thread_pool *p)
+/* No worker is inside: the round's fields may have been written. */
+static void open_round(struct thread_pool *p)
 {
     pthread_mutex_lock(&p->mutex);
-    atomic_fetch_add(&p->round, 1);
+    atomic_store(&p->state, (uint64_t)(round_of(p) + 1) << 32 | ROUND_OPEN);
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->mutex);
 }
@@ -107,7 +131,7 @@ void thread_pool_close(struct thread_pool *p)
     if (p == NULL)
         return;
     atomic_store(&p->closing, true);
-    post_round(p);
+    open_round(p);
     for (int i = 0; i < p->n_threads - 1; i++)
         pthread_join(p->workers[i].thread, NULL);
     pthread_cond_destroy(&p->wake);
@@ -133,10 +157,10 @@ void thread_pool_run(struct thread_pool *p, size_t n_items,
     p->context = context;
     p->n_items = n_items;
     atomic_store(&p->next, 0);
-    atomic_store(&p->n_busy, p->n_threads - 1);
-    post_round(p);
+    open_round(p);
     work_off(p, 0);
-    for (int turn = 0; atomic_load(&p->n_busy) != 0; turn++) {
+    atomic_fetch_and(&p->state, ~ROUND_OPEN);
+    for (int turn = 0; (atomic_load(&p->state) & ROUND_INSIDE) != 0; turn++) {
         if (turn < SPIN_TURNS)
             pause_briefly();
         else
