@@ -1,6 +1,7 @@
 /*
  * Time of one training step of a small model: hidden 256, 5 + 3 layers, ffn 832, vocabulary 4096,
- * 4 segments of 256 tokens, every token labelled. Arguments: threads, kernel set, repetitions.
+ * 4 segments of 256 tokens, every token labelled; and of decoding with its adapter, 1 and 8
+ * sequences behind prompts of 128 tokens. Arguments: threads, kernel set, repetitions.
  */
 
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/model/decoder.h"
 #include "stages/model/transformer.h"
 
 #define SEGMENTS 4
@@ -63,6 +65,28 @@ static int measure(struct setup *s, const char *name, enum train_what what, bool
     return rc;
 }
 
+static int measure_decoding(struct setup *s, int sequences, struct err *e)
+{
+    enum { PROMPT = 128, STEPS = 32 };
+    struct decoder d = {0};
+    struct decoder_plan plan = {sequences, 256, 0};
+    int32_t which[8], ids[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    int rc = decoder_reserve(&d, &s->c, &s->m, &s->a, &plan, e);
+    double start = seconds();
+    for (int i = 0; i < sequences && rc == 0; i++) {
+        which[i] = i;
+        rc = decoder_feed(&d, i, s->b.ids, PROMPT, NULL, e);
+    }
+    double middle = seconds();
+    for (int i = 0; i < STEPS && rc == 0; i++)
+        rc = decoder_step(&d, which, ids, sequences, e);
+    if (rc == 0)
+        printf("decoding %d at once     %7.0f prompt tokens/s  %7.0f tokens/s\n", sequences,
+               PROMPT * sequences / (middle - start), STEPS * sequences / (seconds() - middle));
+    decoder_release(&d);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct shape shape = {4096, 256, 5, 3, 4, 2, 64, 832, 512, 500000, 1e-5, true};
@@ -96,6 +120,10 @@ int main(int argc, char **argv)
         rc = measure(&s, "step, full", TRAIN_FULL, false, &e);
     if (rc == 0)
         rc = measure(&s, "step, LoRA rank 32", TRAIN_LORA, true, &e);
+    if (rc == 0)
+        rc = measure_decoding(&s, 1, &e);
+    if (rc == 0)
+        rc = measure_decoding(&s, 8, &e);
     if (rc != 0)
         fprintf(stderr, "transformer_bench: %s\n", e.text);
     adapter_release(&s.a);
