@@ -509,137 +509,107 @@ int git_repo_blob(struct git_repo *r, const char *blob, struct buf *out, struct 
 
 /* ---- checking ---- */
 
-struct check {
-    struct git_repo *repo;
-    struct git_check *counts;
-    struct buf *damage;
-};
-
-static void add_damage(struct check *c, const struct err *e)
+static int add_id(const git_oid *id, void *payload)
 {
-    buf_printf(c->damage, "%s\n", e->text);
-}
-
-static void check_link(struct check *c, const char *from, const git_oid *id)
-{
-    if (git_odb_exists(c->repo->odb, id))
-        return;
-    char hex[GIT_HEX + 1];
-    git_oid_tostr(hex, sizeof hex, id);
-    buf_printf(c->damage, "object %s is missing (named by %s)\n", hex, from);
-}
-
-static void check_commit_links(struct check *c, const git_oid *id, const char *hex)
-{
-    git_commit *commit = NULL;
-    if (git_commit_lookup(&commit, c->repo->repo, id) != 0) {
-        buf_printf(c->damage, "commit %s cannot be read: %s\n", hex, said());
-        return;
-    }
-    c->counts->n_commits++;
-    check_link(c, hex, git_commit_tree_id(commit));
-    for (unsigned i = 0; i < git_commit_parentcount(commit); i++)
-        check_link(c, hex, git_commit_parent_id(commit, i));
-    git_commit_free(commit);
-}
-
-static void check_tree_links(struct check *c, const git_oid *id, const char *hex)
-{
-    git_tree *tree = NULL;
-    if (git_tree_lookup(&tree, c->repo->repo, id) != 0) {
-        buf_printf(c->damage, "tree %s cannot be read: %s\n", hex, said());
-        return;
-    }
-    for (size_t i = 0; i < git_tree_entrycount(tree); i++)
-        check_link(c, hex, git_tree_entry_id(git_tree_entry_byindex(tree, i)));
-    git_tree_free(tree);
-}
-
-/* The last four bytes of a loose object's zlib stream are the Adler-32 of what it holds; the
- * library stops reading before them. */
-static void check_loose_tail(struct check *c, const char *hex, git_odb_object *object)
-{
-    char *path = xasprintf("%s/objects/%.2s/%s", c->repo->path, hex, hex + 2);
-    struct file_map m;
-    struct err e = {0};
-    if (!file_exists(path) || file_map_open(&m, path, &e) != 0) {
-        xfree(path);
-        return; /* packed */
-    }
-    char *head = xasprintf("%s %zu", git_object_type2string(git_odb_object_type(object)),
-                           git_odb_object_size(object));
-    uint32_t a = 1, b = 0;
-    const unsigned char *parts[2] = {(const unsigned char *)head, git_odb_object_data(object)};
-    size_t sizes[2] = {strlen(head) + 1, git_odb_object_size(object)};
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; i < sizes[k]; i++) {
-            a = (a + parts[k][i]) % 65521;
-            b = (b + a) % 65521;
-        }
-    uint32_t want = b << 16 | a;
-    uint32_t found = 0;
-    for (size_t i = 0; m.n_bytes >= 4 && i < 4; i++)
-        found = found << 8 | m.bytes[m.n_bytes - 4 + i];
-    if (found != want)
-        buf_printf(c->damage, "object %s is damaged: wrong checksum at the end of %s\n", hex, path);
-    xfree(head);
-    file_map_close(&m);
-    xfree(path);
-}
-
-static int check_object(const git_oid *id, void *payload)
-{
-    struct check *c = payload;
-    git_odb_object *object = NULL;
-    struct err e = {0};
-    char hex[GIT_HEX + 1];
-    git_oid_tostr(hex, sizeof hex, id);
-    c->counts->n_objects++;
-    if (git_odb_read(&object, c->repo->odb, id) != 0) {
-        if (object_failed(c->repo, "object", id, &e) != 0)
-            add_damage(c, &e);
-        return 0;
-    }
-    check_loose_tail(c, hex, object);
-    git_object_t type = git_odb_object_type(object);
-    git_odb_object_free(object);
-    if (type == GIT_OBJECT_COMMIT)
-        check_commit_links(c, id, hex);
-    else if (type == GIT_OBJECT_TREE)
-        check_tree_links(c, id, hex);
+    struct git_ids *ids = payload;
+    if ((ids->n_ids & (ids->n_ids - 1)) == 0)
+        ids->ids = xrealloc_array(ids->ids, ids->n_ids == 0 ? 1 : ids->n_ids * 2, sizeof *ids->ids);
+    git_oid_tostr(ids->ids[ids->n_ids++].hex, GIT_HEX + 1, id);
     return 0;
 }
 
-static int check_refs(struct check *c, struct err *e)
+int git_repo_ids(struct git_repo *r, struct git_ids *out, struct err *e)
+{
+    *out = (struct git_ids){0};
+    if (git_odb_foreach(r->odb, add_id, out) != 0)
+        return err_set(e, ERR_FORMAT, "%s: objects cannot be listed: %s", r->path, said());
+    return 0;
+}
+
+void git_ids_release(struct git_ids *ids)
+{
+    xfree(ids->ids);
+    *ids = (struct git_ids){0};
+}
+
+static void check_link(struct git_repo *r, const char *from, const git_oid *id, struct buf *damage)
+{
+    if (git_odb_exists(r->odb, id))
+        return;
+    char hex[GIT_HEX + 1];
+    git_oid_tostr(hex, sizeof hex, id);
+    buf_printf(damage, "object %s is missing (named by %s)\n", hex, from);
+}
+
+static void check_commit_links(struct git_repo *r, const git_oid *id, const char *hex,
+                               struct buf *damage)
+{
+    git_commit *commit = NULL;
+    if (git_commit_lookup(&commit, r->repo, id) != 0) {
+        buf_printf(damage, "commit %s cannot be read: %s\n", hex, said());
+        return;
+    }
+    check_link(r, hex, git_commit_tree_id(commit), damage);
+    for (unsigned i = 0; i < git_commit_parentcount(commit); i++)
+        check_link(r, hex, git_commit_parent_id(commit, i), damage);
+    git_commit_free(commit);
+}
+
+static void check_tree_links(struct git_repo *r, const git_oid *id, const char *hex,
+                             struct buf *damage)
+{
+    git_tree *tree = NULL;
+    if (git_tree_lookup(&tree, r->repo, id) != 0) {
+        buf_printf(damage, "tree %s cannot be read: %s\n", hex, said());
+        return;
+    }
+    for (size_t i = 0; i < git_tree_entrycount(tree); i++)
+        check_link(r, hex, git_tree_entry_id(git_tree_entry_byindex(tree, i)), damage);
+    git_tree_free(tree);
+}
+
+int git_repo_object(struct git_repo *r, const char *hex, const char **type, struct buf *out,
+                    struct buf *damage, struct err *e)
+{
+    git_oid id;
+    git_odb_object *object = NULL;
+    buf_clear(out);
+    if (git_oid_fromstr(&id, hex) != 0)
+        return err_set(e, ERR_CONFIG, "\"%s\" is no object id", hex);
+    if (git_odb_read(&object, r->odb, &id) != 0)
+        return object_failed(r, "object", &id, e);
+    git_object_t kind = git_odb_object_type(object);
+    *type = git_object_type2string(kind);
+    buf_add(out, git_odb_object_data(object), git_odb_object_size(object));
+    git_odb_object_free(object);
+    if (kind == GIT_OBJECT_COMMIT)
+        check_commit_links(r, &id, hex, damage);
+    else if (kind == GIT_OBJECT_TREE)
+        check_tree_links(r, &id, hex, damage);
+    return 0;
+}
+
+int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage, struct err *e)
 {
     git_reference_iterator *refs = NULL;
     git_reference *ref = NULL;
-    if (git_reference_iterator_new(&refs, c->repo->repo) != 0)
-        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", c->repo->path, said());
+    *n_refs = 0;
+    if (git_reference_iterator_new(&refs, r->repo) != 0)
+        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
     int code = 0;
     while ((code = git_reference_next(&ref, refs)) == 0) {
-        c->counts->n_refs++;
+        ++*n_refs;
         git_commit *commit = NULL;
         const git_oid *id = git_reference_target(ref);
-        if (id == NULL || git_commit_lookup(&commit, c->repo->repo, id) != 0)
-            buf_printf(c->damage, "ref %s points to no commit: %s\n", git_reference_name(ref),
-                       said());
+        if (id == NULL || git_commit_lookup(&commit, r->repo, id) != 0)
+            buf_printf(damage, "ref %s points to no commit: %s\n", git_reference_name(ref), said());
         git_commit_free(commit);
         git_reference_free(ref);
     }
     if (code != GIT_ITEROVER)
-        buf_printf(c->damage, "refs cannot be read: %s\n", said());
+        buf_printf(damage, "%s: refs cannot be read: %s\n", r->path, said());
     git_reference_iterator_free(refs);
     return 0;
-}
-
-int git_repo_check(struct git_repo *r, struct git_check *out, struct buf *damage, struct err *e)
-{
-    *out = (struct git_check){0};
-    struct check c = {r, out, damage};
-    if (git_odb_foreach(r->odb, check_object, &c) != 0)
-        buf_printf(damage, "%s: objects cannot be listed: %s\n", r->path, said());
-    return check_refs(&c, e);
 }
 
 /* ---- the source code around a path ---- */

@@ -71,14 +71,21 @@ int git_repo_blob_at(struct git_repo *r, const char *commit, const char *path,
 /* The verified bytes of a blob. The message names the object and its file. */
 int git_repo_blob(struct git_repo *r, const char *blob, struct buf *out, struct err *e) MUST_USE;
 
-struct git_check {
-    uint64_t n_objects;
-    uint64_t n_commits;
-    uint64_t n_refs;
+/* Parts of a check (ledger_check.h). */
+struct git_ids {
+    struct {
+        char hex[GIT_HEX + 1];
+    } * ids;
+    size_t n_ids;
 };
-/* Reads every object and ref; each damage is one line of `damage`. */
-int git_repo_check(struct git_repo *r, struct git_check *out, struct buf *damage,
-                   struct err *e) MUST_USE;
+int git_repo_ids(struct git_repo *r, struct git_ids *out, struct err *e) MUST_USE;
+void git_ids_release(struct git_ids *ids);
+/* Any object: its type ("blob", "tree", "commit", ...) and verified bytes. A missing object that
+ * it names is a line of `damage`. */
+int git_repo_object(struct git_repo *r, const char *hex, const char **type, struct buf *out,
+                    struct buf *damage, struct err *e) MUST_USE;
+int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage,
+                        struct err *e) MUST_USE;
 
 /* The work tree around a path. */
 struct git_source {

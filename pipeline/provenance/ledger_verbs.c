@@ -9,6 +9,7 @@
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_check.h"
 #include "pipeline/provenance/ledger_git.h"
 
 /* A run's own files: statements of 100,000 stages stay far below. */
@@ -306,12 +307,12 @@ static int do_find(struct git_repo *repo, const struct options *o, struct json *
     return 0;
 }
 
-static int do_check(struct git_repo *repo, struct json *answer, struct err *e)
+static int do_check(const struct options *o, struct json *answer, struct err *e)
 {
-    struct git_check counts;
+    struct ledger_check counts;
     struct buf damage;
     buf_init(&damage, BUF_MAX_DEFAULT);
-    int rc = git_repo_check(repo, &counts, &damage, e);
+    int rc = ledger_check_all(o->repo, &counts, &damage, e);
     if (rc == 0) {
         json_put_i64(answer, "objects", (int64_t)counts.n_objects);
         json_put_i64(answer, "commits", (int64_t)counts.n_commits);
@@ -417,10 +418,8 @@ static int run_reader(const char *verb, const struct options *o, struct json *an
         rc = do_cat(repo, o, answer, e);
     else if (str_eq(verb, "list") || str_eq(verb, "show"))
         rc = do_list(repo, o, str_eq(verb, "show"), answer, e);
-    else if (str_eq(verb, "find"))
-        rc = do_find(repo, o, answer, e);
     else
-        rc = do_check(repo, answer, e);
+        rc = do_find(repo, o, answer, e);
     git_repo_close(repo);
     return rc;
 }
@@ -451,9 +450,14 @@ int ledger_verb(int argc, char **argv, struct buf *out, struct err *e)
     struct json *answer = json_new_object();
     if (str_eq(argv[0], "source"))
         rc = do_source(&o, answer, e);
-    else if ((rc = need(o.repo, "repo", e)) == 0)
-        rc = str_eq(argv[0], "commit") ? do_commit(&o, answer, e)
-                                       : run_reader(argv[0], &o, answer, e);
+    else if ((rc = need(o.repo, "repo", e)) != 0)
+        rc = e->code;
+    else if (str_eq(argv[0], "commit"))
+        rc = do_commit(&o, answer, e);
+    else if (str_eq(argv[0], "check"))
+        rc = do_check(&o, answer, e);
+    else
+        rc = run_reader(argv[0], &o, answer, e);
     if (rc == 0) {
         json_write_canonical(answer, out);
         buf_add_char(out, '\n');

@@ -1,0 +1,343 @@
+#include "pipeline/provenance/ledger_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
+#define PROGRAM "fmforge-ledger"
+#define ANSWER_BYTES_MAX ((size_t)1 << 30)
+#define ARGS_MAX 16
+
+int ledger_helper(char **path, struct err *e)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return err_set_errno(e, errno, "/proc/self/exe: cannot read");
+    self[n] = '\0';
+    *path = xasprintf("%.*s%s", (int)(file_base_name(self) - self), self, PROGRAM);
+    if (access(*path, X_OK) != 0) {
+        int rc = err_set(e, ERR_MISSING, "%s: the ledger's program is not there", *path);
+        xfree(*path);
+        *path = NULL;
+        return rc;
+    }
+    return 0;
+}
+
+/* What the child gets: stdout into `out`, stderr into a memory file, the message at descriptor 3.
+ */
+struct call {
+    const char *program;
+    const char *args[ARGS_MAX];
+    size_t n_args;
+    int message_fd; /* or -1 */
+};
+
+static void add_arg(struct call *c, const char *flag, const char *value)
+{
+    if (value == NULL)
+        return;
+    c->args[c->n_args++] = flag;
+    c->args[c->n_args++] = value;
+}
+
+_Noreturn static void become(const struct call *c, int out_fd, int err_fd)
+{
+    char *argv[ARGS_MAX + 2];
+    memcpy(argv + 1, c->args, c->n_args * sizeof argv[0]);
+    argv[0] = xstrdup(c->program);
+    argv[c->n_args + 1] = NULL;
+    int in_fd = open("/dev/null", O_RDONLY);
+    if (in_fd >= 0 && dup2(in_fd, 0) == 0 && dup2(out_fd, 1) == 1 && dup2(err_fd, 2) == 2 &&
+        (c->message_fd < 0 || c->message_fd == 3 || dup2(c->message_fd, 3) == 3))
+        execv(c->program, argv);
+    _exit(127);
+}
+
+static int read_all(int fd, struct buf *out, struct err *e)
+{
+    char block[1 << 16];
+    for (;;) {
+        ssize_t n = read(fd, block, sizeof block);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(e, errno, PROGRAM ": its answer cannot be read");
+        if (!buf_fits(out, (size_t)n))
+            return err_set(e, ERR_LIMIT, PROGRAM ": its answer is larger than %zu bytes",
+                           ANSWER_BYTES_MAX);
+        buf_add(out, block, (size_t)n);
+    }
+}
+
+/* The first line of what the child wrote to stderr. */
+static void first_line(int err_fd, char *out, size_t n_bytes)
+{
+    ssize_t n = pread(err_fd, out, n_bytes - 1, 0);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
+
+/* Makes the child's failure ours: its own JSON message, its stderr, or how it ended. */
+static int failed(int status, const struct json *answer, int err_fd, struct err *e)
+{
+    char line[512];
+    int64_t code = 0;
+    const char *message = NULL;
+    struct err ignored = {0};
+    if (answer != NULL && json_need_string(answer, "error", &message, &ignored) == 0 &&
+        json_need_i64(answer, "code", &code, &ignored) == 0 && code >= ERR_NOMEM && code <= ERR_IO)
+        return err_set(e, (enum err_code)code, "ledger: %s", message);
+    first_line(err_fd, line, sizeof line);
+    if (WIFSIGNALED(status))
+        return err_set(e, ERR_FORMAT,
+                       "ledger: " PROGRAM " was ended by signal %d (%s): a damaged object can do "
+                       "that, fmforge verify names it",
+                       WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        return err_set(e, ERR_MISSING, "ledger: " PROGRAM " cannot be started: %s",
+                       line[0] != '\0' ? line : "the program or one of its libraries is missing");
+    return err_set(e, ERR_IO, "ledger: " PROGRAM " failed: %s",
+                   line[0] != '\0' ? line : "no message");
+}
+
+static int finish(const struct buf *out, int status, int err_fd, struct json **answer,
+                  struct err *e)
+{
+    struct json *v = NULL;
+    struct err unread = {0};
+    int rc = json_parse(buf_text(out), out->n_bytes, &v, &unread);
+    if (status != 0) {
+        rc = failed(status, rc == 0 ? v : NULL, err_fd, e);
+        json_free(v);
+        return rc;
+    }
+    if (rc != 0 || json_type(v) != JSON_OBJECT) {
+        json_free(v);
+        return err_set(e, ERR_FORMAT, "ledger: " PROGRAM " answered with something else than JSON");
+    }
+    *answer = v;
+    return 0;
+}
+
+static int run(const struct call *c, struct json **answer, struct err *e)
+{
+    int ends[2] = {-1, -1};
+    int status = 0;
+    int rc = 0;
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    int err_fd = memfd_create("stderr", MFD_CLOEXEC);
+    if (err_fd < 0 || pipe2(ends, O_CLOEXEC) != 0) {
+        rc = err_set_errno(e, errno, PROGRAM ": cannot make a pipe");
+        goto done;
+    }
+    pid_t child = fork();
+    if (child < 0) {
+        rc = err_set_errno(e, errno, PROGRAM ": cannot start a process");
+        goto done;
+    }
+    if (child == 0)
+        become(c, ends[1], err_fd);
+    close(ends[1]);
+    ends[1] = -1;
+    rc = read_all(ends[0], &out, e);
+    close(ends[0]);
+    ends[0] = -1;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (rc == 0)
+        rc = finish(&out, status, err_fd, answer, e);
+done:
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+    if (err_fd >= 0)
+        close(err_fd);
+    buf_release(&out);
+    return rc;
+}
+
+/* Runs the helper that is named, or the one beside this program. */
+static int run_with(const char *helper, struct call *c, struct json **answer, struct err *e)
+{
+    char *found = NULL;
+    int rc = 0;
+    if (helper == NULL)
+        rc = ledger_helper(&found, e);
+    c->program = helper != NULL ? helper : found;
+    if (rc == 0)
+        rc = run(c, answer, e);
+    xfree(found);
+    return rc;
+}
+
+static struct call call_of(const char *verb)
+{
+    return (struct call){.args = {verb}, .n_args = 1, .message_fd = -1};
+}
+
+static int message_file(const char *message, int *fd, struct err *e)
+{
+    size_t n = strlen(message);
+    *fd = memfd_create("message", 0); /* inherited */
+    if (*fd < 0 || write(*fd, message, n) != (ssize_t)n)
+        return err_set_errno(e, errno, PROGRAM ": the message cannot be handed over");
+    return 0;
+}
+
+int ledger_commit(const char *helper, const char *repo, const char *ref, const char *tree_dir,
+                  const char *message, int64_t unix_time, char commit[41], struct err *e)
+{
+    struct call c = call_of("commit");
+    struct json *answer = NULL;
+    const char *id = NULL;
+    char *time_text = xasprintf("%lld", (long long)unix_time);
+    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--ref", ref);
+    add_arg(&c, "--tree", tree_dir);
+    add_arg(&c, "--message-file", "/dev/fd/3");
+    add_arg(&c, "--time", time_text);
+    int rc = message_file(message, &c.message_fd, e);
+    if (rc == 0)
+        rc = run_with(helper, &c, &answer, e);
+    if (rc == 0)
+        rc = json_need_string(answer, "commit", &id, e);
+    if (rc == 0 && !str_is_hex(id, 40))
+        rc = err_set(e, ERR_FORMAT, "ledger: \"%s\" is no commit", id);
+    if (rc == 0)
+        memcpy(commit, id, 41);
+    if (c.message_fd >= 0)
+        close(c.message_fd);
+    json_free(answer);
+    xfree(time_text);
+    return rc;
+}
+
+int ledger_log(const char *helper, const char *repo, const char *ref, int64_t max,
+               struct json **out, struct err *e)
+{
+    if (!file_exists(repo)) {
+        *out = json_new_object();
+        json_put(*out, "commits", json_new_array());
+        return 0;
+    }
+    struct call c = call_of("log");
+    char *max_text = xasprintf("%lld", (long long)max);
+    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--ref", ref);
+    add_arg(&c, "--max", max_text);
+    int rc = run_with(helper, &c, out, e);
+    xfree(max_text);
+    return rc;
+}
+
+static int hex_value(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
+/* The bytes of an answer's "text" or "hex". */
+static int take_content(const struct json *v, struct buf *out, struct err *e)
+{
+    const char *text = NULL;
+    buf_clear(out);
+    if (json_get(v, "text") != NULL) {
+        int rc = json_need_string(v, "text", &text, e);
+        if (rc == 0)
+            buf_add_text(out, text);
+        return rc;
+    }
+    int rc = json_need_string(v, "hex", &text, e);
+    size_t n = rc == 0 ? strlen(text) : 0;
+    if (rc == 0 && !str_is_hex(text, n))
+        rc = err_set(e, ERR_FORMAT, "ledger: \"hex\" is not hexadecimal");
+    for (size_t i = 0; rc == 0 && i + 1 < n; i += 2)
+        buf_add_char(out, (char)(hex_value(text[i]) << 4 | hex_value(text[i + 1])));
+    return rc;
+}
+
+int ledger_cat(const char *helper, const char *repo, const char *commit, const char *path,
+               struct buf *out, struct err *e)
+{
+    struct call c = call_of("cat");
+    struct json *answer = NULL;
+    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--commit", commit);
+    add_arg(&c, "--path", path);
+    int rc = run_with(helper, &c, &answer, e);
+    if (rc == 0)
+        rc = take_content(answer, out, e);
+    json_free(answer);
+    return rc;
+}
+
+static int read_commit(const char *helper, const char *verb, const char *repo, const char *commit,
+                       struct json **out, struct err *e)
+{
+    struct call c = call_of(verb);
+    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--commit", commit);
+    return run_with(helper, &c, out, e);
+}
+
+int ledger_list(const char *helper, const char *repo, const char *commit, struct json **out,
+                struct err *e)
+{
+    return read_commit(helper, "list", repo, commit, out, e);
+}
+
+int ledger_show(const char *helper, const char *repo, const char *commit, struct json **out,
+                struct err *e)
+{
+    return read_commit(helper, "show", repo, commit, out, e);
+}
+
+static int find(const char *helper, const char *repo, const char *flag, const char *value,
+                struct json **out, struct err *e)
+{
+    if (!file_exists(repo)) {
+        *out = json_new_object();
+        return 0;
+    }
+    struct call c = call_of("find");
+    add_arg(&c, "--repo", repo);
+    add_arg(&c, flag, value);
+    return run_with(helper, &c, out, e);
+}
+
+int ledger_find_digest(const char *helper, const char *repo, const char *id_hex, struct json **out,
+                       struct err *e)
+{
+    return find(helper, repo, "--digest", id_hex, out, e);
+}
+
+int ledger_find_path(const char *helper, const char *repo, const char *path, struct json **out,
+                     struct err *e)
+{
+    return find(helper, repo, "--path", path, out, e);
+}
+
+int ledger_source(const char *helper, const char *path, struct json **out, struct err *e)
+{
+    struct call c = call_of("source");
+    add_arg(&c, "--path", path);
+    return run_with(helper, &c, out, e);
+}
+
+int ledger_check(const char *helper, const char *repo, struct json **out, struct err *e)
+{
+    struct call c = call_of("check");
+    add_arg(&c, "--repo", repo);
+    return run_with(helper, &c, out, e);
+}
