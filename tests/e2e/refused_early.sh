@@ -23,6 +23,6 @@ sed 's/toolkit.signature/toolkit.signatur/' task.yaml >facet.yaml
 refuse facet.yaml signature
 sed 's/data.train,/data.trane,/' task.yaml >output.yaml
 refuse output.yaml train
-sed 's/base: toolkit.base }/base: toolkit.tokenizer }/' task.yaml >kind.yaml
-expect 2 fm plan kind.yaml
+sed 's/adapter: adapter.checkpoint/adapter: data.train/' task.yaml >kind.yaml
+refuse kind.yaml tokens
 echo ok

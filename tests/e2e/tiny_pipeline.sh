@@ -12,6 +12,7 @@ first=$(folder_id "$PACKAGE")
 # Again: nothing runs.
 expect_to_run "" task.yaml
 expect 0 fm run task.yaml
+has stdout.txt 'nothing to do'
 [ "$(folder_id "$PACKAGE")" = "$first" ] || die "the package changed in a run without work"
 
 # A comment, the order of keys and of stages: nothing.
@@ -21,7 +22,8 @@ expect_to_run "" order.yaml
 # A gate is no part of a key, but it is judged: it blocks package and delivery.
 sed 's/rows >= 4/rows >= 5/' task.yaml >gate.yaml
 expect 3 fm run gate.yaml
-has stderr.txt 'rows >= 5'
+has stdout.txt 'rows >= 5'
+has stdout.txt FAILS
 
 # One row of data changed: prep and what follows.
 sed 's|data/rows.jsonl|data/changed.jsonl|' task.yaml >changed.yaml
@@ -56,8 +58,8 @@ sed 's/\[tiny-0.1\]/[tiny-0.1, tiny-0.2]/' task.yaml >both.yaml
 expect_to_run "" both.yaml
 
 # why names the difference.
-expect 0 fm why changed.yaml
-sed 's/learning/learning/; s/epochs: 2/epochs: 3/' task.yaml >epochs.yaml
-expect 0 fm why epochs.yaml adapter
-has stdout.txt epochs
+sed 's/epochs: 2/epochs: 3/' task.yaml >epochs.yaml
+expect 0 fm why adapter epochs.yaml
+has stdout.txt 'config.epochs: 2 -> 3'
+expect 0 fm why adapter task.yaml
 echo ok
