@@ -48,7 +48,6 @@ static void make_view(struct qat *q)
     memcpy(layers, q->master->layers, (size_t)shape_layers(s) * sizeof *layers);
     q->view = *q->master;
     q->view.layers = layers;
-    q->view.flat = NULL; /* not trainable itself */
     struct shape_tensor t;
     shape_tensor(s, 0, &t);
     CHECK(t.role == ROLE_EMBEDDING);

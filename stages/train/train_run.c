@@ -33,8 +33,10 @@ static int open_tokens(struct train_run *t, const char *name, struct tokfile *f,
     if (!path)
         return 0;
     int rc = tokfile_open(f, path, e);
-    if (!rc)
-        rc = check_tokens(t, name, f, e);
+    bool may_be_empty = f == &t->valid;
+    if (rc || (may_be_empty && f->counts.rows == 0))
+        return rc;
+    rc = check_tokens(t, name, f, e);
     if (!rc)
         row_source_of_tokens(s, f);
     return rc;
@@ -112,7 +114,7 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
         rc = open_tokens(t, "train", &t->train, &t->train_rows, e);
     if (!rc)
         rc = open_tokens(t, "valid", &t->valid, &t->valid_rows, e);
-    if (!rc && !stage_in(run, "valid"))
+    if (!rc && t->valid_rows.n_rows == 0)
         stage_say(run,
                   "warning: no valid rows: nothing shows overfitting, the last adapter is kept");
     if (!rc)
