@@ -303,8 +303,12 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     int rc = keep_log(env, j, &log, e);
     if (rc == 0)
         rc = store_outputs(env, j, &a, e);
-    if (rc == 0) /* after the outputs were read: the last moment at which it matters */
+    if (rc == 0) { /* after the outputs were read: the last moment at which it matters */
         rc = check_unchanged(env, j, e);
+        struct err left = {0};
+        if (rc < 0 && file_remove_tree(j->work, &left) < 0) /* its checkpoints are as doubtful */
+            rc = err_wrap(e, "%s", left.text);
+    }
     if (rc == 0)
         rc = job_statement(env, j, &a, log.hex[0] ? log.hex : NULL, &a.statement, e);
     if (rc == 0)

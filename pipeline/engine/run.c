@@ -386,11 +386,12 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     if (rc == 0)
         rc = execute(&r, e);
     if (rc == 0)
-        rc = run_deliver(&r, e);
+        run_deliver(&r);
     if (rc == 0)
         rc = run_record(&r, commit, e);
-    if (rc == 0)
-        rc = store_flush_memo(s->store, e);
+    struct err memo = {0}; /* what was hashed is worth keeping, also after an error */
+    if (store_flush_memo(s->store, &memo) < 0 && rc == 0)
+        rc = err_set(e, memo.code, "%s", memo.text);
     if (rc == 0)
         rc = run_report_end(&r, commit);
     close_run(&r);

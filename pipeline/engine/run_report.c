@@ -28,7 +28,7 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
         buf_printf(&b, "  %.*s\n", (int)n, line);
         line += n + (line[n] == '\n');
     }
-    if (outcome && j->command)
+    if (outcome && j->command && r->interrupts == 0)
         buf_printf(&b, "  by hand: %s\n", j->command);
     term_note(r->term, buf_text(&b));
     buf_release(&b);
@@ -45,7 +45,7 @@ static const char *outcome(const struct run *r)
 {
     if (r->interrupts > 0)
         return "interrupted";
-    if (r->n_failed > 0)
+    if (r->n_failed + r->n_not_written > 0)
         return "failed";
     return r->n_gates_failed > 0 ? "gates" : "ok";
 }
@@ -99,7 +99,7 @@ struct json *run_to_json(const struct run *r)
     return root;
 }
 
-int run_deliver(struct run *r, struct err *e)
+void run_deliver(struct run *r)
 {
     const struct graph *g = &r->session->graph;
     for (size_t d = 0; d < g->n_deliveries && r->interrupts == 0; d++) {
@@ -107,10 +107,13 @@ int run_deliver(struct run *r, struct err *e)
         if (!r->done[i] || (r->items[i].judged && !r->items[i].held))
             continue;
         bool written = false;
-        int rc =
-            deliver_one(&r->session->plan, &g->deliveries[d], r->options->out_root, &written, e);
-        if (rc < 0)
-            return rc;
+        struct err cause = {0};
+        if (deliver_one(&r->session->plan, &g->deliveries[d], r->options->out_root, &written,
+                        &cause) < 0) {
+            term_notef(r->term, "%s: %s\n", g->instances[i]->name, cause.text);
+            r->n_not_written++;
+            continue;
+        }
         r->delivered[d] = true;
         r->n_written += written;
         char *path = deliver_path(&g->deliveries[d], r->options->out_root);
@@ -124,7 +127,6 @@ int run_deliver(struct run *r, struct err *e)
         json_append(r->deliveries, item);
         xfree(path);
     }
-    return 0;
 }
 
 int run_record(struct run *r, char commit[41], struct err *e)
@@ -145,7 +147,7 @@ static int exit_status(const struct run *r)
 {
     if (r->interrupts > 0)
         return 130;
-    if (r->n_failed > 0)
+    if (r->n_failed + r->n_not_written > 0)
         return 1;
     return r->n_gates_failed > 0 ? 3 : 0;
 }
@@ -172,7 +174,8 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
         n_reused += r->items[i].status == RUN_REUSED;
     if (r->interrupts > 0)
         buf_printf(b, "%s: interrupted; run the same command to go on\n", name);
-    else if (r->n_executed == 0 && r->n_failed == 0 && r->n_written == 0 && r->n_blocked == 0)
+    else if (r->n_executed == 0 && r->n_failed == 0 && r->n_written == 0 && r->n_not_written == 0 &&
+             r->n_blocked == 0)
         buf_printf(b, "%s: nothing to do, %zu stages cached (%s)\n", name, n_reused, seconds);
     else
         buf_printf(b, "%s: %zu executed, %zu cached, %zu failed, %zu not run (%s)\n", name,

@@ -41,7 +41,8 @@ struct run {
     struct json *gates;
     struct json *deliveries;
     struct buf gate_table;
-    size_t n_executed, n_failed, n_blocked, n_written, n_gates_failed;
+    size_t n_executed, n_failed, n_blocked, n_written, n_not_written,
+        n_gates_failed;
     int interrupts;
     double started_ms;
     long long started_unix_ms;
@@ -54,8 +55,9 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome);
 int run_report_end(struct run *r, const char *commit);
 /* run.json; owned by the caller. */
 struct json *run_to_json(const struct run *r);
-/* Delivers what passed. */
-int run_deliver(struct run *r, struct err *e) MUST_USE;
+/* Delivers what passed. What cannot be written is said and counted: the run is recorded all the
+ * same. */
+void run_deliver(struct run *r);
 /* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
 int run_record(struct run *r, char commit[41], struct err *e) MUST_USE;
 
