@@ -1,0 +1,292 @@
+#include "pipeline/provenance/runs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/sha256.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_client.h"
+#include "pipeline/provenance/statement.h"
+
+const char *run_text(const struct json *object, const char *key)
+{
+    const struct json *v = object != NULL ? json_get(object, key) : NULL;
+    return v != NULL && json_type(v) == JSON_STRING ? json_string(v) : NULL;
+}
+
+/* Members of an array member; NULL when it is not there or no array. */
+static const struct json *items_of(const struct json *object, const char *key)
+{
+    const struct json *v = object != NULL ? json_get(object, key) : NULL;
+    return v != NULL && json_type(v) == JSON_ARRAY ? json_first(v) : NULL;
+}
+
+const char *run_record_file(const struct run_record *r, const char *path)
+{
+    for (const struct json *f = items_of(r->shown, "files"); f != NULL; f = json_next(f))
+        if (run_text(f, "path") != NULL && str_eq(run_text(f, "path"), path))
+            return run_text(f, "text");
+    return NULL;
+}
+
+int run_record_load(const struct ledger *l, const char *commit, struct run_record *out,
+                    struct err *e)
+{
+    *out = (struct run_record){0};
+    int rc = ledger_show(l->helper, l->repo, commit, &out->shown, e);
+    if (rc == 0)
+        rc = json_need_string(out->shown, "commit", &out->commit, e);
+    if (rc == 0)
+        rc = json_need_i64(out->shown, "time", &out->time, e);
+    if (rc != 0)
+        return rc;
+    const char *text = run_record_file(out, "run.json");
+    if (text == NULL)
+        return err_set(e, ERR_FORMAT, "ledger: run %.12s: run.json is damaged or missing",
+                       out->commit);
+    rc = json_parse(text, strlen(text), &out->root, e);
+    if (rc == 0)
+        rc = json_need_string(out->root, "name", &out->name, e);
+    return rc == 0 ? 0 : err_wrap(e, "ledger: run %.12s: run.json", out->commit);
+}
+
+void run_record_release(struct run_record *r)
+{
+    json_free(r->shown);
+    json_free(r->root);
+    *r = (struct run_record){0};
+}
+
+/* ---- SHA256SUMS ---- */
+
+static void add_finding(struct json *list, char *text)
+{
+    json_append(list, json_new_string(text));
+    xfree(text);
+}
+
+/* The digest that a `sha256sum` file gives for a path; false when it does not list it. */
+static bool listed_digest(const char *sums, const char *path, char out[SHA256_HEX + 1])
+{
+    size_t n_path = strlen(path);
+    for (const char *line = sums; *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        if (n == SHA256_HEX + 2 + n_path && memcmp(line + SHA256_HEX + 2, path, n_path) == 0) {
+            memcpy(out, line, SHA256_HEX);
+            out[SHA256_HEX] = '\0';
+            return true;
+        }
+        line += n + (line[n] == '\n');
+    }
+    return false;
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t n = 0;
+    for (; *text != '\0'; text++)
+        n += *text == '\n';
+    return n;
+}
+
+size_t run_record_check(const struct run_record *r, struct json *damage)
+{
+    const char *sums = run_record_file(r, "SHA256SUMS");
+    size_t n_right = 0, n_files = 0;
+    for (const struct json *f = items_of(r->shown, "files"); f != NULL; f = json_next(f)) {
+        const char *path = run_text(f, "path");
+        const char *text = run_text(f, "text");
+        char want[SHA256_HEX + 1];
+        if (run_text(f, "damage") != NULL) {
+            add_finding(damage, xasprintf("ledger: run %.12s: %s: %s", r->commit, path,
+                                          run_text(f, "damage")));
+            continue;
+        }
+        if (sums == NULL || path == NULL || str_eq(path, "SHA256SUMS"))
+            continue;
+        n_files++;
+        if (!listed_digest(sums, path, want)) {
+            add_finding(damage, xasprintf("ledger: run %.12s: SHA256SUMS does not list %s",
+                                          r->commit, path));
+            continue;
+        }
+        struct content_id found =
+            text != NULL ? sha256_of(text, strlen(text)) : (struct content_id){{0}};
+        if (str_eq(found.hex, want))
+            n_right++;
+        else
+            add_finding(damage, xasprintf("ledger: run %.12s: %s has the SHA-256 %s, SHA256SUMS "
+                                          "says %s",
+                                          r->commit, path, found.hex, want));
+    }
+    if (sums == NULL)
+        add_finding(damage, xasprintf("ledger: run %.12s: SHA256SUMS is missing", r->commit));
+    else if (count_lines(sums) != n_files)
+        add_finding(damage, xasprintf("ledger: run %.12s: SHA256SUMS lists %zu files, the run has "
+                                      "%zu",
+                                      r->commit, count_lines(sums), n_files));
+    return n_right;
+}
+
+/* ---- stages ---- */
+
+static const struct json *output_with(const struct json *stage, const char *id_hex)
+{
+    for (const struct json *o = items_of(stage, "outputs"); o != NULL; o = json_next(o))
+        if (run_text(o, "id") != NULL && str_eq(run_text(o, "id"), id_hex))
+            return o;
+    return NULL;
+}
+
+const struct json *run_record_producer(const struct run_record *r, const char *id_hex,
+                                       const char *prefer, const struct json **output)
+{
+    const struct json *best = NULL;
+    for (const struct json *s = items_of(r->root, "stages"); s != NULL; s = json_next(s)) {
+        const struct json *o = output_with(s, id_hex);
+        const char *instance = run_text(s, "stage");
+        if (o == NULL || instance == NULL)
+            continue;
+        bool preferred = prefer != NULL && str_eq(instance, prefer);
+        if (best != NULL && !preferred)
+            continue;
+        best = s;
+        if (output != NULL)
+            *output = o;
+        if (preferred)
+            break;
+    }
+    return best;
+}
+
+/* ---- the list of runs ---- */
+
+/* "support_desk: ok, 3 executed, 4 reused": the part behind the name, and the status in it. */
+static struct json *run_from_commit(const struct json *c)
+{
+    const char *message = run_text(c, "message") ? run_text(c, "message") : "";
+    const char *ref = run_text(c, "ref") ? run_text(c, "ref") : "";
+    size_t n_line = strcspn(message, "\n");
+    char *line = xstrndup(message, n_line);
+    const char *colon = strstr(line, ": ");
+    const char *summary = colon != NULL ? colon + 2 : line;
+    char *status = xstrndup(summary, strcspn(summary, ","));
+    struct json *v = json_new_object();
+    json_put_string(v, "commit", run_text(c, "commit") ? run_text(c, "commit") : "");
+    json_put_string(v, "name", str_starts(ref, "refs/prov/") ? ref + 10 : ref);
+    json_put(v, "time", json_clone(json_get(c, "time")));
+    json_put_string(v, "status", status);
+    json_put_string(v, "summary", summary);
+    xfree(status);
+    xfree(line);
+    return v;
+}
+
+static struct json *run_from_line(const char *line, size_t n)
+{
+    struct json *v = NULL;
+    struct err ignored = {0};
+    int64_t ms = 0;
+    if (json_parse(line, n, &v, &ignored) != 0)
+        return NULL; /* the end of a line that a kill cut short */
+    const char *name = run_text(v, "name");
+    const char *started = run_text(v, "started");
+    const char *status = run_text(v, "status");
+    struct json *out = NULL;
+    if (name != NULL && status != NULL && started != NULL && statement_time_parse(started, &ms)) {
+        out = json_new_object();
+        json_put_string(out, "name", name);
+        json_put_i64(out, "time", ms / 1000);
+        json_put_string(out, "status", status);
+        char *summary = xasprintf("%s, nothing executed", status);
+        json_put_string(out, "summary", summary);
+        xfree(summary);
+    }
+    json_free(v);
+    return out;
+}
+
+struct listed {
+    struct json *run;
+    double time;
+    size_t i;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct listed *x = a;
+    const struct listed *y = b;
+    if (x->time != y->time)
+        return x->time > y->time ? -1 : 1;
+    return x->i < y->i ? -1 : 1;
+}
+
+struct collected {
+    struct listed *items;
+    size_t n_items;
+    const char *name;
+};
+
+static void collect(struct collected *c, struct json *run)
+{
+    if (run == NULL)
+        return;
+    if (c->name != NULL && !str_eq(run_text(run, "name"), c->name)) {
+        json_free(run);
+        return;
+    }
+    if ((c->n_items & (c->n_items - 1)) == 0)
+        c->items = xrealloc_array(c->items, c->n_items == 0 ? 1 : c->n_items * 2, sizeof *c->items);
+    c->items[c->n_items] = (struct listed){run, json_number(json_get(run, "time")), c->n_items};
+    c->n_items++;
+}
+
+/* The last lines first, so that equal seconds stay newest first. */
+static int collect_lines(struct collected *c, const char *runs_log, struct err *e)
+{
+    if (runs_log == NULL || !file_exists(runs_log))
+        return 0;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = file_read(runs_log, LIMIT_JSON_BYTES, &b, e);
+    size_t end = rc == 0 ? b.n_bytes : 0;
+    while (end > 0) {
+        size_t n = b.bytes[end - 1] == '\n' ? end - 1 : end;
+        size_t start = n;
+        while (start > 0 && b.bytes[start - 1] != '\n')
+            start--;
+        if (n > start)
+            collect(c, run_from_line(b.bytes + start, n - start));
+        end = start;
+    }
+    buf_release(&b);
+    return rc;
+}
+
+int runs_list(const struct ledger *l, const char *runs_log, const char *name, struct json **out,
+              struct err *e)
+{
+    struct json *log = NULL;
+    struct collected c = {.name = name};
+    int rc = ledger_log(l->helper, l->repo, NULL, 0, &log, e);
+    if (rc != 0)
+        return rc;
+    rc = collect_lines(&c, runs_log, e);
+    for (const struct json *v = items_of(log, "commits"); v != NULL; v = json_next(v))
+        collect(&c, run_from_commit(v));
+    if (c.n_items > 0)
+        qsort(c.items, c.n_items, sizeof *c.items, newest_first);
+    *out = json_new_array();
+    for (size_t i = 0; i < c.n_items; i++)
+        json_append(*out, c.items[i].run);
+    xfree(c.items);
+    json_free(log);
+    if (rc != 0) {
+        json_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}

@@ -1,0 +1,54 @@
+#ifndef FMFORGE_PROVENANCE_RUNS_H
+#define FMFORGE_PROVENANCE_RUNS_H
+
+/*
+ * Recorded runs: one commit of the ledger read whole, and the list of all runs (the ledger's
+ * commits and the lines of runs.log, which hold the runs that had nothing to do).
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/err.h"
+#include "pipeline/base/json.h"
+
+/* Where the ledger is. */
+struct ledger {
+    const char *helper; /* fmforge-ledger */
+    const char *repo;   /* .fmforge/ledger.git */
+};
+
+/* One run. Texts borrow from `shown` and `root`. */
+struct run_record {
+    struct json *shown; /* answer of fmforge-ledger show */
+    struct json *root;  /* run.json */
+    const char *commit;
+    const char *name; /* of the pipeline */
+    int64_t time;
+};
+
+/* ERR_FORMAT when run.json is damaged. Release afterwards, also after an error. */
+int run_record_load(const struct ledger *l, const char *commit, struct run_record *out,
+                    struct err *e) MUST_USE;
+void run_record_release(struct run_record *r); /* safe on zeroed and twice */
+
+/* A file of the run, or NULL. Borrowed. */
+const char *run_record_file(const struct run_record *r, const char *path);
+/* Compares every file with SHA256SUMS. Appends one text a finding to `damage` (array): unreadable,
+ * differing, missing or unlisted files. Returns the number of files that are right. */
+size_t run_record_check(const struct run_record *r, struct json *damage);
+
+/* The stage of run.json with an output of this content id, preferring the instance `prefer` (may be
+ * NULL). Borrowed, NULL when none. *output (may be NULL) gets the output's node. */
+const struct json *run_record_producer(const struct run_record *r, const char *id_hex,
+                                       const char *prefer, const struct json **output);
+/* A string member of a JSON object, or NULL. */
+const char *run_text(const struct json *object, const char *key);
+
+/* All runs, newest first, of one pipeline or of all (NULL): array of {"commit"?,"name","time",
+ * "status","summary"}. A run without commit did nothing. */
+int runs_list(const struct ledger *l, const char *runs_log, const char *name, struct json **out,
+              struct err *e) MUST_USE;
+
+#endif
