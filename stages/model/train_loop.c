@@ -138,9 +138,10 @@ static void resume(struct train_loop *l, const struct content_id *digest)
     struct err why = {0};
     char *path = checkpoint_path(l);
     if (checkpoint_load(path, digest, blocks, n, &why))
-        stage_say(l->run, "%s: going on after step %lld", l->phase, (long long)l->state.step);
+        stage_say(l->run, "going on after step %lld of phase %s", (long long)l->state.step,
+                  l->phase);
     else if (why.code)
-        stage_say(l->run, "%s: starting anew: %s", l->phase, why.text);
+        stage_say(l->run, "phase %s starts anew: %s", l->phase, why.text);
     xfree(path);
 }
 
