@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
     struct err e = {0};
-    strcpy(f->folder, "/tmp/windows_test_XXXXXX");
+    snprintf(f->folder, sizeof f->folder, "%s", "/tmp/windows_test_XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     static const char *const symbols[] = {"<n>"};
     int i = 0;
