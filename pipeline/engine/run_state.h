@@ -41,8 +41,7 @@ struct run {
     struct json *gates;
     struct json *deliveries;
     struct buf gate_table;
-    size_t n_executed, n_failed, n_blocked, n_written, n_not_written,
-        n_gates_failed;
+    size_t n_executed, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms;
     long long started_unix_ms;

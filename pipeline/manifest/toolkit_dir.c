@@ -185,8 +185,7 @@ static int read_identity(struct toolkit_dir *t, struct err *e)
                         "`%s` cannot be a toolkit's name: letters, digits, _ . + -", t->name);
     if (!manifest_is_label(t->version))
         return doc_fail(&t->doc, doc_get(t->doc.root, "version")->mark, e,
-                        "`%s` cannot be a toolkit's version: letters, digits, _ . + -",
-                        t->version);
+                        "`%s` cannot be a toolkit's version: letters, digits, _ . + -", t->version);
     if (!str_is_hex(t->signature, SIGNATURE_DIGITS))
         return doc_fail(&t->doc, doc_get(t->doc.root, "signature")->mark, e,
                         "signature `%s` is not 40 lower-case hex digits (it has %zu characters)",
@@ -197,8 +196,8 @@ static int read_identity(struct toolkit_dir *t, struct err *e)
 
 int toolkit_dir_open(struct toolkit_dir *t, const char *folder, struct err *e)
 {
-    static const char *const known[] = {"fmforge_toolkit", "name", "version", "signature",
-                                        "os",              "help", "facets",  "description"};
+    static const char *const known[] = {
+        "fmforge_toolkit", "name", "version", "signature", "os", "help", "facets", "description"};
     memset(t, 0, sizeof *t);
     size_t n = strlen(folder);
     while (n > 1 && folder[n - 1] == '/')
