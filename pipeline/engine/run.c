@@ -132,8 +132,11 @@ static int launch(struct run *r, size_t i, struct err *e)
     if (rc < 0)
         return rc;
     if (lock_fd < 0) {
+        bool own = false; /* two instances of this run may have one recipe */
+        for (size_t k = 0; k < r->n_running; k++)
+            own = own || str_eq(plan->items[r->jobs[k].i].key.hex, plan->items[i].key.hex);
         r->waits_for_lock = true;
-        if (!item->said_waiting)
+        if (!item->said_waiting && !own)
             term_notef(r->term, "%s: another run is making it; waiting\n",
                        r->session->graph.instances[i]->name);
         item->said_waiting = true;
