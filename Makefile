@@ -69,7 +69,7 @@ BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 
 .PHONY: all test unit lint fmt fmt-check pipeline bench ref clean help
 .DELETE_ON_ERROR:
-.SECONDARY:
+.PRECIOUS: $(B)/%.o
 .SUFFIXES:
 
 # build/bin always points at the release programs.
