@@ -92,7 +92,7 @@ struct problems {
 static void problem(struct problems *p, const char *name, const char *what)
 {
     if (p->count++ < PROBLEMS_SHOWN && p->text.n_bytes < 1200)
-        buf_printf(&p->text, "%s%s %s", p->count > 1 ? "; " : "", name, what);
+        buf_printf(&p->text, "%s%.160s %s", p->count > 1 ? "; " : "", name, what);
 }
 
 static void read_tensor(struct adapter *a, const struct tensorfile *f, const struct shape_module *m,
@@ -113,14 +113,9 @@ static void read_tensor(struct adapter *a, const struct tensorfile *f, const str
         problem(p, name, what);
         return;
     }
-    float *values = b ? adapter_b(a, m) : adapter_a(a, m);
-    tensor_to_f32(t, values);
-    for (uint64_t i = 0; i < rows * columns; i++) {
-        if (!isfinite(values[i])) {
-            problem(p, name, "has a value that is not finite");
-            return;
-        }
-    }
+    if (!tensor_all_finite(t))
+        problem(p, name, "has a value that is not finite");
+    tensor_to_f32(t, b ? adapter_b(a, m) : adapter_a(a, m));
 }
 
 static int read_tensors(struct adapter *a, const struct tensorfile *f, struct err *e)

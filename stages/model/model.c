@@ -214,7 +214,7 @@ struct loader {
 static void problem(struct loader *l, const char *name, const char *what)
 {
     if (l->n_problems++ < PROBLEMS_SHOWN && l->problems.n_bytes < 1200)
-        buf_printf(&l->problems, "%s%s %s", l->n_problems > 1 ? "; " : "", name, what);
+        buf_printf(&l->problems, "%s%.160s %s", l->n_problems > 1 ? "; " : "", name, what);
 }
 
 static const struct tensor *need(struct loader *l, const char *name)
@@ -233,6 +233,12 @@ static void misfit(struct loader *l, const struct tensor *t, const char *expecte
     snprintf(what, sizeof what, "is %s %s, expected %s", tensor_dtype_name(t->dtype),
              tensor_format_dims(t, dims), expected);
     problem(l, t->name, what);
+}
+
+static void need_finite(struct loader *l, const struct tensor *t)
+{
+    if (l->counting && !tensor_all_finite(t))
+        problem(l, t->name, "has a value that is not finite");
 }
 
 /* The tensor's values as fp32: in place, or converted into the arena; NULL while counting. */
@@ -299,6 +305,7 @@ static void load_packed(struct loader *l, const struct tensor *t, const struct s
         misfit(l, scale, "F32 [1] or one per row");
         return;
     }
+    need_finite(l, scale);
     w.n_scales = (int)scale->dims[0];
     w.data = as_bytes(l, t);
     w.scale = as_f32(l, scale);
@@ -327,6 +334,7 @@ static void load_tensor(struct loader *l, const struct shape_tensor *want)
         misfit(l, t, text);
         return;
     }
+    need_finite(l, t);
     struct weight w = {.form = WEIGHT_F32, .n = want->n, .k = want->k};
     if (t->dtype == DTYPE_BF16 && !is_norm(want)) {
         w.form = WEIGHT_BF16;

@@ -39,7 +39,8 @@ struct model {
     struct arena arena;
 };
 
-/* Maps a base or draft file. Refuses missing, extra and mis-shaped tensors, listing them. */
+/* Maps a base or draft file. Refuses missing, extra and mis-shaped tensors and values that are not
+ * finite, listing them. */
 int model_open(struct model *m, const char *path, struct err *e) MUST_USE;
 /* The same into a trainable model: every form is unpacked to fp32. */
 int model_open_trainable(struct model *m, const char *path, struct err *e) MUST_USE;

@@ -351,3 +351,20 @@ void tensor_to_f32(const struct tensor *t, float *out)
             out[i] = tensor_bf16_to_f32(bytes_get_u16(t->data + 2 * i));
     }
 }
+
+bool tensor_all_finite(const struct tensor *t)
+{
+    size_t n = (size_t)tensor_elements(t);
+    uint32_t bad = 0;
+    if (t->dtype == DTYPE_U8)
+        return true;
+    if (t->dtype == DTYPE_F32) {
+        for (size_t i = 0; i < n; i++)
+            bad |= (bytes_get_u32(t->data + 4 * i) & 0x7f800000) == 0x7f800000;
+    } else {
+        uint32_t exponent = t->dtype == DTYPE_F16 ? 0x7c00 : 0x7f80;
+        for (size_t i = 0; i < n; i++)
+            bad |= (bytes_get_u16(t->data + 2 * i) & exponent) == exponent;
+    }
+    return bad == 0;
+}

@@ -13,6 +13,7 @@
  * name, then the others by name: so every large tensor is 64-byte aligned in the file.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,6 +60,8 @@ uint64_t tensor_elements(const struct tensor *t);
 const char *tensor_format_dims(const struct tensor *t, char out[96]);
 /* F32, F16, BF16 to fp32 (exact). CHECKs that the dtype is a float type. */
 void tensor_to_f32(const struct tensor *t, float *out);
+/* No NaN and no infinity; bytes (U8) always are. */
+bool tensor_all_finite(const struct tensor *t);
 const char *tensor_dtype_name(enum tensor_dtype d); /* "F32", ... */
 size_t tensor_dtype_bytes(enum tensor_dtype d);
 

@@ -126,6 +126,37 @@ static void misfits_are_listed(void **state)
     adapter_release(&a);
 }
 
+/* A name is as long as its file's author likes; the message is not. */
+static void long_names_fit_into_messages(void **state)
+{
+    struct adapter a;
+    struct err e = {0};
+    struct tensor_writer w;
+    const uint64_t one = 1;
+    static const float zero[1];
+    static char name[20001];
+    (void)state;
+    memset(name, 'x', sizeof name - 1);
+    need(adapter_init(&a, &tiny, 1, 0, 1, &e), &e);
+    tensor_writer_init(&w);
+    for (int i = 0; i < shape_n_modules(&tiny); i++) {
+        struct shape_module m;
+        char full[SHAPE_NAME_BYTES + 16];
+        shape_module(&tiny, i, 1, &m);
+        const uint64_t a_dims[2] = {(uint64_t)m.in, 1}, b_dims[2] = {1, (uint64_t)m.out};
+        snprintf(full, sizeof full, "%s.a_transpose", m.name);
+        tensor_writer_add_f32(&w, full, DTYPE_F32, 2, a_dims, adapter_a(&a, &m));
+        snprintf(full, sizeof full, "%s.b_transpose", m.name);
+        tensor_writer_add_f32(&w, full, DTYPE_F32, 2, b_dims, adapter_b(&a, &m));
+    }
+    tensor_writer_add_f32(&w, name, DTYPE_F32, 1, &one, zero);
+    need(tensor_writer_write(&w, path, &e), &e);
+    tensor_writer_release(&w);
+    adapter_release(&a);
+    assert_int_equal(adapter_open(&a, path, &tiny, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "is not a tensor of this adapter"));
+}
+
 /* Against double, on one module with strides. */
 static void passes_equal_double(void **state)
 {
@@ -182,9 +213,8 @@ static void passes_equal_double(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fresh_adapters_are_seeded),
-        cmocka_unit_test(files_round_trip),
-        cmocka_unit_test(misfits_are_listed),
+        cmocka_unit_test(fresh_adapters_are_seeded), cmocka_unit_test(files_round_trip),
+        cmocka_unit_test(misfits_are_listed),        cmocka_unit_test(long_names_fit_into_messages),
         cmocka_unit_test(passes_equal_double),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -343,6 +343,89 @@ static void models_refuse_partial_files(void **state)
     buf_release(&shape);
 }
 
+/* A name is as long as its file's author likes; the message is not. */
+static void long_names_fit_into_messages(void **state)
+{
+    struct model m;
+    struct err e = {0};
+    struct tensor_writer w;
+    const uint64_t one = 1;
+    static const float zero[1];
+    static char name[20001];
+    struct buf shape;
+    (void)state;
+    memset(name, 'a', sizeof name - 1); /* before every other name */
+    buf_init(&shape, 4096);
+    shape_write(&tiny, &shape);
+    tensor_writer_init(&w);
+    tensor_writer_meta(&w, "fmforge.shape", buf_text(&shape));
+    need(model_init(&m, &tiny, &e), &e);
+    for (int i = 0; i < shape_n_tensors(&tiny); i++) {
+        struct shape_tensor t;
+        shape_tensor(&tiny, i, &t);
+        const uint64_t dims[2] = {(uint64_t)t.n, (uint64_t)t.k};
+        tensor_writer_add_f32(&w, t.name, DTYPE_F32, t.k == 1 ? 1 : 2, dims, m.flat + t.offset);
+    }
+    tensor_writer_add_f32(&w, name, DTYPE_F32, 1, &one, zero);
+    need(tensor_writer_write(&w, path, &e), &e);
+    tensor_writer_release(&w);
+    model_release(&m);
+    assert_int_equal(model_open(&m, path, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "is not a tensor of this shape"));
+    buf_release(&shape);
+}
+
+/* Writes a NaN over the first value of a tensor of the file. */
+static void spoil(const char *name)
+{
+    struct tensorfile f = {0};
+    struct err e = {0};
+    unsigned char nan_bytes[4];
+    bytes_put_u32(nan_bytes, 0x7fc00001);
+    need(tensorfile_open(&f, path, &e), &e);
+    const struct tensor *t = tensorfile_find(&f, name);
+    assert_non_null(t);
+    long at = (long)(t->data - f.map.bytes);
+    tensorfile_close(&f);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(nan_bytes, 1, sizeof nan_bytes, file), sizeof nan_bytes);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void models_with_nan_are_refused(void **state)
+{
+    static const char *const names[] = {
+        "embedding.weight.scale",
+        "layers.segment_1.layer_1.feed_forward.norm.weight",
+        "layers.segment_0.layer_1.attention.output_transform.wrapped.weight",
+    };
+    static unsigned char table[64 * 32];
+    static float row_scales[64];
+    struct model m, opened;
+    struct compute c = {0};
+    struct err e = {0};
+    (void)state;
+    need(compute_open(&c, 1, "auto", &e), &e);
+    need(model_init(&m, &tiny, &e), &e);
+    model_randomise(&m, 3);
+    quant_scales_q4(&c, m.flat, 64, 32, row_scales);
+    need(quant_pack_q4(m.flat, 64, 32, row_scales, false, table, &e), &e);
+    m.embedding = (struct weight){WEIGHT_Q4, 64, 32, table, row_scales, 64};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        need(model_save(&m, path, "base", DTYPE_F32, NULL, 0, &e), &e);
+        spoil(names[i]);
+        assert_int_equal(model_open(&opened, path, &e), ERR_FORMAT);
+        assert_non_null(strstr(e.text, names[i]));
+        assert_non_null(strstr(e.text, "not finite"));
+        e = (struct err){0};
+        unlink(path);
+    }
+    model_release(&m);
+    compute_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +438,8 @@ int main(void)
         cmocka_unit_test(models_round_trip),
         cmocka_unit_test(packed_models_round_trip),
         cmocka_unit_test(models_refuse_partial_files),
+        cmocka_unit_test(long_names_fit_into_messages),
+        cmocka_unit_test(models_with_nan_are_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
