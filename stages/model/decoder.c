@@ -261,6 +261,17 @@ struct greedy {
     int32_t *sequences, *ids;        /* of the next step */
 };
 
+/* A row of NaN has a first index too: it must not read as an answer. */
+static int check_logits(const struct greedy *g, int sequence, struct err *e)
+{
+    const struct decoder *d = g->d;
+    size_t vocab = (size_t)d->model->shape.vocab;
+    if (ops_all_finite(d->compute, vocab, decoder_logits(d, sequence)))
+        return 0;
+    return err_set(e, ERR_NUMERIC, "the logits after %d tokens are not finite",
+                   d->lengths[sequence]);
+}
+
 /* Takes the next token of a sequence; false when its answer is complete. */
 static bool take_token(struct greedy *g, int sequence, struct decoder_request *r, int32_t *id)
 {
@@ -289,18 +300,22 @@ static int start_request(struct greedy *g, int sequence, struct decoder_request 
 static int collect(struct greedy *g, struct decoder_request *requests, size_t n_requests,
                    size_t *next, size_t *n_done, int *n, struct err *e)
 {
+    int rc = 0;
     *n = 0;
     for (int s = 0; s < g->d->plan.sequences; s++) {
         for (;;) {
             if (g->active[s] == NULL) {
                 if (*next == n_requests)
                     break;
-                int rc = start_request(g, s, &requests[*next], e);
+                rc = start_request(g, s, &requests[*next], e);
                 if (rc != 0)
                     return rc;
                 g->active[s] = &requests[(*next)++];
             }
             int32_t id = 0;
+            rc = check_logits(g, s, e);
+            if (rc != 0)
+                return rc;
             if (g->active[s]->max_new > 0 && take_token(g, s, g->active[s], &id)) {
                 g->sequences[*n] = s;
                 g->ids[(*n)++] = id;

@@ -63,7 +63,8 @@ struct decoder_request {
 };
 
 /* Greedy answers (lowest id on ties) to any number of requests, batched over the plan's sequences.
- * ERR_LIMIT when a prompt does not fit. progress may be NULL: called with finished requests. */
+ * ERR_LIMIT when a prompt does not fit, ERR_NUMERIC when logits are not finite. progress may be
+ * NULL: called with finished requests. */
 int decoder_greedy(struct decoder *d, struct decoder_request *requests, size_t n_requests,
                    const int32_t *stop_ids, int n_stop,
                    void (*progress)(void *context, size_t done), void *context,

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "pipeline/base/xalloc.h"
@@ -156,7 +157,7 @@ static void greedy_is_independent_of_batching(void **state)
     for (int way = 0; way < 2; way++) {
         struct decoder d = {0};
         struct decoder_plan plan = {way == 0 ? 1 : 3, 64, 0};
-        need(decoder_reserve(&d, &f.c, &f.m, way == 0 ? &f.a : &f.a, &plan, &e), &e);
+        need(decoder_reserve(&d, &f.c, &f.m, &f.a, &plan, &e), &e);
         for (int i = 0; i < REQUESTS; i++)
             requests[way][i] = (struct decoder_request){.prompt = f.ids + 5 * i,
                                                         .n_prompt = 3 + 9 * (i % 7),
@@ -190,6 +191,9 @@ static void greedy_is_argmax(void **state)
     need(decoder_greedy(&d, &r, 1, NULL, 0, NULL, NULL, &e), &e);
     assert_int_equal(r.n_out, 1);
     assert_int_equal(out[0], ops_argmax(f.expected + 9 * VOCAB, VOCAB));
+    f.m.flat[f.m.final_norm - f.m.flat] = NAN;
+    assert_int_equal(decoder_greedy(&d, &r, 1, NULL, 0, NULL, NULL, &e), ERR_NUMERIC);
+    e = (struct err){0};
     r.n_prompt = 65;
     assert_int_equal(decoder_greedy(&d, &r, 1, NULL, 0, NULL, NULL, &e), ERR_LIMIT);
     decoder_release(&d);
