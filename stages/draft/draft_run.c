@@ -121,6 +121,8 @@ static int open_teacher(struct draft_run *d, struct err *e)
     if (!rc && adapter)
         rc = adapter_open(&d->adapter, adapter, &d->base.shape, e);
     if (!rc && adapter)
+        rc = adapter_check_base(&d->adapter, &d->base_id, e);
+    if (!rc && adapter)
         rc = sha256_file(adapter, &d->adapter_id, NULL, e);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/stage.h"
@@ -101,6 +102,7 @@ static int open_model(struct eval *v, struct err *e)
 {
     const char *adapter = stage_in(v->run, "adapter");
     const char *package = stage_in(v->run, "package");
+    struct content_id base = {0};
     if (adapter && package)
         return err_set(e, ERR_CONFIG, "inputs adapter and package: only one of them may be given");
     int status = model_open(&v->model, stage_in(v->run, "base"), e);
@@ -111,6 +113,10 @@ static int open_model(struct eval *v, struct err *e)
         status = adapter_open(&v->adapter, adapter, &v->model.shape, e);
     if (status == 0 && package)
         status = fmadapter_open(package, &v->model.shape, &v->adapter, NULL, e);
+    if (status == 0 && (adapter || package))
+        status = sha256_file(stage_in(v->run, "base"), &base, NULL, e);
+    if (status == 0 && (adapter || package))
+        status = adapter_check_base(&v->adapter, &base, e);
     v->has_adapter = status == 0 && (adapter || package);
     if (status == 0)
         status = compute_open(&v->compute, v->run->n_threads, v->run->kernels, e);

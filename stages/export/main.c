@@ -12,6 +12,7 @@
 #include "pipeline/base/str.h"
 #include "stages/kit/stage.h"
 #include "stages/model/fmadapter.h"
+#include "stages/model/model.h"
 
 struct export_config {
     const char *name;
@@ -121,38 +122,6 @@ static int read_rules(const char *path, struct fmadapter_info *info, struct err 
     return 0;
 }
 
-/* The shape that the base file carries. */
-static int read_shape(const char *path, struct shape *shape, struct err *e)
-{
-    struct tensorfile file = {0};
-    int rc = tensorfile_open(&file, path, e);
-    if (rc != 0)
-        return rc;
-    const char *text = tensorfile_meta(&file, "fmforge.shape");
-    if (text == NULL)
-        rc = err_set(e, ERR_FORMAT, "%s: no fmforge.shape in the metadata: not a base", path);
-    else
-        rc = shape_parse(text, strlen(text), shape, e);
-    tensorfile_close(&file);
-    return rc;
-}
-
-/* An adapter names its base by content id; exporting it for another would make a package that
- * loads and answers nonsense. */
-static int check_base(const char *adapter_path, const struct fmadapter_info *info, struct err *e)
-{
-    struct tensorfile file = {0};
-    int rc = tensorfile_open(&file, adapter_path, e);
-    if (rc != 0)
-        return rc;
-    const char *trained_on = tensorfile_meta(&file, "fmforge.base");
-    if (trained_on != NULL && !str_eq(trained_on, info->base.hex))
-        rc = err_set(e, ERR_CONFIG, "the adapter was trained on base %.12s, not on this base %.12s",
-                     trained_on, info->base.hex);
-    tensorfile_close(&file);
-    return rc;
-}
-
 static void add_row(struct json *rows, const char *name, struct json *value)
 {
     struct json *row = json_new_array();
@@ -227,14 +196,13 @@ static int run(const struct stage_run *r, struct err *e)
     struct fmadapter_rounding rounding = {0};
     struct shape shape = {0};
     struct adapter adapter = {0};
-    const char *adapter_path = stage_in(r, "adapter");
     int rc = read_info(r, &info, e);
     if (rc == 0)
-        rc = read_shape(stage_in(r, "base"), &shape, e);
+        rc = model_read_shape(stage_in(r, "base"), &shape, e);
     if (rc == 0)
-        rc = check_base(adapter_path, &info, e);
+        rc = adapter_open(&adapter, stage_in(r, "adapter"), &shape, e);
     if (rc == 0)
-        rc = adapter_open(&adapter, adapter_path, &shape, e);
+        rc = adapter_check_base(&adapter, &info.base, e);
     if (rc == 0 && adapter.rank != info.rank)
         rc = err_set(e, ERR_CONFIG,
                      "the adapter has rank %d, the toolkit's package rules want rank %d",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/stage.h"
@@ -76,6 +77,7 @@ static int open_all(struct generate *g, struct err *e)
 {
     const char *adapter = stage_in(g->run, "adapter");
     const char *package = stage_in(g->run, "package");
+    struct content_id base = {0};
     if (adapter && package)
         return err_set(e, ERR_CONFIG, "inputs adapter and package: only one of them may be given");
     if (adapter && file_is_folder(adapter)) {
@@ -96,6 +98,10 @@ static int open_all(struct generate *g, struct err *e)
         status = adapter_open(&g->adapter, adapter, &g->model.shape, e);
     if (status == 0 && package)
         status = fmadapter_open(package, &g->model.shape, &g->adapter, NULL, e);
+    if (status == 0 && (adapter || package))
+        status = sha256_file(stage_in(g->run, "base"), &base, NULL, e);
+    if (status == 0 && (adapter || package))
+        status = adapter_check_base(&g->adapter, &base, e);
     g->has_adapter = status == 0 && (adapter || package);
     if (status == 0)
         status = compute_open(&g->compute, g->run->n_threads, g->run->kernels, e);

@@ -448,6 +448,7 @@ int fmadapter_open(const char *folder, const struct shape *shape, struct adapter
     a->rank = info->rank;
     a->alpha = FMADAPTER_SCALE * (double)info->rank;
     a->scale = (float)FMADAPTER_SCALE;
+    a->base = info->base;
     a->n_values = shape_lora_floats(shape, info->rank);
     size_t bytes = size_mul(a->n_values, sizeof *a->values);
     rc = arena_reserve(&a->arena, "adapter", arena_cost(bytes), e);

@@ -186,6 +186,26 @@ static int read_rank(const struct tensorfile *f, const struct shape *shape, int 
     return 0;
 }
 
+static int read_base(struct adapter *a, const struct tensorfile *f, struct err *e)
+{
+    const char *base = tensorfile_meta(f, "fmforge.base");
+    if (base == NULL)
+        return 0;
+    if (!str_is_hex(base, SHA256_HEX))
+        return err_set(e, ERR_FORMAT, "fmforge.base is \"%.80s\", expected %d hex digits", base,
+                       SHA256_HEX);
+    memcpy(a->base.hex, base, SHA256_HEX + 1);
+    return 0;
+}
+
+int adapter_check_base(const struct adapter *a, const struct content_id *base, struct err *e)
+{
+    if (a->base.hex[0] == '\0' || str_eq(a->base.hex, base->hex))
+        return 0;
+    return err_set(e, ERR_CONFIG, "the adapter was trained on base %.12s, not on this base %.12s",
+                   a->base.hex, base->hex);
+}
+
 int adapter_open(struct adapter *a, const char *path, const struct shape *shape, struct err *e)
 {
     struct tensorfile f = {0};
@@ -198,6 +218,8 @@ int adapter_open(struct adapter *a, const char *path, const struct shape *shape,
     rc = read_rank(&f, shape, &rank, &alpha, e);
     if (rc == 0)
         rc = reserve(a, shape, rank, alpha, e);
+    if (rc == 0)
+        rc = read_base(a, &f, e);
     if (rc == 0)
         rc = read_tensors(a, &f, e);
     tensorfile_close(&f);

@@ -7,6 +7,7 @@
  */
 
 #include "pipeline/base/arena.h"
+#include "pipeline/base/sha256.h"
 #include "stages/model/compute.h"
 #include "stages/model/shape.h"
 #include "stages/model/tensorfile.h"
@@ -17,9 +18,10 @@ struct adapter {
     struct shape shape;
     int rank;
     double alpha;
-    float scale;     /* alpha / rank */
-    float *values;   /* n_values; lives in arena */
-    size_t n_values; /* shape_lora_floats(shape, rank) */
+    float scale;            /* alpha / rank */
+    struct content_id base; /* it was trained on; "" = the file does not say */
+    float *values;          /* n_values; lives in arena */
+    size_t n_values;        /* shape_lora_floats(shape, rank) */
     struct arena arena;
 };
 
@@ -30,6 +32,10 @@ int adapter_init(struct adapter *a, const struct shape *shape, int rank, double 
  * never a partial load. The values must be finite. */
 int adapter_open(struct adapter *a, const char *path, const struct shape *shape,
                  struct err *e) MUST_USE;
+/* ERR_CONFIG when the adapter says that it was trained on another base than this one: on that it
+ * loads and computes nonsense. */
+int adapter_check_base(const struct adapter *a, const struct content_id *base,
+                       struct err *e) MUST_USE;
 void adapter_release(struct adapter *a); /* safe on zeroed, safe twice */
 /* Metadata: fmforge.kind=adapter, fmforge.rank, fmforge.alpha, fmforge.shape, and the given ones
  * (e.g. fmforge.base). dtype F32 or F16. */

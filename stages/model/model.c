@@ -405,6 +405,25 @@ static int load(struct loader *l, struct err *e)
     return 0;
 }
 
+static int read_shape(const struct tensorfile *f, struct shape *out, struct err *e)
+{
+    const char *shape = tensorfile_meta(f, "fmforge.shape");
+    if (shape == NULL)
+        return err_set(e, ERR_FORMAT, "no fmforge.shape in the metadata: not a model");
+    return shape_parse(shape, strlen(shape), out, e);
+}
+
+int model_read_shape(const char *path, struct shape *out, struct err *e)
+{
+    struct tensorfile file = {0};
+    int rc = tensorfile_open(&file, path, e);
+    if (rc != 0)
+        return rc;
+    rc = read_shape(&file, out, e);
+    tensorfile_close(&file);
+    return rc == 0 ? 0 : err_wrap(e, "%s", path);
+}
+
 int model_open(struct model *m, const char *path, struct err *e)
 {
     memset(m, 0, sizeof *m);
@@ -414,9 +433,7 @@ int model_open(struct model *m, const char *path, struct err *e)
     struct loader l = {.m = m, .counting = true};
     struct arena flags = {0};
     buf_init(&l.problems, 8192);
-    const char *shape = tensorfile_meta(&m->file, "fmforge.shape");
-    rc = shape == NULL ? err_set(e, ERR_FORMAT, "no fmforge.shape in the metadata")
-                       : shape_parse(shape, strlen(shape), &m->shape, e);
+    rc = read_shape(&m->file, &m->shape, e);
     if (rc == 0)
         rc = arena_reserve(&flags, "model flags", arena_cost(m->file.n_tensors + 1), e);
     if (rc == 0) {

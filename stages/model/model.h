@@ -39,6 +39,8 @@ struct model {
     struct arena arena;
 };
 
+/* The shape that a base or draft file carries; nothing else of it is read. */
+int model_read_shape(const char *path, struct shape *out, struct err *e) MUST_USE;
 /* Maps a base or draft file. Refuses missing, extra and mis-shaped tensors and values that are not
  * finite, listing them. */
 int model_open(struct model *m, const char *path, struct err *e) MUST_USE;

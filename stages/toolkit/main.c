@@ -14,6 +14,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/stage.h"
 #include "stages/model/fmadapter.h"
+#include "stages/model/model.h"
 
 struct toolkit_config {
     const char *name;
@@ -95,22 +96,6 @@ static int check_config(const struct toolkit_config *config, struct err *e)
     return 0;
 }
 
-/* The shape that a model file carries. */
-static int read_model_shape(const char *path, struct shape *shape, struct err *e)
-{
-    struct tensorfile file = {0};
-    int rc = tensorfile_open(&file, path, e);
-    if (rc != 0)
-        return rc;
-    const char *text = tensorfile_meta(&file, "fmforge.shape");
-    if (text == NULL)
-        rc = err_set(e, ERR_FORMAT, "%s: no fmforge.shape in the metadata: not a model", path);
-    else
-        rc = shape_parse(text, strlen(text), shape, e);
-    tensorfile_close(&file);
-    return rc;
-}
-
 static int check_recovery(const char *path, const struct recovery_part *part,
                           const struct shape *shape, const struct content_id *base, struct err *e)
 {
@@ -118,18 +103,9 @@ static int check_recovery(const char *path, const struct recovery_part *part,
     int rc = adapter_open(&adapter, path, shape, e);
     if (rc == 0 && adapter.rank != part->rank)
         rc = err_set(e, ERR_CONFIG, "%s has rank %d", part->port, adapter.rank);
+    if (rc == 0 && adapter_check_base(&adapter, base, e) != 0)
+        rc = err_wrap(e, "%s", part->port);
     adapter_release(&adapter);
-    if (rc != 0)
-        return rc;
-    struct tensorfile file = {0};
-    rc = tensorfile_open(&file, path, e);
-    if (rc != 0)
-        return rc;
-    const char *trained_on = tensorfile_meta(&file, "fmforge.base");
-    if (trained_on != NULL && !str_eq(trained_on, base->hex))
-        rc = err_set(e, ERR_CONFIG, "%s was trained on base %.12s, not on this base %.12s",
-                     part->port, trained_on, base->hex);
-    tensorfile_close(&file);
     return rc;
 }
 
@@ -139,7 +115,7 @@ static int check_parts(const struct stage_run *r, struct content_id *base, struc
     struct shape shape = {0}, own = {0};
     int rc = shape_read(stage_in(r, "shape"), &shape, e);
     if (rc == 0)
-        rc = read_model_shape(stage_in(r, "base"), &own, e);
+        rc = model_read_shape(stage_in(r, "base"), &own, e);
     if (rc == 0 && !shape_equal(&shape, &own))
         rc = err_set(e, ERR_CONFIG, "the shape is not the one that the base carries");
     if (rc == 0)
@@ -152,7 +128,7 @@ static int check_parts(const struct stage_run *r, struct content_id *base, struc
     const char *draft = stage_in(r, "draft");
     if (rc == 0 && draft != NULL) {
         struct shape draft_shape = {0};
-        rc = read_model_shape(draft, &draft_shape, e);
+        rc = model_read_shape(draft, &draft_shape, e);
         if (rc == 0 && draft_shape.vocab != shape.vocab)
             rc = err_set(e, ERR_CONFIG, "the draft has %d pieces, the base %d", draft_shape.vocab,
                          shape.vocab);

@@ -49,6 +49,8 @@ static int open_adapter(struct train_run *t, struct err *e)
     if (!init)
         return adapter_init(&t->adapter, &t->base.shape, (int)c->rank, c->alpha, c->seed, e);
     int rc = adapter_open(&t->adapter, init, &t->base.shape, e);
+    if (!rc)
+        rc = adapter_check_base(&t->adapter, &t->base_id, e);
     if (rc)
         return err_wrap(e, "init");
     if (t->adapter.rank != c->rank)

@@ -74,7 +74,8 @@ static void files_round_trip(void **state)
     struct adapter a, b;
     struct err e = {0};
     char name[SHAPE_NAME_BYTES + 16];
-    const struct tensor_meta meta = {"fmforge.base", "0123"};
+    const struct content_id base = sha256_of("base", 4), stranger = sha256_of("another", 7);
+    const struct tensor_meta meta = {"fmforge.base", base.hex};
     (void)state;
     need(adapter_init(&a, &tiny, 8, 3, 1, &e), &e);
     for (size_t i = 0; i < a.n_values; i++)
@@ -83,6 +84,12 @@ static void files_round_trip(void **state)
     need(adapter_open(&b, path, &tiny, &e), &e);
     assert_int_equal(b.rank, 8);
     assert_true(b.scale == a.scale);
+    assert_string_equal(b.base.hex, base.hex);
+    assert_int_equal(adapter_check_base(&b, &base, &e), 0);
+    assert_int_equal(adapter_check_base(&a, &stranger, &e), 0); /* does not say */
+    assert_int_equal(adapter_check_base(&b, &stranger, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.text, "trained on base"));
+    e = (struct err){0};
     assert_memory_equal(a.values, b.values, a.n_values * sizeof(float));
     adapter_release(&b);
     need(adapter_save(&a, path, DTYPE_F16, &meta, 1, &e), &e);
