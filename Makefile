@@ -36,7 +36,7 @@ ALL_CXXFLAGS := -std=c++17 $(COMMON) $(CXX_WARNINGS)
 # Static where Debian has an archive; whatever reaches an output byte is then in the program.
 LIBS_BASE := -Wl,-Bstatic -lcrypto -lzstd -Wl,-Bdynamic -lcjson -lm -ldl
 LIBS_ENGINE := -Wl,-Bstatic -lyaml -Wl,-Bdynamic $(LIBS_BASE)
-LIBS_LEDGER := -lgit2 $(LIBS_BASE)
+LIBS_LEDGER := -lgit2 -lz $(LIBS_BASE)
 LIBS_STAGE := -Wl,--as-needed -lsentencepiece_train -lsentencepiece -lstdc++ $(LIBS_BASE)
 LDFLAGS := -pie -pthread $(filter -fsanitize% --coverage,$(FLAGS_$(MODE)))
 

@@ -1,12 +1,7 @@
 #ifndef FMFORGE_PROVENANCE_LEDGER_CHECK_H
 #define FMFORGE_PROVENANCE_LEDGER_CHECK_H
 
-/*
- * Reads and verifies every object and ref of a ledger. libgit2 1.5 may crash on a loose object
- * whose length field is damaged (it copies more than the length it allocated), so the reading is
- * done in a child process; when that dies, the object it was reading is the damaged one and
- * another child goes on behind it.
- */
+/* Reads and verifies every object and ref of a ledger. */
 
 #include <stdint.h>
 

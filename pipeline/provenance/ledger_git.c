@@ -13,8 +13,10 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_loose.h"
 
 #define REF_GLOB "refs/prov/*"
 #define LOCK_TRIES 40
@@ -141,6 +143,56 @@ void git_repo_close(struct git_repo *r)
     xfree(r);
 }
 
+/* ---- objects ---- */
+
+/* Where a damaged object lies, as far as that can be said. */
+static int object_failed(const struct git_repo *r, const char *what, const git_oid *id,
+                         struct err *e)
+{
+    char hex[GIT_HEX + 1];
+    git_oid_tostr(hex, sizeof hex, id);
+    char *loose = xasprintf("%s/objects/%.2s/%s", r->path, hex, hex + 2);
+    bool is_loose = file_exists(loose);
+    bool absent = !is_loose && strstr(said(), "not found") != NULL;
+    int rc = err_set(e, absent ? ERR_MISSING : ERR_FORMAT, "%s %s %s: %s%s%s", what, hex,
+                     absent ? "is missing" : "is damaged", said(),
+                     is_loose ? ": " : " in a pack of ", is_loose ? loose : r->path);
+    xfree(loose);
+    return rc;
+}
+
+/* Every object is looked at (ledger_loose.h) before the library reads it. */
+static int look_first(const struct git_repo *r, const git_oid *id, struct err *e)
+{
+    char hex[GIT_HEX + 1];
+    git_oid_tostr(hex, sizeof hex, id);
+    return loose_check(r->path, hex, e);
+}
+
+static int read_commit(struct git_repo *r, const git_oid *id, git_commit **out, struct err *e)
+{
+    int rc = look_first(r, id, e);
+    if (rc == 0 && git_commit_lookup(out, r->repo, id) != 0)
+        rc = object_failed(r, "commit", id, e);
+    return rc;
+}
+
+static int read_tree(struct git_repo *r, const git_oid *id, git_tree **out, struct err *e)
+{
+    int rc = look_first(r, id, e);
+    if (rc == 0 && git_tree_lookup(out, r->repo, id) != 0)
+        rc = object_failed(r, "tree", id, e);
+    return rc;
+}
+
+static int read_object(struct git_repo *r, const git_oid *id, git_odb_object **out, struct err *e)
+{
+    int rc = look_first(r, id, e);
+    if (rc == 0 && git_odb_read(out, r->odb, id) != 0)
+        rc = object_failed(r, "object", id, e);
+    return rc;
+}
+
 /* ---- writing ---- */
 
 static int add_file(struct git_repo *r, git_index *index, const char *dir, const char *path,
@@ -180,9 +232,9 @@ static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct
     return rc;
 }
 
-/* One try: 0, or libgit2's code. */
+/* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
 static int commit_once(struct git_repo *r, const char *ref, const git_oid *tree_id,
-                       const char *message, const git_signature *who, git_oid *id)
+                       const char *message, const git_signature *who, git_oid *id, struct err *e)
 {
     git_reference *old_ref = NULL;
     git_reference *new_ref = NULL;
@@ -191,10 +243,11 @@ static int commit_once(struct git_repo *r, const char *ref, const git_oid *tree_
     int code = git_reference_lookup(&old_ref, r->repo, ref);
     if (code == GIT_ENOTFOUND)
         code = 0;
-    if (code == 0 && old_ref != NULL)
-        code = git_commit_lookup(&parent, r->repo, git_reference_target(old_ref));
-    if (code == 0)
-        code = git_tree_lookup(&tree, r->repo, tree_id);
+    if (code == 0 && old_ref != NULL &&
+        read_commit(r, git_reference_target(old_ref), &parent, e) != 0)
+        code = GIT_EUSER;
+    if (code == 0 && read_tree(r, tree_id, &tree, e) != 0)
+        code = GIT_EUSER;
     if (code == 0) {
         const git_commit *parents[1] = {parent};
         code = git_commit_create(id, r->repo, NULL, who, who, "UTF-8", message, tree,
@@ -238,7 +291,7 @@ int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, c
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     int code = rc;
     for (int i = 0; rc == 0; i++) {
-        code = commit_once(r, ref, &tree, message, who, &id);
+        code = commit_once(r, ref, &tree, message, who, &id, e);
         bool busy = code == GIT_ELOCKED || code == GIT_EMODIFIED || code == GIT_EEXISTS;
         if (!busy || i > LOCK_TRIES)
             break;
@@ -246,7 +299,9 @@ int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, c
             remove_stale_lock(r, ref, notes);
         usleep(LOCK_WAIT_MS * 1000);
     }
-    if (rc == 0 && code != 0)
+    if (rc == 0 && code == GIT_EUSER)
+        rc = err_wrap(e, "%s: cannot commit on %s", r->path, ref);
+    else if (rc == 0 && code != 0)
         rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, said());
     if (rc == 0)
         git_oid_tostr(commit, GIT_HEX + 1, &id);
@@ -255,22 +310,6 @@ int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, c
 }
 
 /* ---- reading ---- */
-
-/* Where a damaged object lies, as far as that can be said. */
-static int object_failed(const struct git_repo *r, const char *what, const git_oid *id,
-                         struct err *e)
-{
-    char hex[GIT_HEX + 1];
-    git_oid_tostr(hex, sizeof hex, id);
-    char *loose = xasprintf("%s/objects/%.2s/%s", r->path, hex, hex + 2);
-    bool is_loose = file_exists(loose);
-    bool absent = !is_loose && strstr(said(), "not found") != NULL;
-    int rc = err_set(e, absent ? ERR_MISSING : ERR_FORMAT, "%s %s %s: %s%s%s", what, hex,
-                     absent ? "is missing" : "is damaged", said(),
-                     is_loose ? ": " : " in a pack of ", is_loose ? loose : r->path);
-    xfree(loose);
-    return rc;
-}
 
 static void fill_info(struct git_commit_info *info, const git_commit *c, const char *ref)
 {
@@ -323,10 +362,9 @@ static int walk_ref(struct git_repo *r, const char *ref, size_t max, struct git_
     bool more = true;
     for (size_t n = 0; rc == 0 && more && (max == 0 || n < max); n++) {
         git_commit *c = NULL;
-        if (git_commit_lookup(&c, r->repo, &id) != 0) {
-            rc = object_failed(r, "commit", &id, e);
+        rc = read_commit(r, &id, &c, e);
+        if (rc != 0)
             break;
-        }
         fill_info(new_item(out), c, ref);
         more = git_commit_parentcount(c) > 0;
         if (more)
@@ -400,30 +438,44 @@ static int find_commit(struct git_repo *r, const char *hex, git_commit **out, st
     if (n < 6 || n > GIT_HEX || strspn(hex, "0123456789abcdef") != n ||
         git_oid_fromstrn(&id, hex, n) != 0)
         return err_set(e, ERR_CONFIG, "\"%s\" is no run id: 6 to 40 hex digits are", hex);
-    int code = git_commit_lookup_prefix(out, r->repo, &id, n);
+    git_oid full;
+    int code = git_odb_exists_prefix(&full, r->odb, &id, n);
     if (code == GIT_EAMBIGUOUS)
         return err_set(e, ERR_CONFIG, "run id %s is ambiguous: give more digits", hex);
-    if (code == GIT_ENOTFOUND && n < GIT_HEX)
+    if (code != 0)
         return err_set(e, ERR_MISSING, "%s: no run %s", r->path, hex);
-    return code == 0 ? 0 : object_failed(r, "commit", &id, e);
+    return read_commit(r, &full, out, e);
 }
 
-struct walk {
-    struct git_entries *entries;
-};
-
-static int add_entry(const char *root, const git_tree_entry *entry, void *payload)
+static void add_entry(struct git_entries *l, const char *folder, const git_tree_entry *entry)
 {
-    struct walk *w = payload;
-    if (git_tree_entry_type(entry) != GIT_OBJECT_BLOB)
-        return 0;
-    struct git_entries *l = w->entries;
     if ((l->n_items & (l->n_items - 1)) == 0)
         l->items = xrealloc_array(l->items, l->n_items == 0 ? 1 : l->n_items * 2, sizeof *l->items);
     struct git_entry *item = &l->items[l->n_items++];
-    item->path = xasprintf("%s%s", root, git_tree_entry_name(entry));
+    item->path = xasprintf("%s%s", folder, git_tree_entry_name(entry));
     git_oid_tostr(item->blob, sizeof item->blob, git_tree_entry_id(entry));
-    return 0;
+}
+
+/* Adds the files of a tree and of those below it; folder is "" or ends with a slash. */
+static int add_tree(struct git_repo *r, const git_oid *id, const char *folder, int depth,
+                    struct git_entries *out, struct err *e)
+{
+    git_tree *tree = NULL;
+    if (depth > LIMIT_FOLDER_DEPTH)
+        return err_set(e, ERR_LIMIT, "%s: a tree is deeper than %d", r->path, LIMIT_FOLDER_DEPTH);
+    int rc = read_tree(r, id, &tree, e);
+    for (size_t i = 0; rc == 0 && i < git_tree_entrycount(tree); i++) {
+        const git_tree_entry *entry = git_tree_entry_byindex(tree, i);
+        if (git_tree_entry_type(entry) == GIT_OBJECT_TREE) {
+            char *below = xasprintf("%s%s/", folder, git_tree_entry_name(entry));
+            rc = add_tree(r, git_tree_entry_id(entry), below, depth + 1, out, e);
+            xfree(below);
+        } else {
+            add_entry(out, folder, entry);
+        }
+    }
+    git_tree_free(tree);
+    return rc;
 }
 
 static int by_path(const void *a, const void *b)
@@ -436,21 +488,15 @@ int git_repo_files(struct git_repo *r, const char *commit, struct git_commit_inf
 {
     *out = (struct git_entries){0};
     git_commit *c = NULL;
-    git_tree *tree = NULL;
     int rc = find_commit(r, commit, &c, e);
-    if (rc == 0 && git_commit_tree(&tree, c) != 0)
-        rc = object_failed(r, "tree", git_commit_tree_id(c), e);
-    struct walk w = {out};
-    if (rc == 0 && git_tree_walk(tree, GIT_TREEWALK_PRE, add_entry, &w) != 0)
-        rc = err_set(e, ERR_FORMAT, "%s: a tree of run %.12s is damaged: %s", r->path, commit,
-                     said());
+    if (rc == 0)
+        rc = add_tree(r, git_commit_tree_id(c), "", 0, out, e);
     if (rc == 0 && out->n_items > 0)
         qsort(out->items, out->n_items, sizeof *out->items, by_path);
     if (rc == 0 && info != NULL)
         fill_info(info, c, "");
     if (rc != 0)
         git_entries_release(out);
-    git_tree_free(tree);
     git_commit_free(c);
     return rc;
 }
@@ -467,23 +513,26 @@ int git_repo_blob_at(struct git_repo *r, const char *commit, const char *path,
                      char blob[GIT_HEX + 1], struct err *e)
 {
     git_commit *c = NULL;
-    git_tree *tree = NULL;
-    git_tree_entry *entry = NULL;
+    git_oid id;
     int rc = find_commit(r, commit, &c, e);
-    if (rc == 0 && git_commit_tree(&tree, c) != 0)
-        rc = object_failed(r, "tree", git_commit_tree_id(c), e);
-    if (rc == 0) {
-        int code = git_tree_entry_bypath(&entry, tree, path);
-        if (code == GIT_ENOTFOUND)
+    if (rc == 0)
+        git_oid_cpy(&id, git_commit_tree_id(c));
+    for (const char *part = path; rc == 0 && part != NULL;) {
+        git_tree *tree = NULL;
+        size_t n = strcspn(part, "/");
+        char *name = xstrndup(part, n);
+        rc = read_tree(r, &id, &tree, e);
+        const git_tree_entry *entry = rc == 0 ? git_tree_entry_byname(tree, name) : NULL;
+        if (rc == 0 && entry == NULL)
             rc = err_set(e, ERR_MISSING, "run %.12s has no %s", commit, path);
-        else if (code != 0)
-            rc = err_set(e, ERR_FORMAT, "%s: a tree of run %.12s is damaged: %s", r->path, commit,
-                         said());
+        if (rc == 0)
+            git_oid_cpy(&id, git_tree_entry_id(entry));
+        part = part[n] == '/' ? part + n + 1 : NULL;
+        git_tree_free(tree);
+        xfree(name);
     }
     if (rc == 0)
-        git_oid_tostr(blob, GIT_HEX + 1, git_tree_entry_id(entry));
-    git_tree_entry_free(entry);
-    git_tree_free(tree);
+        git_oid_tostr(blob, GIT_HEX + 1, &id);
     git_commit_free(c);
     return rc;
 }
@@ -495,9 +544,9 @@ int git_repo_blob(struct git_repo *r, const char *blob, struct buf *out, struct 
     buf_clear(out);
     if (git_oid_fromstr(&id, blob) != 0)
         return err_set(e, ERR_CONFIG, "\"%s\" is no object id", blob);
-    if (git_odb_read(&object, r->odb, &id) != 0)
-        return object_failed(r, "object", &id, e);
-    int rc = 0;
+    int rc = read_object(r, &id, &object, e);
+    if (rc != 0)
+        return rc;
     if (git_odb_object_size(object) > BLOB_BYTES_MAX)
         rc = err_set(e, ERR_LIMIT, "object %s is larger than %llu bytes", blob,
                      (unsigned long long)BLOB_BYTES_MAX);
@@ -576,8 +625,9 @@ int git_repo_object(struct git_repo *r, const char *hex, const char **type, stru
     buf_clear(out);
     if (git_oid_fromstr(&id, hex) != 0)
         return err_set(e, ERR_CONFIG, "\"%s\" is no object id", hex);
-    if (git_odb_read(&object, r->odb, &id) != 0)
-        return object_failed(r, "object", &id, e);
+    int rc = read_object(r, &id, &object, e);
+    if (rc != 0)
+        return rc;
     git_object_t kind = git_odb_object_type(object);
     *type = git_object_type2string(kind);
     buf_add(out, git_odb_object_data(object), git_odb_object_size(object));
@@ -601,8 +651,11 @@ int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage
         ++*n_refs;
         git_commit *commit = NULL;
         const git_oid *id = git_reference_target(ref);
-        if (id == NULL || git_commit_lookup(&commit, r->repo, id) != 0)
-            buf_printf(damage, "ref %s points to no commit: %s\n", git_reference_name(ref), said());
+        struct err why = {0};
+        if (id == NULL)
+            buf_printf(damage, "ref %s is symbolic\n", git_reference_name(ref));
+        else if (read_commit(r, id, &commit, &why) != 0)
+            buf_printf(damage, "ref %s: %s\n", git_reference_name(ref), why.text);
         git_commit_free(commit);
         git_reference_free(ref);
     }

@@ -17,8 +17,7 @@ const char *run_text(const struct json *object, const char *key)
     return v != NULL && json_type(v) == JSON_STRING ? json_string(v) : NULL;
 }
 
-/* Members of an array member; NULL when it is not there or no array. */
-static const struct json *items_of(const struct json *object, const char *key)
+const struct json *run_items(const struct json *object, const char *key)
 {
     const struct json *v = object != NULL ? json_get(object, key) : NULL;
     return v != NULL && json_type(v) == JSON_ARRAY ? json_first(v) : NULL;
@@ -26,10 +25,22 @@ static const struct json *items_of(const struct json *object, const char *key)
 
 const char *run_record_file(const struct run_record *r, const char *path)
 {
-    for (const struct json *f = items_of(r->shown, "files"); f != NULL; f = json_next(f))
+    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f))
         if (run_text(f, "path") != NULL && str_eq(run_text(f, "path"), path))
             return run_text(f, "text");
     return NULL;
+}
+
+/* run.json, once `shown` is there. */
+static int take_run(struct run_record *r, struct err *e)
+{
+    const char *text = run_record_file(r, "run.json");
+    if (text == NULL)
+        return err_set(e, ERR_FORMAT, "run.json is damaged or missing");
+    int rc = json_parse(text, strlen(text), &r->root, e);
+    if (rc == 0)
+        rc = json_need_string(r->root, "name", &r->name, e);
+    return rc;
 }
 
 int run_record_load(const struct ledger *l, const char *commit, struct run_record *out,
@@ -41,16 +52,50 @@ int run_record_load(const struct ledger *l, const char *commit, struct run_recor
         rc = json_need_string(out->shown, "commit", &out->commit, e);
     if (rc == 0)
         rc = json_need_i64(out->shown, "time", &out->time, e);
+    if (rc == 0 && take_run(out, e) != 0)
+        rc = err_wrap(e, "ledger: run %.12s", out->commit);
+    return rc;
+}
+
+static int read_item(const char *folder, const char *path, struct json *files, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    char *full = file_join(folder, path);
+    int rc = file_read(full, LIMIT_JSON_BYTES, &b, e);
+    if (rc == 0) {
+        struct json *item = json_new_object();
+        json_put(item, "path", statement_text(path));
+        json_put(item, "text", statement_text(buf_text(&b)));
+        json_append(files, item);
+    }
+    xfree(full);
+    buf_release(&b);
+    return rc;
+}
+
+int run_record_read_folder(const char *folder, struct run_record *out, struct err *e)
+{
+    *out = (struct run_record){0};
+    struct file_list list = {0};
+    int rc = file_list_folder(folder, &list, e);
     if (rc != 0)
         return rc;
-    const char *text = run_record_file(out, "run.json");
-    if (text == NULL)
-        return err_set(e, ERR_FORMAT, "ledger: run %.12s: run.json is damaged or missing",
-                       out->commit);
-    rc = json_parse(text, strlen(text), &out->root, e);
-    if (rc == 0)
-        rc = json_need_string(out->root, "name", &out->name, e);
-    return rc == 0 ? 0 : err_wrap(e, "ledger: run %.12s: run.json", out->commit);
+    out->shown = json_new_object();
+    struct json *files = json_new_array();
+    for (size_t i = 0; i < list.n_paths && rc == 0; i++)
+        rc = read_item(folder, list.paths[i], files, e);
+    json_put(out->shown, "files", files);
+    json_put(out->shown, "commit", statement_text(folder));
+    out->commit = run_text(out->shown, "commit");
+    file_list_release(&list);
+    if (rc == 0 && take_run(out, e) != 0)
+        rc = err_wrap(e, "%s", folder);
+    int64_t ms = 0;
+    const char *started = rc == 0 ? run_text(out->root, "started") : NULL;
+    if (started != NULL && statement_time_parse(started, &ms))
+        out->time = ms / 1000;
+    return rc;
 }
 
 void run_record_release(struct run_record *r)
@@ -64,12 +109,11 @@ void run_record_release(struct run_record *r)
 
 static void add_finding(struct json *list, char *text)
 {
-    json_append(list, json_new_string(text));
+    json_append(list, statement_text(text));
     xfree(text);
 }
 
-/* The digest that a `sha256sum` file gives for a path; false when it does not list it. */
-static bool listed_digest(const char *sums, const char *path, char out[SHA256_HEX + 1])
+bool run_listed_digest(const char *sums, const char *path, char out[SHA256_HEX + 1])
 {
     size_t n_path = strlen(path);
     for (const char *line = sums; *line != '\0';) {
@@ -96,21 +140,20 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 {
     const char *sums = run_record_file(r, "SHA256SUMS");
     size_t n_right = 0, n_files = 0;
-    for (const struct json *f = items_of(r->shown, "files"); f != NULL; f = json_next(f)) {
+    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
         const char *path = run_text(f, "path");
         const char *text = run_text(f, "text");
         char want[SHA256_HEX + 1];
         if (run_text(f, "damage") != NULL) {
-            add_finding(damage, xasprintf("ledger: run %.12s: %s: %s", r->commit, path,
-                                          run_text(f, "damage")));
+            add_finding(damage,
+                        xasprintf("run %s: %s: %s", r->commit, path, run_text(f, "damage")));
             continue;
         }
         if (sums == NULL || path == NULL || str_eq(path, "SHA256SUMS"))
             continue;
         n_files++;
-        if (!listed_digest(sums, path, want)) {
-            add_finding(damage, xasprintf("ledger: run %.12s: SHA256SUMS does not list %s",
-                                          r->commit, path));
+        if (!run_listed_digest(sums, path, want)) {
+            add_finding(damage, xasprintf("run %s: SHA256SUMS does not list %s", r->commit, path));
             continue;
         }
         struct content_id found =
@@ -118,14 +161,14 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
         if (str_eq(found.hex, want))
             n_right++;
         else
-            add_finding(damage, xasprintf("ledger: run %.12s: %s has the SHA-256 %s, SHA256SUMS "
+            add_finding(damage, xasprintf("run %s: %s has the SHA-256 %s, SHA256SUMS "
                                           "says %s",
                                           r->commit, path, found.hex, want));
     }
     if (sums == NULL)
-        add_finding(damage, xasprintf("ledger: run %.12s: SHA256SUMS is missing", r->commit));
+        add_finding(damage, xasprintf("run %s: SHA256SUMS is missing", r->commit));
     else if (count_lines(sums) != n_files)
-        add_finding(damage, xasprintf("ledger: run %.12s: SHA256SUMS lists %zu files, the run has "
+        add_finding(damage, xasprintf("run %s: SHA256SUMS lists %zu files, the run has "
                                       "%zu",
                                       r->commit, count_lines(sums), n_files));
     return n_right;
@@ -135,7 +178,7 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 
 static const struct json *output_with(const struct json *stage, const char *id_hex)
 {
-    for (const struct json *o = items_of(stage, "outputs"); o != NULL; o = json_next(o))
+    for (const struct json *o = run_items(stage, "outputs"); o != NULL; o = json_next(o))
         if (run_text(o, "id") != NULL && str_eq(run_text(o, "id"), id_hex))
             return o;
     return NULL;
@@ -145,7 +188,7 @@ const struct json *run_record_producer(const struct run_record *r, const char *i
                                        const char *prefer, const struct json **output)
 {
     const struct json *best = NULL;
-    for (const struct json *s = items_of(r->root, "stages"); s != NULL; s = json_next(s)) {
+    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s)) {
         const struct json *o = output_with(s, id_hex);
         const char *instance = run_text(s, "stage");
         if (o == NULL || instance == NULL)
@@ -275,7 +318,7 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
     if (rc != 0)
         return rc;
     rc = collect_lines(&c, runs_log, e);
-    for (const struct json *v = items_of(log, "commits"); v != NULL; v = json_next(v))
+    for (const struct json *v = run_items(log, "commits"); v != NULL; v = json_next(v))
         collect(&c, run_from_commit(v));
     if (c.n_items > 0)
         qsort(c.items, c.n_items, sizeof *c.items, newest_first);

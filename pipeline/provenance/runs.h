@@ -21,20 +21,24 @@ struct ledger {
 
 /* One run. Texts borrow from `shown` and `root`. */
 struct run_record {
-    struct json *shown; /* answer of fmforge-ledger show */
+    struct json *shown; /* answer of fmforge-ledger show, or the like of a folder */
     struct json *root;  /* run.json */
-    const char *commit;
-    const char *name; /* of the pipeline */
+    const char *commit; /* 40 hex digits; of a folder: its path */
+    const char *name;   /* of the pipeline */
     int64_t time;
 };
 
 /* ERR_FORMAT when run.json is damaged. Release afterwards, also after an error. */
 int run_record_load(const struct ledger *l, const char *commit, struct run_record *out,
                     struct err *e) MUST_USE;
+/* The same from a folder that holds a checkout of a run: made toolkits carry theirs. */
+int run_record_read_folder(const char *folder, struct run_record *out, struct err *e) MUST_USE;
 void run_record_release(struct run_record *r); /* safe on zeroed and twice */
 
 /* A file of the run, or NULL. Borrowed. */
 const char *run_record_file(const struct run_record *r, const char *path);
+/* The digest that a `sha256sum` text gives for a path; false when it lists no such path. */
+bool run_listed_digest(const char *sums, const char *path, char out[65]);
 /* Compares every file with SHA256SUMS. Appends one text a finding to `damage` (array): unreadable,
  * differing, missing or unlisted files. Returns the number of files that are right. */
 size_t run_record_check(const struct run_record *r, struct json *damage);
@@ -43,6 +47,8 @@ size_t run_record_check(const struct run_record *r, struct json *damage);
  * NULL). Borrowed, NULL when none. *output (may be NULL) gets the output's node. */
 const struct json *run_record_producer(const struct run_record *r, const char *id_hex,
                                        const char *prefer, const struct json **output);
+/* An array member's first item, NULL when there is none or it is no array. */
+const struct json *run_items(const struct json *object, const char *key);
 /* A string member of a JSON object, or NULL. */
 const char *run_text(const struct json *object, const char *key);
 

@@ -17,8 +17,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
-/* Any bytes as JSON text: a path need not be UTF-8. */
-static struct json *text(const char *s)
+struct json *statement_text(const char *s)
 {
     size_t n = strlen(s);
     if (str_utf8_prefix(s, n) == n)
@@ -44,7 +43,7 @@ static struct json *text(const char *s)
 static void put_text(struct json *object, const char *key, const char *s)
 {
     if (s != NULL)
-        json_put(object, key, text(s));
+        json_put(object, key, statement_text(s));
 }
 
 static struct json *digest(const char *algorithm, const char *hex)
