@@ -15,6 +15,7 @@
 #include "stages/model/fmadapter.h"
 #include "stages/text/answers.h"
 #include "stages/text/render.h"
+#include "stages/text/rules.h"
 
 enum { SYSTEM_KEEP, SYSTEM_DEFAULT };
 
@@ -95,6 +96,8 @@ static int open_texts(struct eval *v, struct err *e)
         status = render_init(&v->render, v->spm, &v->template, e);
     if (status == 0)
         status = goldenset_open(&v->golden, stage_in(v->run, "golden"), e);
+    if (status == 0)
+        status = rules_check_special(&v->golden.rows, "golden", &v->template, e);
     return status;
 }
 
@@ -197,6 +200,8 @@ static int answer_all(struct eval *v, struct err *e)
         buf_init(&text, BUF_MAX_DEFAULT);
         status =
             render_answer(&v->render, v->requests[i].out, (size_t)v->requests[i].n_out, &text, e);
+        if (status < 0)
+            err_wrap(e, "answer to golden row %zu", i + 1);
         v->answers[i] = xstrdup(buf_text(&text));
         buf_release(&text);
     }

@@ -15,6 +15,7 @@
 #include "stages/model/decoder.h"
 #include "stages/model/fmadapter.h"
 #include "stages/text/render.h"
+#include "stages/text/rules.h"
 
 struct generate_config {
     const char *prompt;
@@ -111,7 +112,7 @@ static int open_all(struct generate *g, struct err *e)
 /* The same rules as for a training row: a special piece in a message would be read as a turn. */
 static int check_text(const struct generate *g, const char *name, const char *text, struct err *e)
 {
-    const char *piece = template_find(&g->template, text);
+    const char *piece = rules_find_special(&g->template, text);
     if (piece)
         return err_set(e, ERR_CONFIG,
                        "%s: holds the special piece %s, which the model would read as "

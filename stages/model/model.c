@@ -6,6 +6,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
+#include "pipeline/base/str.h"
 #include "stages/kit/rng.h"
 
 static size_t rope_floats(const struct shape *s)
@@ -408,6 +409,9 @@ static int load(struct loader *l, struct err *e)
 static int read_shape(const struct tensorfile *f, struct shape *out, struct err *e)
 {
     const char *shape = tensorfile_meta(f, "fmforge.shape");
+    const char *kind = tensorfile_meta(f, "fmforge.kind");
+    if (kind != NULL && !str_eq(kind, "base") && !str_eq(kind, "draft"))
+        return err_set(e, ERR_FORMAT, "kind is \"%.40s\", expected \"base\" or \"draft\"", kind);
     if (shape == NULL)
         return err_set(e, ERR_FORMAT, "no fmforge.shape in the metadata: not a model");
     return shape_parse(shape, strlen(shape), out, e);

@@ -204,11 +204,12 @@ int tensorfile_parse(struct tensorfile *f, const unsigned char *bytes, size_t n_
                      struct err *e)
 {
     if (n_bytes < 8)
-        return err_set(e, ERR_FORMAT, "%zu bytes, expected a safetensors file", n_bytes);
+        return err_set(e, ERR_FORMAT, "not a safetensors file: %zu bytes", n_bytes);
     uint64_t header_bytes = bytes_get_u64(bytes);
     if (header_bytes > n_bytes - 8)
-        return err_set(e, ERR_FORMAT, "header of %" PRIu64 " bytes in a file of %zu", header_bytes,
-                       n_bytes);
+        return err_set(e, ERR_FORMAT,
+                       "not a safetensors file: header of %" PRIu64 " bytes in a file of %zu",
+                       header_bytes, n_bytes);
     if (header_bytes > LIMIT_TENSOR_HEADER_BYTES)
         return err_set(e, ERR_LIMIT,
                        "header of %" PRIu64 " bytes, LIMIT_TENSOR_HEADER_BYTES is %" PRIu64,

@@ -65,7 +65,7 @@ static void finding_close(struct finding *f, const char *name, const char *what,
     *f = (struct finding){0};
 }
 
-static const char *find_special(const struct template *t, const char *text)
+const char *rules_find_special(const struct template *t, const char *text)
 {
     const char *piece = template_find(t, text);
     if (!piece && strstr(text, SPACE_MARK))
@@ -73,8 +73,8 @@ static const char *find_special(const struct template *t, const char *text)
     return piece;
 }
 
-static int check_special(const struct chat_list *rows, const char *name, const struct template *t,
-                         struct err *e)
+int rules_check_special(const struct chat_list *rows, const char *name, const struct template *t,
+                        struct err *e)
 {
     struct finding lines = {0};
     const char *first = NULL;
@@ -83,9 +83,9 @@ static int check_special(const struct chat_list *rows, const char *name, const s
         const struct chat *c = &rows->rows[i];
         const char *piece = NULL;
         for (size_t m = 0; m < c->n_messages && !piece; m++) {
-            piece = find_special(t, c->messages[m].content);
+            piece = rules_find_special(t, c->messages[m].content);
             if (!piece && c->messages[m].tools)
-                piece = find_special(t, c->messages[m].tools);
+                piece = rules_find_special(t, c->messages[m].tools);
         }
         if (!piece)
             continue;
@@ -233,7 +233,7 @@ static void find_oddities(const struct chat_list *rows, const char *name, struct
 int rules_check(const struct chat_list *rows, const char *name, const struct template *t,
                 struct json *findings, struct err *e)
 {
-    int status = check_special(rows, name, t, e);
+    int status = rules_check_special(rows, name, t, e);
     if (status < 0)
         return status;
     find_repeats(rows, name, findings);

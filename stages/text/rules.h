@@ -24,6 +24,11 @@
 /* One finding: what, how often, where. Appended to the rows of a table with these columns. */
 extern const char *const RULES_COLUMNS[];
 
+/* What a message may not hold, and text does: borrowed, NULL when there is nothing. */
+const char *rules_find_special(const struct template *t, const char *text);
+/* That no message of the rows holds any; the error names the lines. */
+int rules_check_special(const struct chat_list *rows, const char *name, const struct template *t,
+                        struct err *e) MUST_USE;
 /* The rows of one file against the rules of a set. name: "raw", for messages. */
 int rules_check(const struct chat_list *rows, const char *name, const struct template *t,
                 struct json *findings, struct err *e) MUST_USE;

@@ -13,6 +13,7 @@
 #include "pipeline/base/file.h"
 #include "stages/kit/rng.h"
 #include "stages/model/lora.h"
+#include "stages/model/model.h"
 
 static const struct shape tiny = {64, 32, 2, 2, 4, 2, 8, 48, 16, 10000, 1e-5, true};
 
@@ -131,6 +132,10 @@ static void misfits_are_listed(void **state)
     assert_non_null(strstr(e.text, "is not a tensor of this adapter"));
     assert_null(b.values);
     adapter_release(&a);
+    struct model m;
+    e = (struct err){0};
+    assert_int_equal(model_open(&m, path, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "kind is \"adapter\", expected \"base\""));
 }
 
 /* A name is as long as its file's author likes; the message is not. */

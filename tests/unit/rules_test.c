@@ -105,6 +105,11 @@ static void special_pieces(void **state)
         assert_int_equal(check(rows, 3, &findings, &e), ERR_FORMAT);
         assert_non_null(strstr(e.text, "lines 2, 3"));
         json_free(findings);
+        struct template t;
+        tiny_template(&t);
+        assert_non_null(rules_find_special(&t, texts[i]));
+        assert_null(rules_find_special(&t, "a < turn_end > b"));
+        template_release(&t);
     }
 }
 
