@@ -259,7 +259,8 @@ static void add_source(struct step *s, const char *kind, const char *id,
     put(v, "path", uri);
     put(v, "kind", kind);
     put(v, "id", id);
-    put(v, "on_disk", file_state(uri, id));
+    bool is_value = in != NULL && in->uri == NULL && in->facet != NULL;
+    put(v, "on_disk", is_value ? "value" : file_state(uri, id));
     json_append(s->audit->sources, v);
     if (may_be_made(kind))
         walk_made_source(s->audit, id, uri);

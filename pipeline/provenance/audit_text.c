@@ -96,16 +96,15 @@ static void sources_to_text(const struct json *report, struct buf *out)
         const char *path = text_or(s, "path", "?");
         const char *from = text_or(s, "from", "?");
         const char *state = text_or(s, "on_disk", "?");
-        bool value = !str_eq(from, path) || strchr(path, '/') != NULL;
         buf_printf(out, "    %s  %s", text_or(s, "id", "?"), path);
         if (!str_eq(from, path))
             buf_printf(out, " (%s)", from);
         buf_printf(out, "  %s, %s\n", text_or(s, "kind", "?"),
-                   str_eq(state, "same")              ? "the file still has these bytes"
-                   : str_eq(state, "changed")         ? "the file has other bytes now"
-                   : str_eq(state, "absent") && value ? "not there any more"
-                   : str_eq(state, "absent")          ? "a value"
-                                                      : state);
+                   str_eq(state, "same")      ? "the file still has these bytes"
+                   : str_eq(state, "changed") ? "the file has other bytes now"
+                   : str_eq(state, "absent")  ? "not there any more"
+                   : str_eq(state, "value")   ? "a value in toolkit.yaml"
+                                              : state);
     }
 }
 

@@ -414,7 +414,14 @@ int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_com
     } else {
         git_reference_iterator *refs = NULL;
         const char *name = NULL;
-        if (git_reference_iterator_glob_new(&refs, r->repo, REF_GLOB) != 0)
+        struct buf damage;
+        buf_init(&damage, BUF_MAX_DEFAULT);
+        rc = loose_check_refs(r->path, &damage, e);
+        if (rc == 0 && damage.n_bytes > 0)
+            rc = err_set(e, ERR_FORMAT, "%.*s", (int)strcspn(buf_text(&damage), "\n"),
+                         buf_text(&damage));
+        buf_release(&damage);
+        if (rc == 0 && git_reference_iterator_glob_new(&refs, r->repo, REF_GLOB) != 0)
             rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
         int code = 0;
         while (rc == 0 && (code = git_reference_next_name(&name, refs)) == 0)
@@ -641,6 +648,10 @@ int git_repo_object(struct git_repo *r, const char *hex, const char **type, stru
 
 int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage, struct err *e)
 {
+    loose_check_head(r->path, damage);
+    int rc = loose_check_refs(r->path, damage, e);
+    if (rc != 0)
+        return rc;
     git_reference_iterator *refs = NULL;
     git_reference *ref = NULL;
     *n_refs = 0;

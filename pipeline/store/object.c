@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pipeline/base/bytes.h"
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
@@ -20,6 +21,12 @@
 #define LEVEL_BINARY 1
 #define LEVEL_TEXT 3
 #define SAMPLE_BYTES 4096
+
+/* Behind its zstd frame an object has a skippable frame (readers of zstd pass over it) with the
+ * SHA-256 of all bytes before: some bits of a frame mean nothing to the decoder, and a flipped one
+ * is to be found all the same. It is checked by objects_check only. */
+#define SEAL_MAGIC 0x184D2A5Bu
+#define SEAL_BYTES 72 /* u32 magic, u32 64, 64 hex digits */
 
 void objects_open(struct objects *o, const char *home, bool read_only)
 {
@@ -213,6 +220,50 @@ static int level_for(const char *path, int *level, struct err *e)
     return 0;
 }
 
+/* Appends the seal to a packed file. */
+static int seal(const char *path, struct err *e)
+{
+    struct file_map m;
+    int rc = file_map_open(&m, path, e);
+    if (rc != 0)
+        return rc;
+    struct content_id id = sha256_of(m.bytes, m.n_bytes);
+    file_map_close(&m);
+    char bytes[SEAL_BYTES];
+    bytes_put_u32(bytes, SEAL_MAGIC);
+    bytes_put_u32(bytes + 4, SHA256_HEX);
+    memcpy(bytes + 8, id.hex, SHA256_HEX);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    int problem = fd < 0 ? errno : 0;
+    ssize_t n = fd < 0 ? 0 : write(fd, bytes, sizeof bytes);
+    if (problem == 0 && n != (ssize_t)sizeof bytes)
+        problem = n < 0 ? errno : ENOSPC;
+    if (problem == 0 && fsync(fd) != 0)
+        problem = errno;
+    if (fd >= 0 && close(fd) != 0 && problem == 0)
+        problem = errno;
+    return problem == 0 ? 0 : err_set_errno(e, problem, "%s: cannot write", path);
+}
+
+/* ERR_FORMAT when there is a seal and it is another. */
+static int check_seal(const char *path, struct err *e)
+{
+    struct file_map m;
+    int rc = file_map_open(&m, path, e);
+    if (rc != 0)
+        return rc;
+    size_t n = m.n_bytes < SEAL_BYTES ? 0 : m.n_bytes - SEAL_BYTES;
+    /* Any skippable frame of this size: the decoder does not mind a wrong last digit. */
+    if (n > 0 && (bytes_get_u32(m.bytes + n) & ~15u) == (SEAL_MAGIC & ~15u)) {
+        struct content_id id = sha256_of(m.bytes, n);
+        if (bytes_get_u32(m.bytes + n) != SEAL_MAGIC ||
+            memcmp(id.hex, m.bytes + n + 8, SHA256_HEX) != 0)
+            rc = err_set(e, ERR_FORMAT, "%s: its bytes are not those that were written", path);
+    }
+    file_map_close(&m);
+    return rc;
+}
+
 int objects_put_file(struct objects *o, const char *path, struct content_id *id, uint64_t *n_bytes,
                      struct err *e)
 {
@@ -224,6 +275,8 @@ int objects_put_file(struct objects *o, const char *path, struct content_id *id,
         rc = objects_temporary(o, &temporary, e);
     if (rc == 0)
         rc = zfile_pack(path, temporary, level, id, n_bytes, e);
+    if (rc == 0)
+        rc = seal(temporary, e);
     if (rc == 0) {
         to = objects_path(o, "objects", id->hex, ".zst");
         rc = objects_publish(temporary, to, false, e);
@@ -250,6 +303,8 @@ int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, stru
     rc = objects_temporary(o, &temporary, e);
     if (rc == 0)
         rc = zfile_pack_bytes(bytes, n_bytes, temporary, LEVEL_TEXT, e);
+    if (rc == 0)
+        rc = seal(temporary, e);
     if (rc == 0)
         rc = objects_publish(temporary, to, false, e);
     if (rc != 0 && temporary != NULL)
@@ -309,6 +364,19 @@ int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64
     rc = judge(o, id_hex, path, rc, &found, e);
     if (rc != 0 && written && to != NULL)
         unlink(to);
+    xfree(path);
+    return rc;
+}
+
+int objects_check(struct objects *o, const char *id_hex, uint64_t *n_bytes, struct err *e)
+{
+    int rc = objects_unpack(o, id_hex, NULL, n_bytes, e);
+    if (rc != 0)
+        return rc;
+    char *path = objects_path(o, "objects", id_hex, ".zst");
+    struct content_id same = {{0}};
+    memcpy(same.hex, id_hex, SHA256_HEX);
+    rc = judge(o, id_hex, path, check_seal(path, e), &same, e);
     xfree(path);
     return rc;
 }

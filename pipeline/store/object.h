@@ -47,6 +47,8 @@ int objects_read(struct objects *o, const char *id_hex, uint64_t max_bytes, stru
 /* Writes the verified raw bytes to `to` (a new file), or nowhere when NULL. */
 int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64_t *n_bytes,
                    struct err *e) MUST_USE;
+/* The object's raw bytes and its file's own bytes are what was written. */
+int objects_check(struct objects *o, const char *id_hex, uint64_t *n_bytes, struct err *e) MUST_USE;
 
 /* Walks a folder listing: *cursor starts at the text and moves on; false at the end or at a line
  * that is no listing line (then *cursor is not at the end). path points into the text, n_path bytes

@@ -402,7 +402,7 @@ int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, str
 
 int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes, struct err *e)
 {
-    return objects_unpack(&s->objects, id_hex, NULL, n_bytes, e);
+    return objects_check(&s->objects, id_hex, n_bytes, e);
 }
 
 /* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. */

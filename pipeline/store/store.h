@@ -5,7 +5,8 @@
  * The store: everything fmforge keeps, one folder (.fmforge, elsewhere with --home).
  *
  *   version             "fmforge store 1\n"
- *   objects/xx/<id>.zst raw bytes in one zstd frame; id = SHA-256 of the raw bytes; 0444
+ *   objects/xx/<id>.zst raw bytes in one zstd frame and a seal (object.c); id = SHA-256
+ *                       of the raw bytes; 0444
  *   raw/xx/<id>         evictable read-only copy of a file, raw/xx/<id>.d of a folder
  *   actions/xx/<key>    action records (action.h)
  *   work/<key>/         folders of running stages; logs/<key>.log; locks/; tmp/; quarantine/

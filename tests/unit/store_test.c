@@ -271,6 +271,34 @@ static void damaged_objects_are_named_and_made_again(void **state)
     }
 }
 
+/* Also bits that the decoder does not look at. */
+static void every_flipped_bit_is_found(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct content_id id;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    assert_int_equal(store_put_bytes(f->s, "some text, some text", 20, &id, &e), 0);
+    assert_int_equal(store_check_object(f->s, id.hex, NULL, &e), 0);
+    char *path = object_file(f, id.hex, "objects", ".zst");
+    assert_int_equal(file_read(path, 10000, &b, &e), 0);
+    struct store *reader = NULL;
+    assert_int_equal(store_open_read(f->home, &reader, &e), 0);
+    for (size_t i = 0; i < b.n_bytes * 8; i++) {
+        struct err damage = {0};
+        b.bytes[i / 8] ^= (char)(1 << i % 8);
+        assert_int_equal(chmod(path, 0644), 0);
+        assert_int_equal(file_write(path, b.bytes, b.n_bytes, &e), 0);
+        assert_int_equal(store_check_object(reader, id.hex, NULL, &damage), ERR_FORMAT);
+        assert_non_null(strstr(damage.text, id.hex));
+        b.bytes[i / 8] ^= (char)(1 << i % 8);
+    }
+    store_close(reader);
+    buf_release(&b);
+    xfree(path);
+}
+
 static void damaged_raw_copies_are_made_again(void **state)
 {
     struct fixture *f = *state;
@@ -494,6 +522,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(empty_file_and_empty_folder_live_together, setup, teardown),
         cmocka_unit_test_setup_teardown(actions_are_served_only_when_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_objects_are_named_and_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_flipped_bit_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_raw_copies_are_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only_store_moves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(leftovers_of_a_killed_process_are_removed, setup, teardown),
