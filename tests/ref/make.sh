@@ -1,8 +1,10 @@
 #!/bin/sh
-# Compares packages with independent readers: ours in plain Python, and Core ML's own.
+# Compares with what shares no code with the project: the numbers of parity.json with PyTorch, and
+# packages with independent readers, ours in plain Python and Core ML's own.
 # Usage: make.sh      (from the repository root; `make ref` calls it)
-# Makes build/ref-venv with the pinned packages of requirements.txt (needs python3.9 to 3.12 and the
-# network once), then reads every package below out/. Without python3: says so and exits 0.
+# PyTorch is taken where it is installed (Debian: python3-torch). Makes build/ref-venv with the pinned
+# packages of requirements.txt (needs python3.9 to 3.12 and the network once), then reads every package
+# below out/. Without python3: says so and exits 0.
 set -eu
 
 if ! command -v python3 >/dev/null 2>&1; then
@@ -16,6 +18,19 @@ for candidate in python3.11 python3.12 python3.10 python3.9; do
         break
     fi
 done
+
+torch=
+for candidate in python3 /usr/bin/python3; do
+    if "$candidate" -c 'import torch' 2>/dev/null; then
+        torch=$candidate
+        break
+    fi
+done
+if [ -n "$torch" ]; then
+    "$torch" tests/ref/parity.py
+else
+    echo "ref: parity.json not compared: no PyTorch (Debian: python3-torch)"
+fi
 
 venv=build/ref-venv
 if ! "$venv/bin/python" -c 'from coremltools.libmilstoragepython import _BlobStorageReader' \
