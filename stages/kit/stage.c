@@ -321,7 +321,8 @@ int stage_main(int argc, char **argv, const struct stage_spec *spec,
     } else if (rc == 0 && o.describe) {
         rc = describe(spec, &text, &e);
     } else if (rc == 0) {
-        catch_signals();
+        if (!spec->is_tool) /* a tool has nothing to save: it ends at once */
+            catch_signals();
         rc = run_stage(&o, &run, body, &e);
     }
     if (text.n_bytes > 0)

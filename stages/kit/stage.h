@@ -79,7 +79,8 @@ void stage_progress(const struct stage_run *run, const char *note, double done, 
 /* Text for people on stderr: "train: ...". */
 void stage_say(const struct stage_run *run, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* True once SIGINT or SIGTERM came: save what is worth it and return ERR_IO "interrupted". */
+/* True once SIGINT or SIGTERM came: save what is worth it and return ERR_IO "interrupted". Never in
+ * a tool, which these signals end. */
 bool stage_interrupted(void);
 
 #endif

@@ -7,11 +7,18 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "pipeline/base/arena.h"
 #include "pipeline/base/flag.h"
 #include "pipeline/base/thread.h"
 #include "stages/kit/param.h"
 #include "stages/kit/rng.h"
+#include "stages/kit/stage.h"
 
 /* Known answers of Random123's kat_vectors for philox4x32 with 10 rounds. */
 static void test_philox(void **state)
@@ -207,13 +214,52 @@ static void test_flags(void **state)
     assert_int_equal(flag_parse(2, no_value, flags, 4, positionals, 2, &n, &help, &e), ERR_CONFIG);
 }
 
+static int body_with_signal(const struct stage_run *run, struct err *e)
+{
+    (void)run;
+    raise(SIGTERM);
+    return stage_interrupted() ? err_set(e, ERR_IO, "interrupted") : 0;
+}
+
+/* Runs a stage without ports and parameters in a child. */
+static int status_of(const struct stage_spec *spec, const char *config)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        char *argv[] = {(char *)"stage-x", (char *)"--config", (char *)config, NULL};
+        if (freopen("/dev/null", "w", stderr) == NULL)
+            _exit(99);
+        _exit(stage_main(3, argv, spec, body_with_signal));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* A stage hears of a signal and ends in order; a tool has nothing to save and just ends. */
+static void test_signals(void **state)
+{
+    (void)state;
+    char config[] = "/tmp/fmforge_kit_XXXXXX";
+    int fd = mkstemp(config);
+    assert_true(fd >= 0 && write(fd, "{}", 2) == 2 && close(fd) == 0);
+    const struct stage_spec stage = {.name = "x", .summary = "x"};
+    const struct stage_spec tool = {.name = "x", .summary = "x", .is_tool = true};
+    int status = status_of(&stage, config);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+    status = status_of(&tool, config);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    unlink(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_philox),  cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_params),  cmocka_unit_test(test_describe),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_signals),  cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_streams),  cmocka_unit_test(test_params),
+        cmocka_unit_test(test_describe), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_arena),    cmocka_unit_test(test_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
