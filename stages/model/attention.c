@@ -5,7 +5,8 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
-#include "stages/model/kernels.h"
+#include "stages/model/gemm.h"
+#include "stages/model/ops.h"
 
 /*
  * All products are the gemm tiles of the kernel set on small blocks:
@@ -46,68 +47,36 @@ size_t attention_scratch_floats(const struct shape *s, int keys_max, int n_threa
     return size_mul(per_thread, (size_t)n_threads);
 }
 
-/* A whole product on the calling thread. */
-static void product(const struct kernels *k, const struct gemm_job *job, float *pack)
-{
-    for (int row = 0; row < job->m; row += GEMM_ROWS_MAX) {
-        int rows = job->m - row < GEMM_ROWS_MAX ? job->m - row : GEMM_ROWS_MAX;
-        k->gemm_tile(job, row, rows, 0, job->n, pack);
-    }
-}
-
-/* x . w^T with w rows at stride ldw. */
-static struct gemm_job product_xwt(int m, int n, int k, const float *x, size_t ldx, const float *w,
-                                   size_t ldw)
-{
-    struct gemm_job job = {.m = m, .n = n, .k = k, .a = x, .lda = ldx, .ldb = ldw};
-    job.b = weight_dense(w, n, k);
-    return job;
-}
-
-/* x . w with w (k, n) at row stride ldw. */
-static struct gemm_job product_xw(int m, int n, int k, const float *x, size_t ldx, const float *w,
-                                  size_t ldw)
-{
-    struct gemm_job job = {.m = m, .n = n, .k = k, .a = x, .lda = ldx, .b_by_k = true, .ldb = ldw};
-    job.b = weight_dense(w, k, n);
-    return job;
-}
-
 /* Scores to unnormalised probabilities in one row; returns 1 / sum. Zero behind `visible`. */
-static float softmax_row(const struct kernels *k, int visible, int n_keys, float scale, float *p)
+static float softmax_row(const struct compute *c, int visible, int n_keys, float scale, float *p)
 {
-    float largest = k->row_max((size_t)visible, p);
-    float sum = k->row_exp((size_t)visible, p, scale, largest * scale, p);
+    float largest = ops_row_max(c, visible, p);
+    float sum = ops_row_exp(c, visible, p, scale, largest * scale, p);
     memset(p + visible, 0, sizeof *p * (size_t)(n_keys - visible));
     return 1.0f / sum;
 }
 
 /* `m` query rows (stride ldq, ldo) of one head; row i sees first + i * step keys. */
 static void forward_rows(const struct forward_work *w, const struct attention_run *run, int kv,
-                         int m, const float *q, size_t ldq, float *o, int first, int step,
+                         int m, const float *q, int ldq, float *o, int first, int step,
                          int i_thread)
 {
-    const struct kernels *kernels = w->c->kernels;
-    float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
     float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
     int d = w->s->head_dim, n_keys = first + (m - 1) * step;
-    size_t offset = (size_t)kv * (size_t)d, ldk = (size_t)run->ldk;
+    size_t offset = (size_t)kv * (size_t)d;
     float inverse[TILE];
-
-    struct gemm_job job = product_xwt(m, n_keys, d, q, ldq, run->k + offset, ldk);
-    job.c = p;
-    job.ldc = (size_t)w->ld_p;
-    product(kernels, &job, pack);
+    gemm_local(w->c, i_thread, GEMM_NT, m, n_keys, d, q, ldq, run->k + offset, run->ldk, p, w->ld_p,
+               false);
     for (int i = 0; i < m; i++)
-        inverse[i] = softmax_row(kernels, first + i * step, n_keys, w->scale,
-                                 p + (size_t)i * (size_t)w->ld_p);
-    job = product_xw(m, d, n_keys, p, (size_t)w->ld_p, run->v + offset, ldk);
-    job.c = o;
-    job.ldc = ldq;
-    product(kernels, &job, pack);
-    for (int i = 0; i < m; i++)
+        inverse[i] =
+            softmax_row(w->c, first + i * step, n_keys, w->scale, p + (size_t)i * (size_t)w->ld_p);
+    gemm_local(w->c, i_thread, GEMM_NN, m, d, n_keys, p, w->ld_p, run->v + offset, run->ldk, o, ldq,
+               false);
+    for (int i = 0; i < m; i++) {
+        float *row = o + (size_t)i * (size_t)ldq;
         for (int j = 0; j < d; j++)
-            o[(size_t)i * ldq + (size_t)j] = o[(size_t)i * ldq + (size_t)j] * inverse[i] + 0.0f;
+            row[j] = row[j] * inverse[i] + 0.0f;
+    }
 }
 
 static int run_tiles(const struct attention_run *run)
@@ -130,7 +99,7 @@ static void forward_item(void *context, size_t i, int i_thread)
         size_t at = (size_t)run->row * (size_t)q_dim + head_offset;
         for (int h = 0; h < group; h += TILE)
             forward_rows(w, run, kv, group - h < TILE ? group - h : TILE,
-                         w->q + at + (size_t)(h * s->head_dim), (size_t)s->head_dim,
+                         w->q + at + (size_t)(h * s->head_dim), s->head_dim,
                          w->o + at + (size_t)(h * s->head_dim), run->n_before + 1, 0, i_thread);
         return;
     }
@@ -139,8 +108,8 @@ static void forward_item(void *context, size_t i, int i_thread)
     for (int h = 0; h < group; h++) {
         size_t at =
             (size_t)(run->row + first) * (size_t)q_dim + head_offset + (size_t)(h * s->head_dim);
-        forward_rows(w, run, kv, m, w->q + at, (size_t)q_dim, w->o + at, run->n_before + first + 1,
-                     1, i_thread);
+        forward_rows(w, run, kv, m, w->q + at, q_dim, w->o + at, run->n_before + first + 1, 1,
+                     i_thread);
     }
 }
 
@@ -178,13 +147,12 @@ struct backward_work {
 static void score_gradients(const struct backward_work *w, int m, int first, size_t at, float *p,
                             float *dp)
 {
-    const struct kernels *kernels = w->c->kernels;
     int d = w->s->head_dim, n_keys = first + m;
     for (int i = 0; i < m; i++) {
         float *p_row = p + (size_t)i * (size_t)w->ld_p, *dp_row = dp + (size_t)i * (size_t)w->ld_p;
         size_t row = at + (size_t)i * (size_t)shape_q_dim(w->s);
-        float inverse = softmax_row(kernels, first + i + 1, n_keys, w->scale, p_row);
-        float delta = kernels->dot((size_t)d, w->g->d_o + row, w->g->o + row);
+        float inverse = softmax_row(w->c, first + i + 1, n_keys, w->scale, p_row);
+        float delta = ops_row_dot(w->c, d, w->g->d_o + row, w->g->o + row);
         for (int j = 0; j < n_keys; j++) {
             p_row[j] = p_row[j] * inverse;
             dp_row[j] = (p_row[j] * (dp_row[j] - delta)) * w->scale;
@@ -195,45 +163,25 @@ static void score_gradients(const struct backward_work *w, int m, int first, siz
 static void backward_tile(const struct backward_work *w, const struct attention_run *run, int head,
                           int first, int i_thread)
 {
-    const struct kernels *kernels = w->c->kernels;
+    const struct compute *c = w->c;
     const struct attention_grads *g = w->g;
     const struct shape *s = w->s;
-    float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
     float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
     float *dp = p + TILE * (size_t)w->ld_p;
     int d = s->head_dim, m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
-    int n_keys = first + m;
-    size_t ldp = (size_t)w->ld_p, ldq = (size_t)shape_q_dim(s), ldk = (size_t)run->ldk;
-    size_t column = (size_t)(head * d);
-    size_t start = (size_t)run->row * ldq + column, at = start + (size_t)first * ldq;
+    int n_keys = first + m, ldp = w->ld_p, ldq = shape_q_dim(s), ldk = run->ldk;
+    size_t start = (size_t)run->row * (size_t)ldq + (size_t)(head * d);
+    size_t at = start + (size_t)first * (size_t)ldq;
     size_t offset = (size_t)(head / (s->heads / s->kv_heads) * d);
+    const float *q = g->q + at, *d_o = g->d_o + at, *k = run->k + offset, *v = run->v + offset;
 
-    struct gemm_job job = product_xwt(m, n_keys, d, g->q + at, ldq, run->k + offset, ldk);
-    job.c = p;
-    job.ldc = ldp;
-    product(kernels, &job, pack);
-    job = product_xwt(m, n_keys, d, g->d_o + at, ldq, run->v + offset, ldk);
-    job.c = dp;
-    job.ldc = ldp;
-    product(kernels, &job, pack);
+    gemm_local(c, i_thread, GEMM_NT, m, n_keys, d, q, ldq, k, ldk, p, ldp, false);
+    gemm_local(c, i_thread, GEMM_NT, m, n_keys, d, d_o, ldq, v, ldk, dp, ldp, false);
     score_gradients(w, m, first, at, p, dp);
-
-    job = product_xw(m, d, n_keys, dp, ldp, run->k + offset, ldk);
-    job.c = g->dq + at;
-    job.ldc = ldq;
-    product(kernels, &job, pack);
-    job = product_xw(n_keys, d, m, dp, ldp, g->q + at, ldq);
-    job.a_by_k = true;
-    job.c = g->dk_heads + start;
-    job.ldc = ldq;
-    job.add = true;
-    product(kernels, &job, pack);
-    job = product_xw(n_keys, d, m, p, ldp, g->d_o + at, ldq);
-    job.a_by_k = true;
-    job.c = g->dv_heads + start;
-    job.ldc = ldq;
-    job.add = true;
-    product(kernels, &job, pack);
+    gemm_local(c, i_thread, GEMM_NN, m, d, n_keys, dp, ldp, k, ldk, g->dq + at, ldq, false);
+    gemm_local(c, i_thread, GEMM_TN, n_keys, d, m, dp, ldp, q, ldq, g->dk_heads + start, ldq, true);
+    gemm_local(c, i_thread, GEMM_TN, n_keys, d, m, p, ldp, d_o, ldq, g->dv_heads + start, ldq,
+               true);
 }
 
 /* Item = (run, query head). */
