@@ -26,7 +26,7 @@ static const struct param PARAMS[] = {
     {"mix", PARAM_TEXT, AT(mix), "", 0, 0, NULL, "",
      "How often text files are repeated, by name without suffix: \"books=1,talk=2.5\"; others "
      "once."},
-    {"valid_tokens", PARAM_INT, AT(valid_tokens), "16384", 16, 1e12, NULL, "tokens",
+    {"valid_tokens", PARAM_INT, AT(valid_tokens), "16384", 16, 5e10, NULL, "tokens",
      "Held-out plain text per evaluation; a tokens file is always used whole."},
     {"evaluations", PARAM_INT, AT(evaluations), "4", 1, 1000, NULL, "",
      "How many times the valid rows are measured, besides the start."},

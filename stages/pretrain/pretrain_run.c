@@ -6,7 +6,8 @@
 #include "pipeline/base/size.h"
 #include "pipeline/base/str.h"
 
-/* Tokens per micro-batch. Bounds memory, changes no result. */
+/* Tokens per micro-batch: bounds memory. Weights do not depend on it, but the ranges of keys and
+ * values do: they follow each micro-batch. */
 #define MICRO_TOKENS 2048
 #define RANDOM_TOKENS 64
 /* The share of the second phase in which the ranges of keys and values stand still. */

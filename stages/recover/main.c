@@ -26,7 +26,7 @@ static const struct param PARAMS[] = {
      "Length of a piece of text; at most the base's context."},
     {"mix", PARAM_TEXT, AT(mix), "", 0, 0, NULL, "",
      "How often files are repeated, by name without suffix: \"books=1,talk=2.5\"; others once."},
-    {"valid_tokens", PARAM_INT, AT(valid_tokens), "32768", 16, 1e12, NULL, "tokens",
+    {"valid_tokens", PARAM_INT, AT(valid_tokens), "32768", 16, 5e10, NULL, "tokens",
      "Held-out text per evaluation, evenly spaced."},
     {"evaluations", PARAM_INT, AT(evaluations), "8", 1, 1000, NULL, "",
      "How many times the held-out loss is measured, besides the start."},

@@ -209,10 +209,11 @@ static int lay_out(struct windows *w, struct err *e)
         uint64_t spare = w->plan.in_order ? 1 : stride;
         f->n_windows = f->n_ids > spare ? (f->n_ids - spare) / stride : 0;
         f->first_row = (uint32_t)rows;
-        f->n_rows = (uint32_t)(f->weight * (double)f->n_windows + 0.5);
-        rows += f->n_rows;
-        if (rows > UINT32_MAX / 2)
+        double wanted = f->weight * (double)f->n_windows + 0.5;
+        if (wanted + (double)rows > UINT32_MAX / 2)
             return err_set(e, ERR_LIMIT, "more than 2^31 windows in one epoch");
+        f->n_rows = (uint32_t)wanted;
+        rows += f->n_rows;
     }
     if (rows == 0)
         return err_set(e, ERR_CONFIG, "%llu tokens of text do not fill a window of %d",
