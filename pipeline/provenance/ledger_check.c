@@ -2,6 +2,7 @@
 
 #include "pipeline/base/str.h"
 #include "pipeline/provenance/ledger_git.h"
+#include "pipeline/provenance/ledger_pack.h"
 
 #define OBJECT_BYTES_MAX ((size_t)1 << 30)
 
@@ -12,7 +13,13 @@ int ledger_check_all(const char *repo, struct ledger_check *out, struct buf *dam
     struct git_ids ids = {0};
     struct buf content;
     buf_init(&content, OBJECT_BYTES_MAX);
-    int rc = git_repo_open(repo, false, &r, e);
+    int rc = pack_check(repo, damage, e);
+    if (rc == 0 && damage->n_bytes > 0) {
+        buf_release(&content);
+        return 0; /* the rest would only be found missing */
+    }
+    if (rc == 0)
+        rc = git_repo_open(repo, false, &r, e);
     if (rc == 0)
         rc = git_repo_ids(r, &ids, e);
     out->n_objects = ids.n_ids;

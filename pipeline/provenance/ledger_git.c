@@ -17,6 +17,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_loose.h"
+#include "pipeline/provenance/ledger_pack.h"
 
 #define REF_GLOB "refs/prov/*"
 #define LOCK_TRIES 40
@@ -108,6 +109,18 @@ static int make_repository(struct git_repo *r, struct err *e)
     return rc;
 }
 
+static int check_packs(const struct git_repo *r, struct err *e)
+{
+    struct buf damage;
+    buf_init(&damage, BUF_MAX_DEFAULT);
+    int rc = pack_check(r->path, &damage, e);
+    if (rc == 0 && damage.n_bytes > 0)
+        rc = err_set(e, ERR_FORMAT, "%.*s", (int)strcspn(buf_text(&damage), "\n"),
+                     buf_text(&damage));
+    buf_release(&damage);
+    return rc;
+}
+
 int git_repo_open(const char *path, bool make, struct git_repo **out, struct err *e)
 {
     struct git_repo *r = xalloc(sizeof *r);
@@ -116,6 +129,8 @@ int git_repo_open(const char *path, bool make, struct git_repo **out, struct err
     int rc = make ? take_gate(r, e) : 0;
     if (rc == 0 && make && !file_exists(path))
         rc = make_repository(r, e);
+    if (rc == 0 && file_exists(path))
+        rc = check_packs(r, e);
     if (rc == 0) {
         int code = git_repository_open_bare(&r->repo, path);
         if (code == 0)

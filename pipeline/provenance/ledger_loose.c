@@ -98,6 +98,36 @@ static int check_ref(const char *repo, const char *name, struct err *e)
     return rc;
 }
 
+/* "packed-refs": a header, then "<40 hex> refs/..." and "^<40 hex>" lines. */
+static bool packed_line_is_good(const char *line, size_t n)
+{
+    static const char header[] = "# pack-refs with: peeled fully-peeled sorted ";
+    size_t digits = strspn(line, "0123456789abcdef");
+    if (line[0] == '#')
+        return n == sizeof header - 1 && memcmp(line, header, n) == 0;
+    if (line[0] == '^')
+        return n == REF_DIGITS + 1 && strspn(line + 1, "0123456789abcdef") == REF_DIGITS;
+    return digits == REF_DIGITS && n > REF_DIGITS + 6 && memcmp(line + digits, " refs/", 6) == 0;
+}
+
+static void check_packed_refs(const char *repo, struct buf *damage)
+{
+    struct buf b;
+    struct err e = {0};
+    char *path = file_join(repo, "packed-refs");
+    buf_init(&b, (size_t)1 << 26);
+    if (file_exists(path) && file_read(path, (uint64_t)1 << 25, &b, &e) != 0)
+        buf_printf(damage, "%s\n", e.text);
+    for (const char *line = buf_text(&b); *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        if (line[n] != '\n' || !packed_line_is_good(line, n))
+            buf_printf(damage, "%s is damaged: it is no ref: %.*s\n", path, (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+    buf_release(&b);
+    xfree(path);
+}
+
 int loose_check_refs(const char *repo, struct buf *damage, struct err *e)
 {
     struct file_list files = {0};
@@ -110,6 +140,7 @@ int loose_check_refs(const char *repo, struct buf *damage, struct err *e)
             buf_printf(damage, "%s\n", why.text);
         xfree(name);
     }
+    check_packed_refs(repo, damage);
     file_list_release(&files);
     xfree(root);
     return rc;
