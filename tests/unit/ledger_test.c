@@ -1,0 +1,383 @@
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/sha256.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_client.h"
+#include "pipeline/provenance/runs.h"
+
+#define REF "refs/prov/tickets"
+
+struct fixture {
+    char folder[64];
+    char *repo;
+    char *tree;
+    char *helper;
+};
+
+/* bin/fmforge-ledger beside the folder of this test; NULL when it is not built. */
+static char *find_helper(void)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(n > 0);
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    char *path = xasprintf("%s/../bin/fmforge-ledger", self);
+    if (access(path, X_OK) == 0)
+        return path;
+    xfree(path);
+    return NULL;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = xalloc(sizeof *f);
+    snprintf(f->folder, sizeof f->folder, "/tmp/ledger_test_XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    f->repo = file_join(f->folder, "ledger.git");
+    f->tree = file_join(f->folder, "tree");
+    f->helper = find_helper();
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    int rc = file_remove_tree(f->folder, &e);
+    xfree(f->repo);
+    xfree(f->tree);
+    xfree(f->helper);
+    xfree(f);
+    return rc;
+}
+
+#define NEED_HELPER(f)                                               \
+    do {                                                             \
+        if ((f)->helper == NULL) {                                   \
+            print_message("skipped: fmforge-ledger is not built\n"); \
+            skip();                                                  \
+        }                                                            \
+    } while (0)
+
+static void put(const struct fixture *f, const char *name, const char *text)
+{
+    struct err e = {0};
+    char *path = file_join(f->tree, name);
+    assert_int_equal(file_make_parents(path, &e), 0);
+    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+    xfree(path);
+}
+
+/* A run whose one artifact is the given text; its commit. */
+static void commit_run(const struct fixture *f, const char *artifact, int64_t time, char commit[41])
+{
+    struct err e = {0};
+    struct content_id id = sha256_of(artifact, strlen(artifact)), unused;
+    struct buf sums;
+    char *line = xasprintf("%s  adapter/checkpoint\n%s  out/a.fmadapter/w.bin\n", id.hex, id.hex);
+    char *run = xasprintf("{\"schema\":1,\"name\":\"tickets\",\"time\":%lld,\"stages\":[{\"stage\":"
+                          "\"adapter\",\"outputs\":[{\"name\":\"checkpoint\",\"id\":\"%s\"}]}]}",
+                          (long long)time, id.hex);
+    assert_int_equal(file_remove_tree(f->tree, &e), 0);
+    put(f, "run.json", run);
+    put(f, "artifacts.sha256", line);
+    put(f, "stages/adapter[rank=8]/recipe.json", "{}");
+    buf_init(&sums, BUF_MAX_DEFAULT);
+    assert_int_equal(sha256_folder(f->tree, &sums, &unused, &e), 0);
+    put(f, "SHA256SUMS", buf_text(&sums));
+    int rc = ledger_commit(f->helper, f->repo, REF, f->tree, "tickets: ok\n", time, commit, &e);
+    if (rc != 0)
+        print_message("%s\n", e.text);
+    assert_int_equal(rc, 0);
+    buf_release(&sums);
+    xfree(run);
+    xfree(line);
+}
+
+static void runs_come_back(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct json *v = NULL;
+    char first[41], second[41];
+    assert_int_equal(ledger_log(f->helper, f->repo, NULL, 0, &v, &e), 0); /* no repository yet */
+    assert_int_equal(json_count(json_get(v, "commits")), 0);
+    json_free(v);
+    commit_run(f, "one", 1700000000, first);
+    commit_run(f, "two", 1700000001, second);
+    assert_int_equal(ledger_log(f->helper, f->repo, REF, 0, &v, &e), 0);
+    assert_int_equal(json_count(json_get(v, "commits")), 2);
+    const struct json *newest = json_first(json_get(v, "commits"));
+    assert_string_equal(run_text(newest, "commit"), second);
+    assert_string_equal(run_text(newest, "parent"), first);
+    assert_string_equal(run_text(newest, "message"), "tickets: ok");
+    json_free(v);
+
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    char prefix[9];
+    snprintf(prefix, sizeof prefix, "%.8s", first);
+    assert_int_equal(
+        ledger_cat(f->helper, f->repo, prefix, "stages/adapter[rank=8]/recipe.json", &b, &e), 0);
+    assert_string_equal(buf_text(&b), "{}");
+    assert_int_equal(ledger_cat(f->helper, f->repo, prefix, "nope", &b, &e), ERR_MISSING);
+    buf_release(&b);
+
+    struct content_id one = sha256_of("one", 3), none = sha256_of("none", 4);
+    struct err e2 = {0};
+    assert_int_equal(ledger_find_digest(f->helper, f->repo, one.hex, &v, &e2), 0);
+    assert_string_equal(run_text(v, "commit"), first);
+    assert_string_equal(run_text(v, "where"), "artifact");
+    json_free(v);
+    assert_int_equal(ledger_find_path(f->helper, f->repo, "out/a.fmadapter/w.bin", &v, &e2), 0);
+    assert_string_equal(run_text(v, "commit"), second);
+    json_free(v);
+    assert_int_equal(ledger_find_digest(f->helper, f->repo, none.hex, &v, &e2), 0);
+    assert_null(run_text(v, "commit"));
+    json_free(v);
+}
+
+static void a_run_is_checked_by_its_sums(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct ledger l = {f->helper, f->repo};
+    struct run_record r;
+    char commit[41];
+    commit_run(f, "one", 1700000000, commit);
+    assert_int_equal(run_record_load(&l, commit, &r, &e), 0);
+    assert_string_equal(r.name, "tickets");
+    struct json *damage = json_new_array();
+    assert_int_equal(run_record_check(&r, damage), 3);
+    assert_int_equal(json_count(damage), 0);
+    struct content_id one = sha256_of("one", 3);
+    assert_non_null(run_record_producer(&r, one.hex, NULL, NULL));
+    run_record_release(&r);
+    /* A file that SHA256SUMS does not know, and one that it knows otherwise. */
+    put(f, "extra.txt", "x");
+    put(f, "artifacts.sha256", "");
+    assert_int_equal(ledger_commit(f->helper, f->repo, REF, f->tree, "x", 1700000002, commit, &e),
+                     0);
+    assert_int_equal(run_record_load(&l, commit, &r, &e), 0);
+    run_record_check(&r, damage);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_canonical(damage, &b);
+    assert_non_null(strstr(buf_text(&b), "extra.txt"));
+    assert_non_null(strstr(buf_text(&b), "artifacts.sha256"));
+    buf_release(&b);
+    json_free(damage);
+    run_record_release(&r);
+}
+
+/* How many lines of damage a check gives; an error counts as one, and has to be a message. */
+static size_t count_damage(const struct fixture *f, const char *must_name)
+{
+    struct err e = {0};
+    struct json *v = NULL;
+    size_t n = 1;
+    bool named = must_name == NULL;
+    if (ledger_check(f->helper, f->repo, &v, &e) == 0) {
+        const struct json *damage = json_get(v, "damage");
+        n = json_count(damage);
+        for (const struct json *d = json_first(damage); d != NULL; d = json_next(d))
+            named = named || strstr(json_string(d), must_name) != NULL;
+    } else {
+        named = named || strstr(e.text, must_name) != NULL;
+        assert_null(strstr(e.text, "was ended by signal"));
+    }
+    if (n > 0)
+        assert_true(named);
+    json_free(v);
+    return n;
+}
+
+/* Every file of the repository whose bytes matter: flipped here and there, and cut. */
+static void damage_is_found_and_named(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct file_list files;
+    char commit[41];
+    commit_run(f, "one", 1700000000, commit);
+    assert_int_equal(count_damage(f, NULL), 0);
+    assert_int_equal(file_list_folder(f->repo, &files, &e), 0);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    for (size_t i = 0; i < files.n_paths; i++) {
+        const char *name = files.paths[i];
+        if (!str_starts(name, "objects/") && !str_starts(name, "refs/"))
+            continue;
+        char *path = file_join(f->repo, name);
+        assert_int_equal(file_read(path, 100000, &b, &e), 0);
+        assert_int_equal(chmod(path, 0644), 0);
+        for (size_t k = 0; k < 6; k++) {
+            size_t at = k < 5 ? k * (b.n_bytes - 1) / 4 : b.n_bytes / 3;
+            b.bytes[at] ^= (char)(1 << (k + i) % 8);
+            assert_int_equal(file_write(path, b.bytes, b.n_bytes, &e), 0);
+            assert_true(count_damage(f, file_base_name(name)) > 0);
+            b.bytes[at] ^= (char)(1 << (k + i) % 8);
+        }
+        assert_int_equal(file_write(path, b.bytes, b.n_bytes / 2, &e), 0);
+        assert_true(count_damage(f, file_base_name(name)) > 0);
+        assert_int_equal(file_write(path, b.bytes, b.n_bytes, &e), 0);
+        xfree(path);
+    }
+    assert_int_equal(count_damage(f, NULL), 0);
+    buf_release(&b);
+    file_list_release(&files);
+}
+
+static void a_missing_object_is_named(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct json *v = NULL;
+    char commit[41];
+    commit_run(f, "one", 1700000000, commit);
+    assert_int_equal(ledger_list(f->helper, f->repo, commit, &v, &e), 0);
+    const char *blob = run_text(json_first(json_get(v, "files")), "blob");
+    char *path = xasprintf("%s/objects/%.2s/%s", f->repo, blob, blob + 2);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(count_damage(f, blob), 1);
+    json_free(v);
+    xfree(path);
+}
+
+static void locks_of_the_dead_do_not_stop_us(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    char first[41], second[41];
+    struct err e = {0};
+    commit_run(f, "one", 1700000000, first);
+    char *lock = file_join(f->repo, REF ".lock");
+    assert_int_equal(file_write(lock, "", 0, &e), 0);
+    commit_run(f, "two", 1700000001, second);
+    assert_false(file_exists(lock));
+    /* A repository whose making was cut short is made again. */
+    char *other = file_join(f->folder, "other.git");
+    char *part = file_join(f->folder, "other.git.new/objects");
+    assert_int_equal(file_make_folder(part, &e), 0);
+    assert_int_equal(ledger_commit(f->helper, other, REF, f->tree, "x", 1, first, &e), 0);
+    xfree(part);
+    xfree(other);
+    xfree(lock);
+}
+
+static void writers_at_once_lose_nothing(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    char commit[41];
+    struct err e = {0};
+    pid_t children[4];
+    commit_run(f, "one", 1700000000, commit);
+    for (int i = 0; i < 4; i++) {
+        children[i] = fork();
+        if (children[i] != 0)
+            continue;
+        int rc = 0;
+        for (int k = 0; k < 3 && rc == 0; k++)
+            rc = ledger_commit(f->helper, f->repo, REF, f->tree, "x", 1700000001 + k, commit, &e);
+        _exit(rc == 0 ? 0 : 1);
+    }
+    for (int i = 0; i < 4; i++) {
+        int status = 1;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    struct json *v = NULL;
+    assert_int_equal(ledger_log(f->helper, f->repo, REF, 0, &v, &e), 0);
+    assert_int_equal(json_count(json_get(v, "commits")), 13);
+    json_free(v);
+    assert_int_equal(count_damage(f, NULL), 0);
+}
+
+static void wrong_calls_say_why(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    char commit[41];
+    struct json *v = NULL;
+    struct err no_tree = {0}, bad_ref = {0}, no_repo = {0}, short_id = {0}, no_helper = {0};
+    assert_int_equal(ledger_commit(f->helper, f->repo, REF, "/nope", "x", 1, commit, &no_tree),
+                     ERR_MISSING);
+    assert_non_null(strstr(no_tree.text, "/nope"));
+    put(f, "run.json", "{}");
+    assert_int_equal(
+        ledger_commit(f->helper, f->repo, "refs/heads/x", f->tree, "x", 1, commit, &bad_ref),
+        ERR_CONFIG);
+    assert_int_equal(ledger_show(f->helper, "/nope", "123456", &v, &no_repo), ERR_MISSING);
+    assert_int_equal(ledger_show(f->helper, f->repo, "12", &v, &short_id), ERR_CONFIG);
+    assert_int_equal(ledger_check("/nope/fmforge-ledger", f->repo, &v, &no_helper), ERR_MISSING);
+    assert_non_null(strstr(no_helper.text, "fmforge-ledger"));
+}
+
+static void source_never_fails(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct json *v = NULL;
+    assert_int_equal(ledger_source(f->helper, f->folder, &v, &e), 0);
+    assert_non_null(strstr(run_text(v, "unavailable"), "no git repository"));
+    json_free(v);
+    /* A repository without commit, and one with an extension that the library does not know. */
+    char *git = file_join(f->folder, ".git");
+    char *head = file_join(git, "HEAD");
+    char *config = file_join(git, "config");
+    char *objects = file_join(git, "objects");
+    char *refs = file_join(git, "refs");
+    assert_int_equal(file_make_folder(objects, &e) | file_make_folder(refs, &e), 0);
+    assert_int_equal(file_write(head, "ref: refs/heads/main\n", 21, &e), 0);
+    assert_int_equal(ledger_source(f->helper, f->folder, &v, &e), 0);
+    assert_non_null(strstr(run_text(v, "unavailable"), "no commit"));
+    json_free(v);
+    const char *text = "[core]\nrepositoryformatversion = 1\n[extensions]\nsomething = true\n";
+    assert_int_equal(file_write(config, text, strlen(text), &e), 0);
+    assert_int_equal(ledger_source(f->helper, f->folder, &v, &e), 0);
+    assert_non_null(run_text(v, "unavailable"));
+    json_free(v);
+    xfree(refs);
+    xfree(objects);
+    xfree(config);
+    xfree(head);
+    xfree(git);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(runs_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_run_is_checked_by_its_sums, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_is_found_and_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_missing_object_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(locks_of_the_dead_do_not_stop_us, setup, teardown),
+        cmocka_unit_test_setup_teardown(writers_at_once_lose_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_calls_say_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(source_never_fails, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
