@@ -15,6 +15,7 @@
 #include "stages/kit/stage.h"
 #include "stages/model/fmadapter.h"
 #include "stages/model/model.h"
+#include "stages/text/render.h"
 
 struct toolkit_config {
     const char *name;
@@ -109,6 +110,25 @@ static int check_recovery(const char *path, const struct recovery_part *part,
     return rc;
 }
 
+/* Its ids have rows in the embedding, and it has the template's pieces. */
+static int check_tokenizer(const struct stage_run *r, const struct shape *shape, struct err *e)
+{
+    struct template template = {0};
+    struct render render;
+    struct spm *spm = NULL;
+    int rc = template_read(&template, stage_in(r, "template"), e);
+    if (rc == 0)
+        rc = spm_open(stage_in(r, "tokenizer"), &spm, e);
+    if (rc == 0)
+        rc = render_init(&render, spm, &template, e);
+    if (rc == 0 && spm_size(spm) > shape->vocab)
+        rc = err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base only %d", spm_size(spm),
+                     shape->vocab);
+    spm_close(spm);
+    template_release(&template);
+    return rc;
+}
+
 /* Do the parts belong together? *base is the content id of the base. */
 static int check_parts(const struct stage_run *r, struct content_id *base, struct err *e)
 {
@@ -118,6 +138,8 @@ static int check_parts(const struct stage_run *r, struct content_id *base, struc
         rc = model_read_shape(stage_in(r, "base"), &own, e);
     if (rc == 0 && !shape_equal(&shape, &own))
         rc = err_set(e, ERR_CONFIG, "the shape is not the one that the base carries");
+    if (rc == 0)
+        rc = check_tokenizer(r, &shape, e);
     if (rc == 0)
         rc = sha256_file(stage_in(r, "base"), base, NULL, e);
     for (size_t i = 0; i < N_RECOVERY && rc == 0; i++) {
