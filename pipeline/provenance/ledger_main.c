@@ -8,6 +8,15 @@
 #include "pipeline/base/str.h"
 #include "pipeline/provenance/ledger_verbs.h"
 
+#ifdef __SANITIZE_ADDRESS__
+/* libgit2 1.5 forgets a match buffer when a repository has an extension that it does not know. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libpcre2\n";
+}
+#endif
+
 static void print_error(const struct err *e)
 {
     fprintf(stderr, "fmforge-ledger: %s\n", e->text);
