@@ -173,17 +173,17 @@ int file_out_open(struct file_out *f, const char *path, struct err *e)
 
 void file_out_add(struct file_out *f, const void *bytes, size_t n_bytes)
 {
-    if (f->failed)
+    if (f->problem != 0)
         return;
     if (n_bytes > 0 && fwrite(bytes, 1, n_bytes, f->stream) != n_bytes)
-        f->failed = true;
+        f->problem = errno != 0 ? errno : EIO;
     f->n_bytes += n_bytes;
 }
 
 int file_out_close(struct file_out *f, struct err *e)
 {
     CHECK(f->stream != NULL);
-    int problem = f->failed ? (errno != 0 ? errno : EIO) : 0;
+    int problem = f->problem;
     if (fflush(f->stream) != 0 && problem == 0)
         problem = errno;
     if (problem == 0 && fsync(fileno(f->stream)) != 0)

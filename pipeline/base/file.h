@@ -31,7 +31,7 @@ struct file_out {
     FILE *stream;
     char *path;
     uint64_t n_bytes;
-    bool failed;
+    int problem; /* errno of the first write that failed; 0 = none */
 };
 int file_out_open(struct file_out *f, const char *path, struct err *e) MUST_USE;
 /* Errors are remembered and reported by close. */
