@@ -27,8 +27,18 @@ int json_parse(const char *text, size_t n_bytes, struct json **out, struct err *
     int rc = json_scan(text, n_bytes, &mark, e);
     if (rc != 0)
         return err_wrap(e, "%zu:%zu", mark.line, mark.column);
-    cJSON *root = cJSON_ParseWithLengthOpts(text, n_bytes, NULL, false);
-    CHECK(root != NULL);
+    /* cJSON before 1.7.19 (and Debian's fix) stops inside a number of more than 63 characters. */
+    const char *end = text;
+    cJSON *root = cJSON_ParseWithLengthOpts(text, n_bytes, &end, false);
+    size_t used = (size_t)(end - text);
+    while (used < n_bytes && strchr(" \t\r\n", text[used]) != NULL)
+        used++;
+    if (root == NULL || used != n_bytes) {
+        cJSON_Delete(root);
+        return err_set(e, ERR_FORMAT,
+                       "the cJSON library here cannot read this (a number of more than 63 "
+                       "characters?)");
+    }
     *out = wrap(root);
     return 0;
 }

@@ -172,6 +172,21 @@ static size_t scan_digits(struct scan *s)
     return n;
 }
 
+/* Past 2^53 only what canonical JSON writes for a double: then nothing is lost, and what is written
+ * can be read again (1e20 is written as 100000000000000000000). */
+static bool is_canonical_integer(const char *number)
+{
+    double v = 0;
+    if (!str_to_f64(number, &v))
+        return false;
+    struct buf again;
+    buf_init(&again, BUF_MAX_DEFAULT);
+    json_add_number(&again, v);
+    bool same = str_eq(buf_text(&again), number);
+    buf_release(&again);
+    return same;
+}
+
 /* The grammar is checked here; the value only where it would be lost later. */
 static int scan_number(struct scan *s)
 {
@@ -204,8 +219,9 @@ static int scan_number(struct scan *s)
     double real = 0;
     bool fits = true;
     if (integer && !str_eq(number, "-0"))
-        fits = str_to_i64(number, &whole) && whole <= ((int64_t)1 << 53) &&
-               whole >= -((int64_t)1 << 53);
+        fits = (str_to_i64(number, &whole) && whole <= ((int64_t)1 << 53) &&
+                whole >= -((int64_t)1 << 53)) ||
+               is_canonical_integer(number);
     else
         fits = str_to_f64(number, &real);
     xfree(number);

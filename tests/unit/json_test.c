@@ -39,6 +39,7 @@ static void test_takes(void **state)
     takes(" [1, -0, 2.5e-3, true, false, null, \"a\\u00e9\\ud83d\\ude00\"] ");
     takes("{\"a\": {\"a\": 1}, \"b\": [{\"a\": 2}]}");
     takes("9007199254740992");
+    takes("0.00000000000000000000000000000000000000000000000000000000000000000000001");
 }
 
 static void test_refuses(void **state)
@@ -57,6 +58,8 @@ static void test_refuses(void **state)
     refuses("\"\xff\"", "UTF-8");
     refuses("\xef\xbb\xbf{}", "byte order mark");
     refuses("9007199254740993", "2^53");
+    refuses("[-100000000000000000001]", "2^53");
+    refuses("1000000000000000000000", "2^53");
     refuses("1e999", "too large");
     refuses("NaN", "expected a JSON value");
     refuses("'a'", "expected a JSON value");
@@ -107,6 +110,7 @@ static void test_numbers(void **state)
     check_number(1424953923781206.2, "1424953923781206.2");
     check_number(0.1, "0.1");
     check_number(100, "100");
+    takes("[295147905179352830000,-100000000000000000000]");
 }
 
 /* The sorting example of RFC 8785 3.2.3 and its strings. */
