@@ -266,7 +266,8 @@ static int apply_set(struct manifest *m, const char *set, struct err *e)
         const char *known[64];
         size_t n = 0;
         const struct doc_node *vars = doc_get(m->doc.root, "vars");
-        for (const struct doc_node *v = vars ? vars->first : NULL; v && n < 64; v = v->next)
+        const struct doc_node *first = vars && vars->type == DOC_MAP ? vars->first : NULL;
+        for (const struct doc_node *v = first; v && n < 64; v = v->next)
             known[n++] = v->key;
         char hint[160];
         rc = err_set(e, ERR_CONFIG, "%s: %s has no variable `%s`%s", origin, m->doc.path, name + 5,

@@ -103,6 +103,13 @@ static void sets_must_name_what_is_there(void **state)
     assert_non_null(strstr(e.text, "did you mean `seed`?"));
     manifest_release(&m);
     xfree(path);
+
+    path = put("list.yaml", "fmforge: 1\nname: n\nvars: [x]\nstages: {a: {run: x}}\n");
+    e = (struct err){0};
+    assert_int_equal(manifest_open(&m, path, sets, 1, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.text, "has no variable `sed`"));
+    manifest_release(&m);
+    xfree(path);
 }
 
 static void dollar_names(void **state)
