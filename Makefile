@@ -3,7 +3,7 @@
 #   make setup test
 MODE ?= release
 CONFIG ?= configs/quickstart.yaml
-CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+CC := $(if $(filter default undefined,$(origin CC)),$(if $(filter fuzz,$(MODE)),clang,gcc),$(CC))
 CXX := $(if $(filter default undefined,$(origin CXX)),$(if $(findstring clang,$(CC)),clang++,g++),$(CXX))
 
 # ---------------------------------------------------------------------------------- setup first
@@ -27,8 +27,9 @@ FLAGS_debug := -O0 -g
 FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan := -O1 -g -fsanitize=thread
 FLAGS_cov := -O0 -g --coverage
+FLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 ifeq ($(origin FLAGS_$(MODE)),undefined)
-$(error MODE=$(MODE) is not known: release, debug, asan, tsan or cov)
+$(error MODE=$(MODE) is not known: release, debug, asan, tsan, cov or fuzz)
 endif
 COMMON := -I. -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fPIE -pthread $(FLAGS_$(MODE))
 ALL_CFLAGS := -std=c11 $(COMMON) $(WARNINGS)
@@ -56,6 +57,7 @@ STAGE_LIB_CC := $(sort $(wildcard stages/text/*.cc))
 STAGES := $(sort $(patsubst stages/%/main.c,%,$(wildcard stages/*/main.c)))
 UNIT := $(sort $(patsubst tests/unit/%_test.c,%,$(wildcard tests/unit/*_test.c)))
 UNIT_LIB_C := $(filter-out %_test.c,$(sort $(wildcard tests/unit/*.c)))
+FUZZ := $(sort $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c)))
 BENCH := $(sort $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*_bench.c)))
 
 objects = $(addprefix $(B)/,$(addsuffix .o,$(basename $(1))))
@@ -65,9 +67,10 @@ STAGE_LIB_O := $(call objects,$(STAGE_LIB_C) $(STAGE_LIB_CC))
 UNIT_LIB_O := $(call objects,$(UNIT_LIB_C))
 PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-ledger $(STAGES:%=$(BIN)/stage-%)
 UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
+FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 
-.PHONY: all test unit lint fmt fmt-check pipeline bench ref clean help
+.PHONY: all test unit fuzz lint fmt fmt-check pipeline bench ref clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 .SUFFIXES:
@@ -131,14 +134,36 @@ $(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
 comma := ,
 
+# Each target with a driver: replay.c, or libFuzzer's in MODE=fuzz.
+FUZZ_DRIVER := $(call objects,$(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c) tests/fuzz/fuzz.c tests/fuzz/seed.c)
+$(B)/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(FUZZ_DRIVER) $(B)/stages.a $(B)/engine.a $(B)/base.a
+	$(call link,$(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -Wl$(comma)-Bstatic -lyaml \
+	    -Wl$(comma)-Bdynamic $(LIBS_STAGE))
+
+$(B)/fuzz/expand: $(call objects,tests/fuzz/expand.c tests/fuzz/seed.c) $(B)/base.a
+	$(call link,$(LIBS_BASE))
+
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE))
 
 # ------------------------------------------------------------------------------------- the checks
 unit: $(UNIT_PROGRAMS)
 
-test: all $(UNIT_PROGRAMS)
-	@bash tests/run.sh $(BIN) $(UNIT_PROGRAMS)
+test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)
+	@bash tests/run.sh $(BIN) $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)
+
+# Looks for new inputs with libFuzzer, SECONDS a target (Clang and its runtime: libclang-rt-dev).
+SECONDS ?= 60
+ifneq ($(MODE),fuzz)
+fuzz:
+	@$(MAKE) --no-print-directory MODE=fuzz fuzz
+else ifeq ($(wildcard $(shell $(CC) -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer*.a),)
+fuzz:
+	@echo 'fuzz: skipped: $(CC) with its libFuzzer runtime is not here (Debian: clang libclang-rt-dev)'
+else
+fuzz: $(FUZZ_PROGRAMS) $(B)/fuzz/expand
+	@bash tests/fuzz/run_fuzz.sh $(B)/fuzz $(SECONDS) $(FUZZ)
+endif
 
 lint:
 	@bash tests/lint.sh
@@ -164,8 +189,10 @@ help:
 	@echo 'make             build the programs into build/bin'
 	@echo 'make pipeline CONFIG=configs/quickstart.yaml   run a manifest'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
+	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
 	@echo 'make lint fmt fmt-check bench ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
-    $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/bench/*_bench.c)))
+    $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c \
+    tests/bench/*_bench.c)))
 endif
