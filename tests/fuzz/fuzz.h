@@ -24,7 +24,7 @@ const char *fuzz_file(const void *bytes, size_t n_bytes);
 const char *fuzz_folder(void);
 /* Removes it now; the driver does so after a crash, by the crashed process's id. */
 void fuzz_folder_remove(long process);
-/* Replaces folder/name. */
+/* Replaces folder/name; name stays valid. */
 void fuzz_folder_put(const char *name, const void *bytes, size_t n_bytes);
 
 #endif

@@ -6,7 +6,7 @@
 #include "pipeline/base/zfile.h"
 #include "tests/fuzz/fuzz.h"
 
-#define RAW_BYTES_MAX ((uint64_t)1 << 20)
+#define RAW_BYTES_MAX ((uint64_t)1 << 16)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
