@@ -169,9 +169,12 @@ static int object_failed(const struct git_repo *r, const char *what, const git_o
     char *loose = xasprintf("%s/objects/%.2s/%s", r->path, hex, hex + 2);
     bool is_loose = file_exists(loose);
     bool absent = !is_loose && strstr(said(), "not found") != NULL;
-    int rc = err_set(e, absent ? ERR_MISSING : ERR_FORMAT, "%s %s %s: %s%s%s", what, hex,
-                     absent ? "is missing" : "is damaged", said(),
-                     is_loose ? ": " : " in a pack of ", is_loose ? loose : r->path);
+    int rc = 0;
+    if (absent)
+        rc = err_set(e, ERR_FORMAT, "%s %s is missing from %s", what, hex, r->path);
+    else
+        rc = err_set(e, ERR_FORMAT, "%s %s is damaged: %s: %s%s", what, hex, said(),
+                     is_loose ? "" : "in a pack of ", is_loose ? loose : r->path);
     xfree(loose);
     return rc;
 }
@@ -211,7 +214,7 @@ static int read_object(struct git_repo *r, const git_oid *id, git_odb_object **o
 /* ---- writing ---- */
 
 static int add_file(struct git_repo *r, git_index *index, const char *dir, const char *path,
-                    struct err *e)
+                    struct buf *notes, struct err *e)
 {
     struct file_map m;
     char *full = file_join(dir, path);
@@ -222,6 +225,9 @@ static int add_file(struct git_repo *r, git_index *index, const char *dir, const
         entry.path = path;
         entry.mode = GIT_FILEMODE_BLOB;
         const void *bytes = m.bytes != NULL ? (const void *)m.bytes : "";
+        char hex[GIT_HEX + 1];
+        if (git_odb_hash(&entry.id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
+            loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, &entry.id), notes);
         if (git_blob_create_from_buffer(&entry.id, r->repo, bytes, m.n_bytes) != 0 ||
             git_index_add(index, &entry) != 0)
             rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, said());
@@ -231,7 +237,8 @@ static int add_file(struct git_repo *r, git_index *index, const char *dir, const
     return rc;
 }
 
-static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct err *e)
+static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
+                      struct err *e)
 {
     struct file_list files = {0};
     git_index *index = NULL;
@@ -239,7 +246,7 @@ static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct
     if (rc == 0 && git_index_new(&index) != 0)
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     for (size_t i = 0; i < files.n_paths && rc == 0; i++)
-        rc = add_file(r, index, dir, files.paths[i], e);
+        rc = add_file(r, index, dir, files.paths[i], notes, e);
     if (rc == 0 && git_index_write_tree_to(tree, index, r->repo) != 0)
         rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
     git_index_free(index);
@@ -301,7 +308,7 @@ int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, c
         return err_set(e, ERR_CONFIG, "\"%s\" is not a ref below refs/prov/", ref);
     git_signature *who = NULL;
     git_oid tree, id;
-    int rc = write_tree(r, tree_dir, &tree, e);
+    int rc = write_tree(r, tree_dir, &tree, notes, e);
     if (rc == 0 && git_signature_new(&who, "fmforge", "fmforge@localhost", unix_time, 0) != 0)
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     int code = rc;

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -79,6 +80,19 @@ int loose_check(const char *repo, const char *hex, struct err *e)
     }
     xfree(path);
     return rc;
+}
+
+void loose_make_way(const char *repo, const char *hex, struct buf *notes)
+{
+    struct err why = {0};
+    if (loose_check(repo, hex, &why) == 0)
+        return;
+    char *from = xasprintf("%s/objects/%.2s/%s", repo, hex, hex + 2);
+    char *to = xasprintf("%s/damaged-%s", repo, hex);
+    if (rename(from, to) == 0)
+        buf_printf(notes, "%s; moved to %s and written again\n", why.text, to);
+    xfree(from);
+    xfree(to);
 }
 
 /* The library passes over a loose ref that it cannot read: each must be 40 digits and a newline. */

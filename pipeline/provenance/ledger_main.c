@@ -2,6 +2,7 @@
  * error is one line on stderr and {"code","error"} on stdout, for the program that asked. */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/json.h"
@@ -24,8 +25,8 @@ static void print_error(const struct err *e)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     json_put_i64(v, "code", e->code);
-    size_t n = str_utf8_prefix(e->text, sizeof e->text - 1);
-    bool whole = e->text[n] == '\0';
+    size_t n = strlen(e->text);
+    bool whole = str_utf8_prefix(e->text, n) == n;
     json_put_string(v, "error", whole ? e->text : "the message is not UTF-8: see stderr");
     json_write_canonical(v, &b);
     puts(buf_text(&b));

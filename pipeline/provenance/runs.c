@@ -140,20 +140,22 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 {
     const char *sums = run_record_file(r, "SHA256SUMS");
     size_t n_right = 0, n_files = 0;
+    int n_id = str_is_hex(r->commit, 40) ? 12 : 400; /* of a folder: its path */
     for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
         const char *path = run_text(f, "path");
         const char *text = run_text(f, "text");
         char want[SHA256_HEX + 1];
+        n_files += path == NULL || !str_eq(path, "SHA256SUMS");
         if (run_text(f, "damage") != NULL) {
-            add_finding(damage,
-                        xasprintf("run %s: %s: %s", r->commit, path, run_text(f, "damage")));
+            add_finding(damage, xasprintf("run %.*s: %s: %s", n_id, r->commit, path,
+                                          run_text(f, "damage")));
             continue;
         }
         if (sums == NULL || path == NULL || str_eq(path, "SHA256SUMS"))
             continue;
-        n_files++;
         if (!run_listed_digest(sums, path, want)) {
-            add_finding(damage, xasprintf("run %s: SHA256SUMS does not list %s", r->commit, path));
+            add_finding(damage,
+                        xasprintf("run %.*s: SHA256SUMS does not list %s", n_id, r->commit, path));
             continue;
         }
         struct content_id found =
@@ -161,16 +163,16 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
         if (str_eq(found.hex, want))
             n_right++;
         else
-            add_finding(damage, xasprintf("run %s: %s has the SHA-256 %s, SHA256SUMS "
+            add_finding(damage, xasprintf("run %.*s: %s has the SHA-256 %s, SHA256SUMS "
                                           "says %s",
-                                          r->commit, path, found.hex, want));
+                                          n_id, r->commit, path, found.hex, want));
     }
     if (sums == NULL)
-        add_finding(damage, xasprintf("run %s: SHA256SUMS is missing", r->commit));
+        add_finding(damage, xasprintf("run %.*s: SHA256SUMS is missing", n_id, r->commit));
     else if (count_lines(sums) != n_files)
-        add_finding(damage, xasprintf("run %s: SHA256SUMS lists %zu files, the run has "
+        add_finding(damage, xasprintf("run %.*s: SHA256SUMS lists %zu files, the run has "
                                       "%zu",
-                                      r->commit, count_lines(sums), n_files));
+                                      n_id, r->commit, count_lines(sums), n_files));
     return n_right;
 }
 

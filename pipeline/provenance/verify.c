@@ -340,7 +340,7 @@ void verify_to_text(const struct json *report, struct buf *out)
         buf_add_text(out, "everything verifies\n");
     else
         buf_printf(out,
-                   "%zu damaged or missing; a run moves damaged objects to quarantine and "
-                   "makes them again\n",
+                   "%zu damaged or missing; a damaged stored object is moved to quarantine and "
+                   "made again by the next run that reads it\n",
                    n_damage);
 }

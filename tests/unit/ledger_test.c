@@ -264,6 +264,26 @@ static void a_missing_object_is_named(void **state)
     xfree(path);
 }
 
+/* The next run that writes the same bytes repairs them. */
+static void a_damaged_object_is_written_again(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct json *v = NULL;
+    char commit[41];
+    commit_run(f, "one", 1700000000, commit);
+    assert_int_equal(ledger_list(f->helper, f->repo, commit, &v, &e), 0);
+    const char *blob = run_text(json_first(json_get(v, "files")), "blob");
+    char *path = xasprintf("%s/objects/%.2s/%s", f->repo, blob, blob + 2);
+    assert_int_equal(chmod(path, 0644) | truncate(path, 9), 0);
+    assert_true(count_damage(f, blob) > 0);
+    commit_run(f, "one", 1700000000, commit);
+    assert_int_equal(count_damage(f, NULL), 0);
+    json_free(v);
+    xfree(path);
+}
+
 static void locks_of_the_dead_do_not_stop_us(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_run_is_checked_by_its_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_found_and_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_object_is_written_again, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_of_the_dead_do_not_stop_us, setup, teardown),
         cmocka_unit_test_setup_teardown(writers_at_once_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_calls_say_why, setup, teardown),
