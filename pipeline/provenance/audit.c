@@ -252,7 +252,9 @@ static void follow(struct audit *a, const struct run_record *r, const char *id, 
     if (stage != NULL)
         audit_walk(a, r, stage);
     else if (json_first(a->used_by) != NULL)
-        *as = xstrdup("a source: no stage of this run made it");
+        *as = xstrdup(a->path != NULL && audit_walk_folder(a, a->id, a->path)
+                          ? "a source of this run, made in another"
+                          : "a source: no stage of this run made it");
     else
         audit_unknown(a, "run %.12s names %s, but not as input, output or delivery", r->commit, id);
 }
@@ -343,10 +345,12 @@ int audit_make(const struct ledger *l, const char *home, const char *target, str
     int rc = resolve_target(a, home, target, e);
     if (rc == 0) {
         const char *id = a->id;
-        if (!file_exists(l->repo))
-            audit_unknown(a, "there is no ledger at %s", l->repo);
-        else if (audit_find_run(a, a->id, false, commit))
+        if (file_exists(l->repo) && audit_find_run(a, a->id, false, commit))
             r = audit_load(a, commit);
+        else if (a->path != NULL && audit_walk_folder(a, a->id, a->path))
+            as = xstrdup("made by the run in the folder provenance beside it");
+        else if (!file_exists(l->repo))
+            audit_unknown(a, "there is no ledger at %s", l->repo);
         else if (json_first(a->mismatches) == NULL)
             id = audit_explain(a, &r);
         if (r != NULL && id != NULL)

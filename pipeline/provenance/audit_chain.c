@@ -224,15 +224,11 @@ static bool source_is_known(const struct audit *a, const char *id, const char *f
 static void walk_made_source(struct audit *a, const char *id, const char *uri)
 {
     char commit[41];
-    const struct run_record *r = NULL;
-    if (audit_find_run(a, id, true, commit)) {
-        r = audit_load(a, commit);
-    } else if (uri != NULL) {
-        char *folder = xasprintf("%.*sprovenance", (int)(file_base_name(uri) - uri), uri);
-        if (file_is_folder(folder))
-            r = audit_load_folder(a, folder);
-        xfree(folder);
+    if (!audit_find_run(a, id, true, commit)) {
+        audit_walk_folder(a, id, uri);
+        return;
     }
+    const struct run_record *r = audit_load(a, commit);
     const struct json *stage = r != NULL ? run_record_producer(r, id, NULL, NULL) : NULL;
     if (stage != NULL)
         audit_walk(a, r, stage);
@@ -426,4 +422,15 @@ void audit_walk(struct audit *a, const struct run_record *r, const struct json *
     walk_inputs(&s);
     recipe_release(&s.recipe);
     statement_release(&s.statement);
+}
+
+bool audit_walk_folder(struct audit *a, const char *id, const char *path)
+{
+    char *folder = xasprintf("%.*sprovenance", (int)(file_base_name(path) - path), path);
+    const struct run_record *r = file_is_folder(folder) ? audit_load_folder(a, folder) : NULL;
+    const struct json *stage = r != NULL ? run_record_producer(r, id, NULL, NULL) : NULL;
+    xfree(folder);
+    if (stage != NULL)
+        audit_walk(a, r, stage);
+    return stage != NULL;
 }

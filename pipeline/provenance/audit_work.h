@@ -52,6 +52,10 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
 /* Adds a stage and all before it to the chain, checking each. */
 void audit_walk(struct audit *a, const struct run_record *r, const struct json *stage);
 
+/* The same from the run in the folder "provenance" beside a file; false when that made no such id.
+ */
+bool audit_walk_folder(struct audit *a, const char *id, const char *path);
+
 /* The target's bytes are in no run: which run made something that should be equal? Records the
  * differences, or an unknown. Returns the id of what it should be, or NULL. Borrowed. */
 const char *audit_explain(struct audit *a, const struct run_record **run);
