@@ -251,7 +251,7 @@ static int close_keys(struct scan *s, size_t first)
 {
     size_t n = s->n_keys - first;
     struct key *keys = s->keys + first;
-    char *base = s->keys_text.bytes;
+    char *base = (char *)buf_text(&s->keys_text); /* all keys may be "": then it has no memory */
     int rc = 0;
     if (n > 1)
         qsort_r(keys, n, sizeof *keys, by_text, base);

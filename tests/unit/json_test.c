@@ -50,6 +50,7 @@ static void test_refuses(void **state)
     refuses("{\"a\": 1,\n \"a\": 2}", "2:2: the key \"a\" stands twice");
     refuses("{\"a\": 1, \"\\u0061\": 2}", "stands twice");
     refuses("[01]", "leading zero");
+    refuses("{\"\":1,\"\":2}", "the key \"\" stands twice");
     refuses("[1] 2", "more text behind");
     refuses("\"\\u0000\"", "NUL");
     refuses("\"\\ud800\"", "surrogate");
