@@ -26,6 +26,8 @@ static const struct param PARAMS[] = {
      "Length of a piece of text; at most the base's context."},
     {"mix", PARAM_TEXT, AT(mix), "", 0, 0, NULL, "",
      "How often files are repeated, by name without suffix: \"books=1,talk=2.5\"; others once."},
+    {"repeat_fraction", PARAM_FLOAT, AT(repeat_fraction), "0", 0, 1, NULL, "",
+     "Share of windows whose second half is made of pieces of the first: teaches copying."},
     {"valid_tokens", PARAM_INT, AT(valid_tokens), "32768", 16, 5e10, NULL, "tokens",
      "Held-out text per evaluation, evenly spaced."},
     {"evaluations", PARAM_INT, AT(evaluations), "8", 1, 1000, NULL, "",

@@ -9,7 +9,10 @@ static int open_text(struct recover_run *r, struct err *e)
     if (spm_size(r->spm) != r->base.shape.vocab)
         return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base a vocabulary of %d",
                        spm_size(r->spm), r->base.shape.vocab);
-    struct windows_plan plan = {.window = (int)c->window, .mix = c->mix, .seed = c->seed};
+    struct windows_plan plan = {.window = (int)c->window,
+                                .mix = c->mix,
+                                .repeat_fraction = c->repeat_fraction,
+                                .seed = c->seed};
     int rc = windows_open(&r->text, stage_in(r->run, "text"), &plan, r->spm, e);
     if (rc)
         return rc;
@@ -17,6 +20,7 @@ static int open_text(struct recover_run *r, struct err *e)
     if (!stage_in(r->run, "valid"))
         return 0;
     plan.mix = NULL;
+    plan.repeat_fraction = 0;
     plan.in_order = true;
     rc = windows_open(&r->valid, stage_in(r->run, "valid"), &plan, r->spm, e);
     if (rc)

@@ -13,6 +13,7 @@ struct recover_config {
     int rank; /* 0 8, 1 16, 2 32 */
     int64_t tokens, batch_tokens, window, valid_tokens, evaluations, seed, checkpoint_every;
     const char *mix;
+    double repeat_fraction;
     double alpha, learning_rate, warmup_fraction, weight_decay, clip;
 };
 
