@@ -24,9 +24,8 @@ HERE = Path(__file__).resolve().parent
 HAND = HERE / "hand.jsonl"
 OUT = HERE / "tickets.jsonl"
 GOLDEN = HERE.parent.parent / "golden" / "support_desk" / "rows.jsonl"
-SYSTEM = "Route the ticket. Answer in JSON: team, subject."
 SEED = 20240611
-PER_TEAM = 252
+PER_TEAM = 800
 MAX_WORDS, MIN_WORDS = 35, 8
 
 TEAMS = ["billing", "shipping", "returns", "account", "repair", "app", "orders", "stock", "subscription", "security"]
@@ -1382,14 +1381,13 @@ def read(path):
     rows = []
     for line in path.read_text(encoding="ascii").splitlines():
         messages = json.loads(line)
-        answer = json.loads(messages[2]["content"])
-        rows.append((messages[1]["content"], answer["team"], answer["subject"]))
+        answer = json.loads(messages[1]["content"])
+        rows.append((messages[0]["content"], answer["team"], answer["subject"]))
     return rows
 
 
 def line_of(ticket, team, subject):
     return json.dumps([
-        {"role": "system", "content": SYSTEM},
         {"role": "user", "content": ticket},
         {"role": "assistant", "content": json.dumps({"team": team, "subject": subject})},
     ])
