@@ -17,8 +17,8 @@
  * Keys behind a query inside its tile have p = 0: fma(0, v, acc) changes at most the sign of a zero
  * sum, which the + 0.0f of the normalisation removes.
  *
- * Backward works on one (run, query head) at a time, so that dK and dV of a head are chains over
- * queries in ascending order whatever the threads do; the heads of a group are added in order.
+ * Backward works on one (sequence, query head) at a time, so that dK and dV of a head are chains
+ * over queries in ascending order whatever the threads do; the heads of a group are added in order.
  */
 
 #define TILE 64
@@ -135,23 +135,24 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
 struct backward_work {
     struct compute *c;
     const struct shape *s;
+    int n_runs;
     const struct attention_run *runs;
     const struct attention_grads *g;
-    int n_rows; /* of all runs */
     int ld_p;
     float *scratch;
     float scale;
 };
 
-/* p, dp: this tile's unnormalised probabilities and dO V^T; p becomes normalised, dp becomes dS. */
-static void score_gradients(const struct backward_work *w, int m, int first, size_t at, float *p,
+/* p, dp: this tile's unnormalised probabilities and dO V^T; p becomes normalised, dp becomes dS.
+ * Row i sees n_before + i + 1 keys. */
+static void score_gradients(const struct backward_work *w, int m, int n_before, size_t at, float *p,
                             float *dp)
 {
-    int d = w->s->head_dim, n_keys = first + m;
+    int d = w->s->head_dim, n_keys = n_before + m;
     for (int i = 0; i < m; i++) {
         float *p_row = p + (size_t)i * (size_t)w->ld_p, *dp_row = dp + (size_t)i * (size_t)w->ld_p;
         size_t row = at + (size_t)i * (size_t)shape_q_dim(w->s);
-        float inverse = softmax_row(w->c, first + i + 1, n_keys, w->scale, p_row);
+        float inverse = softmax_row(w->c, n_before + i + 1, n_keys, w->scale, p_row);
         float delta = ops_row_dot(w->c, d, w->g->d_o + row, w->g->o + row);
         for (int j = 0; j < n_keys; j++) {
             p_row[j] = p_row[j] * inverse;
@@ -169,35 +170,42 @@ static void backward_tile(const struct backward_work *w, const struct attention_
     float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
     float *dp = p + TILE * (size_t)w->ld_p;
     int d = s->head_dim, m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
-    int n_keys = first + m, ldp = w->ld_p, ldq = shape_q_dim(s), ldk = run->ldk;
-    size_t start = (size_t)run->row * (size_t)ldq + (size_t)(head * d);
-    size_t at = start + (size_t)first * (size_t)ldq;
+    int n_before = run->n_before + first, n_keys = n_before + m;
+    int ldp = w->ld_p, ldq = shape_q_dim(s), ldk = run->ldk;
+    size_t start = (size_t)run->key_row * (size_t)ldq + (size_t)(head * d);
+    size_t at = (size_t)(run->row + first) * (size_t)ldq + (size_t)(head * d);
     size_t offset = (size_t)(head / (s->heads / s->kv_heads) * d);
     const float *q = g->q + at, *d_o = g->d_o + at, *k = run->k + offset, *v = run->v + offset;
 
     gemm_local(c, i_thread, GEMM_NT, m, n_keys, d, q, ldq, k, ldk, p, ldp, false);
     gemm_local(c, i_thread, GEMM_NT, m, n_keys, d, d_o, ldq, v, ldk, dp, ldp, false);
-    score_gradients(w, m, first, at, p, dp);
+    score_gradients(w, m, n_before, at, p, dp);
     gemm_local(c, i_thread, GEMM_NN, m, d, n_keys, dp, ldp, k, ldk, g->dq + at, ldq, false);
     gemm_local(c, i_thread, GEMM_TN, n_keys, d, m, dp, ldp, q, ldq, g->dk_heads + start, ldq, true);
     gemm_local(c, i_thread, GEMM_TN, n_keys, d, m, p, ldp, d_o, ldq, g->dv_heads + start, ldq,
                true);
 }
 
-/* Item = (run, query head). */
+/* The run after the last one of the sequence that begins with run i. */
+static int sequence_end(const struct attention_run *runs, int n_runs, int i)
+{
+    int end = i + 1;
+    while (end < n_runs && runs[end].key_row == runs[i].key_row)
+        end++;
+    return end;
+}
+
+/* Item = (sequence, query head). */
 static void backward_item(void *context, size_t i, int i_thread)
 {
     const struct backward_work *w = context;
-    const struct attention_run *run = &w->runs[i / (size_t)w->s->heads];
-    int head = (int)(i % (size_t)w->s->heads);
-    size_t ldq = (size_t)shape_q_dim(w->s), width = (size_t)w->s->head_dim;
-    for (int r = 0; r < run->n_rows; r++) {
-        size_t at = (size_t)(run->row + r) * ldq + (size_t)head * width;
-        memset(w->g->dk_heads + at, 0, sizeof(float) * width);
-        memset(w->g->dv_heads + at, 0, sizeof(float) * width);
-    }
-    for (int first = 0; first < run->n_rows; first += TILE)
-        backward_tile(w, run, head, first, i_thread);
+    int head = (int)(i % (size_t)w->s->heads), first_run = 0;
+    for (size_t left = i / (size_t)w->s->heads; left > 0; left--)
+        first_run = sequence_end(w->runs, w->n_runs, first_run);
+    int end = sequence_end(w->runs, w->n_runs, first_run);
+    for (const struct attention_run *run = w->runs + first_run; run < w->runs + end; run++)
+        for (int first = 0; first < run->n_rows; first += TILE)
+            backward_tile(w, run, head, first, i_thread);
 }
 
 static void add_heads(const struct shape *s, const float *heads, float *sum)
@@ -209,12 +217,12 @@ static void add_heads(const struct shape *s, const float *heads, float *sum)
                 sum[kv * d + j] += heads[(kv * group + h) * d + j];
 }
 
-/* Item = 64 rows. */
+/* Item = 64 keys. */
 static void add_item(void *context, size_t i, int i_thread)
 {
     (void)i_thread;
     const struct backward_work *w = context;
-    int first = (int)i * TILE, end = first + TILE < w->n_rows ? first + TILE : w->n_rows;
+    int n = w->g->n_keys, first = (int)i * TILE, end = first + TILE < n ? first + TILE : n;
     for (int r = first; r < end; r++) {
         size_t q_at = (size_t)r * (size_t)shape_q_dim(w->s);
         size_t k_at = (size_t)r * (size_t)shape_kv_dim(w->s);
@@ -227,11 +235,16 @@ void attention_backward(struct compute *c, const struct shape *s, int n_runs,
                         const struct attention_run *runs, const struct attention_grads *g,
                         int keys_max, float *scratch)
 {
-    struct backward_work w = {c, s, runs, g, 0, padded_keys(keys_max), scratch, softmax_scale(s)};
+    struct backward_work w = {
+        c, s, n_runs, runs, g, padded_keys(keys_max), scratch, softmax_scale(s)};
+    size_t head_bytes = (size_t)g->n_keys * (size_t)shape_q_dim(s) * sizeof(float), sequences = 0;
     for (int i = 0; i < n_runs; i++) {
-        CHECK(runs[i].n_before == 0 && runs[i].n_rows <= keys_max && runs[i].row == w.n_rows);
-        w.n_rows += runs[i].n_rows;
+        CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);
+        CHECK(runs[i].key_row + runs[i].n_before + runs[i].n_rows <= g->n_keys);
+        sequences += i == 0 || runs[i].key_row != runs[i - 1].key_row;
     }
-    thread_pool_run(c->pool, (size_t)n_runs * (size_t)s->heads, backward_item, &w);
-    thread_pool_run(c->pool, (size_t)((w.n_rows + TILE - 1) / TILE), add_item, &w);
+    memset(g->dk_heads, 0, head_bytes);
+    memset(g->dv_heads, 0, head_bytes);
+    thread_pool_run(c->pool, sequences * (size_t)s->heads, backward_item, &w);
+    thread_pool_run(c->pool, (size_t)((g->n_keys + TILE - 1) / TILE), add_item, &w);
 }

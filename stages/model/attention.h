@@ -24,6 +24,7 @@ struct attention_run {
     const float *k; /* (keys, KV*D), row stride ldk */
     const float *v;
     int ldk;
+    int key_row; /* backward: row of dk and dv that belongs to the first key */
 };
 
 /* Floats of scratch for runs of at most keys_max keys. */
@@ -34,14 +35,14 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
                        const struct attention_run *runs, const float *q, float *o, int keys_max,
                        float *scratch);
 
-/* What backward reads and writes; all (M, H*D) or (M, KV*D), contiguous. Runs start at their first
- * key (n_before = 0), ldk = KV*D, and k, v point into the batch's arrays at the run's row. */
+/* What backward reads and writes, contiguous; M rows of queries, N rows of keys (ldk = KV*D). The
+ * runs of one sequence are neighbours in ascending order and have the same key_row. */
 struct attention_grads {
-    const float *q, *o, *d_o;
-    float *dq;       /* overwritten */
-    float *dk, *dv;  /* added to: several layers may share keys and values */
-    float *dk_heads; /* scratch (M, H*D): one partial sum per query head */
-    float *dv_heads;
+    int n_keys;                 /* N */
+    const float *q, *o, *d_o;   /* (M, H*D) */
+    float *dq;                  /* (M, H*D) overwritten */
+    float *dk, *dv;             /* (N, KV*D) added to: several layers may share keys and values */
+    float *dk_heads, *dv_heads; /* scratch (N, H*D): one partial sum per query head */
 };
 void attention_backward(struct compute *c, const struct shape *s, int n_runs,
                         const struct attention_run *runs, const struct attention_grads *g,

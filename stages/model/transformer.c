@@ -11,6 +11,10 @@
 /*
  * TRAIN_NOTHING keeps one layer's activations, written again by every layer: segment 1 writes no
  * keys and values, so those of the last layer of segment 0 stay. Otherwise every layer has its own.
+ *
+ * The layers have two kinds of rows: all tokens of the batch, and the *late* ones, those with a
+ * target. Layers of segment 1, and what follows the projections in the last layer of segment 0,
+ * have late rows only.
  */
 struct transformer_work {
     struct layer_acts *acts; /* L of them; all equal when nothing is trained, but for k and v */
@@ -18,15 +22,16 @@ struct transformer_work {
     struct attention_run *runs; /* (tokens_max) */
     float *attention;           /* scratch */
     size_t attention_floats;
-    float *x;      /* (T, C) residual stream after the last layer */
-    float *head_x; /* (T, C) labelled rows of x */
-    float *head_h; /* (T, C) after the final norm */
+    float *late_x;     /* (T, C) late rows of the residual stream where they begin */
+    int32_t *late_pos; /* (T) their positions */
+    float *x;          /* (T, C) late rows of the residual stream after the last layer */
+    float *head_h;     /* (T, C) after the final norm */
     float *head_rstd;
     float *logits;           /* (slice_rows, V) */
     int32_t *rows, *targets; /* (T) labelled rows */
     int n_rows;
     float *dx;      /* (T, C); backward only from here */
-    float *d_head;  /* (T, C) gradient of head_h, then of head_x */
+    float *d_head;  /* (T, C) gradient of head_h */
     float *dk, *dv; /* (T, KV*D) */
     double *losses; /* (slice_rows) */
     unsigned char *correct;
@@ -113,8 +118,9 @@ static struct transformer_work *take_work(struct taker *t, const struct shape *s
     w->runs = take_bytes(t, n, sizeof *w->runs);
     w->attention_floats = attention_scratch_floats(s, keys_max(s, plan), n_threads);
     w->attention = taker_floats(t, w->attention_floats, 1);
+    w->late_x = taker_floats(t, n, hidden);
+    w->late_pos = take_bytes(t, n, sizeof *w->late_pos);
     w->x = taker_floats(t, n, hidden);
-    w->head_x = taker_floats(t, n, hidden);
     w->head_h = taker_floats(t, n, hidden);
     w->head_rstd = taker_floats(t, n, 1);
     w->logits = taker_floats(t, slice, (size_t)s->vocab);
@@ -189,52 +195,131 @@ static int start_pass(struct transformer *t, const struct model *m, const struct
         if (b->target[i] < 0)
             continue;
         w->rows[w->n_rows] = i;
+        w->late_pos[w->n_rows] = b->pos[i];
         w->targets[w->n_rows++] = b->target[i];
     }
     return 0;
 }
 
-/* Runs over the keys and values that a layer reads. */
-static void set_runs(struct transformer_work *w, const struct shape *s, const struct batch *b,
-                     int layer)
+/* The last layer that writes keys and values. */
+static int last_writer(const struct shape *s)
 {
-    int source = shape_layer_reuses(s, layer) ? s->layers_0 - 1 : layer;
+    return s->layers_0 - 1;
+}
+
+/* The late rows of a segment in consecutive pieces; *row: its first late row, moved on. */
+static int late_runs(const struct transformer_work *w, const struct attention_run *segment,
+                     int *row, struct attention_run *out)
+{
+    int n_runs = 0, end = segment->row + segment->n_rows;
+    while (*row < w->n_rows && w->rows[*row] < end) {
+        struct attention_run run = *segment;
+        run.row = *row;
+        run.n_before = w->rows[*row] - segment->row;
+        run.n_rows = 0;
+        do {
+            run.n_rows++;
+            (*row)++;
+        } while (*row < w->n_rows && w->rows[*row] < end && w->rows[*row] == w->rows[*row - 1] + 1);
+        out[n_runs++] = run;
+    }
+    return n_runs;
+}
+
+/* Runs of a layer's queries over the keys and values that it reads; their number. */
+static int set_runs(struct transformer_work *w, const struct shape *s, const struct batch *b,
+                    int layer)
+{
+    int source = layer < last_writer(s) ? layer : last_writer(s);
     const struct layer_acts *a = &w->acts[source];
-    int kv = shape_kv_dim(s);
+    int kv = shape_kv_dim(s), n_runs = 0, row = 0;
     for (int i = 0; i < b->n_segments; i++) {
         int first = b->segment_start[i];
         size_t at = (size_t)first * (size_t)kv;
-        struct attention_run run = {first, b->segment_start[i + 1] - first, 0, a->k + at, a->v + at,
-                                    kv};
-        w->runs[i] = run;
+        struct attention_run run = {
+            first, b->segment_start[i + 1] - first, 0, a->k + at, a->v + at, kv, first};
+        if (layer < last_writer(s))
+            w->runs[n_runs++] = run;
+        else
+            n_runs += late_runs(w, &run, &row, w->runs + n_runs);
+    }
+    return n_runs;
+}
+
+/* out (n_rows, width) = the late rows of x (T, width); out may be x. */
+static void gather_late(const struct transformer_work *w, size_t width, const float *x, float *out)
+{
+    for (int i = 0; i < w->n_rows; i++)
+        memmove(out + (size_t)i * width, x + (size_t)w->rows[i] * width, width * sizeof(float));
+}
+
+/* The inverse in place, with zeros in the other rows. */
+static void spread_late(const struct transformer_work *w, int n_tokens, size_t width, float *x)
+{
+    int late = w->n_rows - 1;
+    for (int i = n_tokens - 1; i >= 0; i--) {
+        float *row = x + (size_t)i * width;
+        if (late >= 0 && w->rows[late] == i)
+            memmove(row, x + (size_t)late-- * width, width * sizeof(float));
+        else
+            memset(row, 0, width * sizeof(float));
     }
 }
 
-static void forward(struct transformer *t, const struct layer_pass *p, const struct batch *b)
+/* The pass over late rows that belongs to one over all rows. */
+static struct layer_pass late_pass(const struct layer_pass *p, const struct transformer_work *w)
+{
+    struct layer_pass late = *p;
+    late.n_tokens = w->n_rows;
+    late.pos = w->late_pos;
+    return late;
+}
+
+/* The activations of the last writer behind its projections. */
+static struct layer_acts late_acts(const struct transformer_work *w, const struct shape *s)
+{
+    struct layer_acts a = w->acts[last_writer(s)];
+    a.x = w->late_x;
+    return a;
+}
+
+static void observe_kv(struct transformer *t, const struct layer_pass *p, int layer)
+{
+    const struct layer_acts *a = &t->work->acts[layer];
+    int n = p->n_tokens, kv = shape_kv_dim(&t->shape);
+    t->kv_abs_max[2 * layer] = ops_abs_max(p->c, n, kv, a->k_normed, kv);
+    t->kv_abs_max[2 * layer + 1] = ops_abs_max(p->c, n, kv, a->v_raw, kv);
+}
+
+static void forward(struct transformer *t, const struct layer_pass *all, const struct batch *b)
 {
     struct transformer_work *w = t->work;
     const struct shape *s = &t->shape;
-    int n = b->n_tokens, n_layers = shape_layers(s), kv = shape_kv_dim(s);
-    ops_embed(p->c, n, &p->m->embedding, b->ids, w->acts[0].x);
+    struct layer_pass late = late_pass(all, w);
+    struct layer_acts turn = late_acts(w, s);
+    int n_layers = shape_layers(s), writer = last_writer(s);
+    ops_embed(all->c, b->n_tokens, &all->m->embedding, b->ids, w->acts[0].x);
     for (int i = 0; i < n_layers; i++) {
+        const struct layer_pass *p = i <= writer ? all : &late;
         struct layer_acts *a = &w->acts[i];
         layer_project(p, i, a);
-        if (!shape_layer_reuses(s, i)) {
-            t->kv_abs_max[2 * i] = ops_abs_max(p->c, n, kv, a->k_normed, kv);
-            t->kv_abs_max[2 * i + 1] = ops_abs_max(p->c, n, kv, a->v_raw, kv);
+        if (i <= writer)
+            observe_kv(t, p, i);
+        if (i == writer) {
+            if (w->n_rows == 0)
+                return;
+            gather_late(w, (size_t)shape_q_dim(s), a->q, a->q);
+            gather_late(w, (size_t)s->hidden, a->x, w->late_x);
+            p = &late;
+            a = &turn;
         }
-        set_runs(w, s, b, i);
-        attention_forward(p->c, s, b->n_segments, w->runs, a->q, a->o, keys_max(s, &t->plan),
+        int n_runs = set_runs(w, s, b, i);
+        attention_forward(p->c, s, n_runs, w->runs, a->q, a->o, keys_max(s, &t->plan),
                           w->attention);
         layer_finish(p, i, a, i + 1 < n_layers ? w->acts[i + 1].x : w->x);
     }
-    size_t row_floats = (size_t)s->hidden;
-    for (int i = 0; i < w->n_rows; i++)
-        memcpy(w->head_x + (size_t)i * row_floats, w->x + (size_t)w->rows[i] * row_floats,
-               row_floats * sizeof(float));
-    if (w->n_rows > 0)
-        ops_rmsnorm(p->c, w->n_rows, s->hidden, w->head_x, s->hidden, p->m->final_norm,
-                    (float)s->norm_eps, w->head_h, s->hidden, w->head_rstd);
+    ops_rmsnorm(all->c, w->n_rows, s->hidden, w->x, s->hidden, all->m->final_norm,
+                (float)s->norm_eps, w->head_h, s->hidden, w->head_rstd);
 }
 
 int transformer_hidden(struct transformer *t, const struct model *m, const struct adapter *a,
@@ -285,54 +370,57 @@ static int run_head(struct transformer *t, const struct layer_pass *p, head_fn *
     return 0;
 }
 
-static void backward_head(struct transformer *t, const struct layer_pass *p, int n_tokens)
+/* dx (n_rows, C): gradient of the late rows after the last layer. */
+static void backward_head(struct transformer *t, const struct layer_pass *p)
 {
     struct transformer_work *w = t->work;
     int hidden = t->shape.hidden;
-    size_t row_bytes = (size_t)hidden * sizeof(float);
     float *d_norm = NULL;
     if (p->grad_full != NULL)
         d_norm = p->grad_full + (p->m->final_norm - p->m->flat);
-    memset(w->dx, 0, (size_t)n_tokens * row_bytes);
-    if (w->n_rows == 0)
-        return;
-    /* head_h is not needed any more: it takes the gradient of head_x. */
-    memset(w->head_h, 0, (size_t)w->n_rows * row_bytes);
-    ops_rmsnorm_backward(p->c, w->n_rows, hidden, w->d_head, hidden, w->head_x, hidden,
-                         p->m->final_norm, w->head_rstd, w->head_h, hidden, d_norm);
-    for (int i = 0; i < w->n_rows; i++)
-        memcpy(w->dx + (size_t)w->rows[i] * (size_t)hidden, w->head_h + (size_t)i * (size_t)hidden,
-               row_bytes);
+    memset(w->dx, 0, (size_t)w->n_rows * (size_t)hidden * sizeof(float));
+    ops_rmsnorm_backward(p->c, w->n_rows, hidden, w->d_head, hidden, w->x, hidden, p->m->final_norm,
+                         w->head_rstd, w->dx, hidden, d_norm);
 }
 
-static void backward(struct transformer *t, const struct layer_pass *p, const struct batch *b)
+static void backward(struct transformer *t, const struct layer_pass *all, const struct batch *b)
 {
     struct transformer_work *w = t->work;
     const struct shape *s = &t->shape;
+    struct layer_pass late = late_pass(all, w);
+    struct layer_acts turn = late_acts(w, s);
     size_t kv_bytes = (size_t)b->n_tokens * (size_t)shape_kv_dim(s) * sizeof(float);
-    bool embedding = p->grad_full != NULL;
-    backward_head(t, p, b->n_tokens);
+    int writer = last_writer(s);
+    bool embedding = all->grad_full != NULL;
+    backward_head(t, all);
     /* Segment 1 and the last layer of segment 0 read the same keys and values: their gradients
      * add up in dk and dv. */
     memset(w->dk, 0, kv_bytes);
     memset(w->dv, 0, kv_bytes);
     for (int i = shape_layers(s) - 1; i >= 0; i--) {
-        const struct layer_acts *a = &w->acts[i];
+        const struct layer_pass *p = i < writer ? all : &late;
+        const struct layer_acts *a = i == writer ? &turn : &w->acts[i];
         layer_finish_backward_ffn(p, i, a, w->dx);
         layer_finish_backward_out(p, i, a, w->dx);
-        set_runs(w, s, b, i);
-        struct attention_grads g = {a->q,  a->o,  w->scratch.d_o,      w->scratch.d_q,
-                                    w->dk, w->dv, w->scratch.dk_heads, w->scratch.dv_heads};
-        attention_backward(p->c, s, b->n_segments, w->runs, &g, keys_max(s, &t->plan),
-                           w->attention);
+        int n_runs = set_runs(w, s, b, i);
+        struct attention_grads g = {b->n_tokens,        a->q,  a->o,  w->scratch.d_o,
+                                    w->scratch.d_q,     w->dk, w->dv, w->scratch.dk_heads,
+                                    w->scratch.dv_heads};
+        attention_backward(p->c, s, n_runs, w->runs, &g, keys_max(s, &t->plan), w->attention);
+        if (i == writer) {
+            spread_late(w, b->n_tokens, (size_t)shape_q_dim(s), w->scratch.d_q);
+            spread_late(w, b->n_tokens, (size_t)s->hidden, w->dx);
+            p = all;
+            a = &w->acts[i];
+        }
         layer_project_backward(p, i, a, w->dk, w->dv, i > 0 || embedding, w->dx);
-        if (!shape_layer_reuses(s, i)) {
+        if (i <= writer) {
             memset(w->dk, 0, kv_bytes);
             memset(w->dv, 0, kv_bytes);
         }
     }
     if (embedding)
-        ops_embed_backward(p->c, b->n_tokens, s->hidden, b->ids, w->dx, p->grad_full);
+        ops_embed_backward(all->c, b->n_tokens, s->hidden, b->ids, w->dx, all->grad_full);
 }
 
 int transformer_run(struct transformer *t, const struct model *m, const struct adapter *a,

@@ -7,6 +7,9 @@
  * A batch is a flat list of tokens without padding. A segment is one sample: attention is causal
  * inside it, positions restart, so packed and unpacked give the same bits. Only rows with a target
  * are ever multiplied with the output matrix, in slices of rows: no (tokens x vocab) buffer exists.
+ * Behind the last keys and values that are written (those of the last layer of segment 0) a row
+ * reaches nothing but its own logits: from there on only rows with a target are worked on, which
+ * leaves out what has no effect on the loss, and no bit changes.
  *
  * Memory: one arena per struct transformer, computed from shape and plan, reserved once.
  */

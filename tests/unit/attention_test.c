@@ -53,9 +53,13 @@ static void data_open(struct data *d, int n_threads)
     d->dv_heads = xalloc_array(d->n_q, sizeof(float));
     d->scratch = xalloc_array(attention_scratch_floats(&shape, 150, n_threads), sizeof(float));
     for (int i = 0; i < RUNS; i++)
-        d->runs[i] = (struct attention_run){
-            starts[i], starts[i + 1] - starts[i], 0, d->k + starts[i] * 32, d->v + starts[i] * 32,
-            32};
+        d->runs[i] = (struct attention_run){starts[i],
+                                            starts[i + 1] - starts[i],
+                                            0,
+                                            d->k + starts[i] * 32,
+                                            d->v + starts[i] * 32,
+                                            32,
+                                            starts[i]};
 }
 
 static void data_close(struct data *d)
@@ -66,6 +70,14 @@ static void data_close(struct data *d)
         xfree(all[i]);
 }
 
+static void backward(struct data *d, struct compute *c, int n_runs,
+                     const struct attention_run *runs)
+{
+    struct attention_grads g = {TOKENS, d->q,  d->o,        d->d_o,     d->dq,
+                                d->dk,  d->dv, d->dk_heads, d->dv_heads};
+    attention_backward(c, &shape, n_runs, runs, &g, 150, d->scratch);
+}
+
 static void run_both(struct data *d, int n_threads, const char *kernels)
 {
     struct compute c = {0};
@@ -73,8 +85,7 @@ static void run_both(struct data *d, int n_threads, const char *kernels)
     if (compute_open(&c, n_threads, kernels, &e) != 0)
         fail_msg("%s", e.text);
     attention_forward(&c, &shape, RUNS, d->runs, d->q, d->o, 150, d->scratch);
-    struct attention_grads g = {d->q, d->o, d->d_o, d->dq, d->dk, d->dv, d->dk_heads, d->dv_heads};
-    attention_backward(&c, &shape, RUNS, d->runs, &g, 150, d->scratch);
+    backward(d, &c, RUNS, d->runs);
     compute_close(&c);
 }
 
@@ -178,7 +189,7 @@ static void pieces_equal_the_whole(void **state)
     for (int size = 1; size < 150; size += 36) {
         for (int first = 0; first < 150; first += size) {
             int n = 150 - first < size ? 150 - first : size;
-            struct attention_run run = {first, n, first, d.k, d.v, 32};
+            struct attention_run run = {first, n, first, d.k, d.v, 32, 0};
             attention_forward(&c, &shape, 1, &run, d.q, o, 150, d.scratch);
         }
         assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
@@ -189,12 +200,51 @@ static void pieces_equal_the_whole(void **state)
     data_close(&d);
 }
 
+/* A sequence's queries in pieces of any size give the same gradients, bit for bit; queries that are
+ * left out count as queries without a gradient. */
+static void pieces_have_the_gradients_of_the_whole(void **state)
+{
+    static const int pieces[] = {0, 3, 70, 71, 140, 150, 151, TOKENS};
+    enum { N = sizeof pieces / sizeof pieces[0] - 1 };
+    struct attention_run runs[N];
+    struct data a, b;
+    struct compute c = {0};
+    struct err e = {0};
+    (void)state;
+    for (int left_out = 0; left_out < 2; left_out++) {
+        int n = 0;
+        data_open(&a, 3);
+        data_open(&b, 3);
+        if (left_out)
+            memset(a.d_o + 3 * 96, 0, 67 * 96 * sizeof(float));
+        for (int i = 0; i < N; i++) {
+            int first = pieces[i], segment = first < 150 ? 0 : first < 151 ? 150 : 151;
+            size_t at = (size_t)segment * 32;
+            if (!(left_out && first == 3))
+                runs[n++] = (struct attention_run){
+                    first, pieces[i + 1] - first, first - segment, b.k + at, b.v + at, 32, segment};
+        }
+        run_both(&a, 3, "auto");
+        assert_int_equal(compute_open(&c, 3, "auto", &e), 0);
+        attention_forward(&c, &shape, n, runs, b.q, b.o, 150, b.scratch);
+        backward(&b, &c, n, runs);
+        for (size_t i = 0; i < a.n_q; i++)
+            assert_true(a.dq[i] == b.dq[i]);
+        for (size_t i = 0; i < a.n_kv; i++)
+            assert_true(a.dk[i] == b.dk[i] && a.dv[i] == b.dv[i]);
+        compute_close(&c);
+        data_close(&a);
+        data_close(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_passes_equal_double),
         cmocka_unit_test(threads_and_kernels_change_no_bit),
         cmocka_unit_test(pieces_equal_the_whole),
+        cmocka_unit_test(pieces_have_the_gradients_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
