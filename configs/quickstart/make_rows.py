@@ -3,6 +3,7 @@
 
     python3 configs/quickstart/make_rows.py            write tickets.jsonl
     python3 configs/quickstart/make_rows.py --check    print figures about the written file
+    python3 configs/quickstart/make_rows.py --split DIR  generated rows and hand rows apart, for tune.yaml
 
 The rows are hand.jsonl plus rows drawn from the frames below. A frame is one line "ticket => subject".
   {i}               a slot, filled from a list of words; the same slot in the subject gets the same words
@@ -1525,8 +1526,28 @@ def check(verbose):
                 print("  hand, Bayes says %s: %s | %s" % (got, team, ticket))
 
 
+# ---------------------------------------------------------------- the hand rows as held-out rows
+
+
+def split(folder):
+    """Generated rows to train on and the hand rows as a golden set: settings are chosen on these."""
+    hand = set(HAND.read_text(encoding="ascii").splitlines())
+    rows = OUT.read_text(encoding="ascii").splitlines()
+    golden = folder / "hand"
+    golden.mkdir(parents=True, exist_ok=True)
+    made = [row for row in rows if row not in hand]
+    (folder / "generated.jsonl").write_text("".join(r + "\n" for r in made), encoding="ascii")
+    (golden / "rows.jsonl").write_bytes(HAND.read_bytes())
+    (golden / "set.json").write_bytes((GOLDEN.parent / "set.json").read_bytes())
+    print("%d generated rows, %d rows by hand in %s" % (len(made), len(hand), folder))
+
+
 if __name__ == "__main__":
     if "--check" in sys.argv[1:]:
         check("-v" in sys.argv[1:])
+    elif sys.argv[1:2] == ["--split"] and len(sys.argv) == 3:
+        split(Path(sys.argv[2]))
+    elif sys.argv[1:]:
+        raise SystemExit("usage: make_rows.py [--check [-v] | --split FOLDER]")
     else:
         make()

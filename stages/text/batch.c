@@ -63,6 +63,21 @@ void token_batch_add_row(struct token_batch *b, const struct tokfile *t, uint64_
     }
 }
 
+static bool is_prompt(const struct token_batch *b, int i)
+{
+    return b->pos[i] > 0 && b->target[i] < 0 && b->target[i - 1] < 0;
+}
+
+void token_batch_drop_prompt(struct token_batch *b, int first, double share, const struct rng *r,
+                             uint64_t first_draw)
+{
+    CHECK(share >= 0 && share < 1);
+    uint32_t below = (uint32_t)(share * 4294967296.0);
+    for (int i = first; i < b->n_tokens; i++)
+        if (is_prompt(b, i) && rng_u32_at(r, first_draw + (uint64_t)(i - first)) < below)
+            b->ids[i] = TOKEN_BATCH_PAD;
+}
+
 void token_batch_add_text(struct token_batch *b, const int32_t *ids, const int32_t *next, int n,
                           int32_t eos)
 {

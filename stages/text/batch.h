@@ -11,9 +11,11 @@
 #include <stdint.h>
 
 #include "pipeline/base/arena.h"
+#include "stages/kit/rng.h"
 #include "stages/text/tokfile.h"
 
 #define TOKEN_BATCH_NO_TARGET (-1)
+#define TOKEN_BATCH_PAD 0 /* the id of padding in this class of model */
 
 struct token_batch {
     int32_t *ids, *pos, *target; /* (tokens_max) */
@@ -30,6 +32,15 @@ void token_batch_clear(struct token_batch *b);
 
 /* Appends one row of a tokens file; it must fit (CHECK). */
 void token_batch_add_row(struct token_batch *b, const struct tokfile *t, uint64_t row);
+
+/*
+ * Word dropout (Iyyer et al., "Deep unordered composition rivals syntactic methods", ACL 2015) on
+ * the tokens [first, n_tokens): each token of a prompt becomes padding with probability `share`.
+ * What stays: tokens that are a target or predict one, and the first of a segment. Token i takes
+ * value first_draw + (i - first) of the stream.
+ */
+void token_batch_drop_prompt(struct token_batch *b, int first, double share, const struct rng *r,
+                             uint64_t first_draw);
 
 /*
  * Appends n inputs of plain text: next[0..n) follows, shifted by one: next[i] is what ids[i]

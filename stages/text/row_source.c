@@ -43,6 +43,16 @@ static uint32_t row_labels(void *context, int64_t epoch, uint32_t row)
     return windows_row_tokens(s->windows, epoch, row);
 }
 
+static void add_tokens_row(struct row_source *s, int64_t epoch, uint32_t row)
+{
+    struct token_batch *b = &s->batch;
+    int first = b->n_tokens;
+    token_batch_add_row(b, s->tokens, row);
+    if (s->prompt_dropout > 0)
+        token_batch_drop_prompt(b, first, s->prompt_dropout, &s->dropout,
+                                ((uint64_t)epoch * s->n_rows + row) * s->row_tokens_max);
+}
+
 static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
                  struct rows_batch *out)
 {
@@ -51,7 +61,7 @@ static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_
     token_batch_clear(b);
     for (uint32_t i = 0; i < n_rows; i++) {
         if (s->tokens)
-            token_batch_add_row(b, s->tokens, rows[i]);
+            add_tokens_row(s, epoch, rows[i]);
         else
             windows_add_row(s->windows, epoch, rows[i], b);
     }

@@ -14,6 +14,8 @@ struct row_source {
     struct windows *windows;      /* borrowed */
     uint32_t n_rows;
     uint32_t row_tokens_max;
+    double prompt_dropout; /* share of a prompt's tokens that become padding; tokens files only */
+    struct rng dropout;    /* draws of prompt_dropout, by epoch, row and token */
     struct token_batch batch; /* see row_source_reserve */
 };
 

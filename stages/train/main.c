@@ -42,6 +42,9 @@ static const struct param PARAMS[] = {
     {"eps", PARAM_FLOAT, AT(eps), "1e-8", 1e-20, 1, NULL, "", "AdamW: added to the denominator."},
     {"clip", PARAM_FLOAT, AT(clip), "1", 0, 1e9, NULL, "",
      "Largest global norm of a step's gradient; 0 = off."},
+    {"prompt_dropout", PARAM_FLOAT, AT(prompt_dropout), "0", 0, 0.9, NULL, "",
+     "Share of the prompt's tokens that become padding, drawn anew in each epoch. "
+     "Keeps an adapter from learning the phrases of a small or generated set by heart."},
     {"eval_every", PARAM_INT, AT(eval_every), "0", 0, 1000000000, NULL, "steps",
      "Evaluate on the valid rows so often; 0 = at the end of each epoch. Also before the first and "
      "after the last step."},

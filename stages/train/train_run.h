@@ -12,6 +12,7 @@
 struct train_config {
     int64_t epochs, batch_size, accumulation, rank, eval_every, seed, checkpoint_every;
     double learning_rate, warmup_fraction, alpha, weight_decay, beta1, beta2, eps, clip;
+    double prompt_dropout;
     int keep;      /* 0 best, 1 last */
     int precision; /* 0 f32 */
 };

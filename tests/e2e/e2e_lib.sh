@@ -111,7 +111,7 @@ stages:
   adapter:
     run: train
     inputs: { train: data.train, valid: data.valid, base: toolkit.base }
-    with: { epochs: 2, rank: 8, batch_size: 4, seed: $seed }
+    with: { epochs: 2, rank: 8, batch_size: 4, prompt_dropout: 0.2, seed: $seed }
   quality:
     run: eval
     inputs: { golden: data/golden, adapter: adapter.checkpoint, base: toolkit.base,

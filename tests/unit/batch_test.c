@@ -79,11 +79,49 @@ static void test_text_predicts_the_end_of_a_document(void **state)
     arena_release(&a);
 }
 
+/* 1,000 samples of 6 tokens, the last two of which are an answer. */
+static void test_dropout_takes_prompt_tokens_only(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 1000, LENGTH = 6, N = SAMPLES * LENGTH };
+    struct arena a = {0};
+    struct token_batch b;
+    struct rng r = rng_open(3, "prompt_dropout");
+    int dropped = 0;
+    int32_t *once = malloc(N * sizeof *once);
+    assert_non_null(once);
+    reserve(&b, &a, N);
+    for (int pass = 0; pass < 3; pass++) {
+        token_batch_clear(&b);
+        for (int i = 0; i < SAMPLES; i++) {
+            const int32_t ids[LENGTH] = {EOS, 10, 11, 12, 13, 14};
+            token_batch_add_text(&b, ids, ids, LENGTH, EOS);
+            for (int t = 0; t < LENGTH; t++)
+                b.target[i * LENGTH + t] = t == 3 || t == 4 ? ids[t + 1] : TOKEN_BATCH_NO_TARGET;
+        }
+        token_batch_drop_prompt(&b, LENGTH, 0.25, &r, pass == 2 ? N : 0);
+        if (pass == 0)
+            memcpy(once, b.ids, N * sizeof *once);
+        if (pass > 0) /* the draws are those of their place, others behind it */
+            assert_int_equal(memcmp(once, b.ids, N * sizeof *once) == 0, pass == 1);
+    }
+    for (int i = 0; i < N; i++) {
+        int t = i % LENGTH;
+        bool may_drop = i >= LENGTH && t >= 1 && t <= 2;
+        assert_true(once[i] == (t == 0 ? EOS : 9 + t) || (may_drop && once[i] == TOKEN_BATCH_PAD));
+        dropped += once[i] == TOKEN_BATCH_PAD;
+    }
+    assert_in_range(dropped, SAMPLES / 2 - 80, SAMPLES / 2 + 80);
+    free(once);
+    arena_release(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_become_segments),
         cmocka_unit_test(test_text_predicts_the_end_of_a_document),
+        cmocka_unit_test(test_dropout_takes_prompt_tokens_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
