@@ -1,0 +1,84 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "stages/text/row_source.h"
+
+#define EOS 1
+#define LENGTH 64 /* of the one sample; the last two tokens are its answer */
+
+static void write_row(const char *path)
+{
+    struct err e = {0};
+    struct tokfile_writer w;
+    int32_t ids[LENGTH];
+    unsigned char labels[LENGTH] = {0};
+    for (int i = 0; i < LENGTH; i++)
+        ids[i] = i == 0 ? EOS : 10 + i;
+    labels[LENGTH - 2] = labels[LENGTH - 1] = 1;
+    tokfile_writer_init(&w, EOS);
+    for (int row = 0; row < 2; row++) {
+        tokfile_writer_row(&w);
+        tokfile_writer_sample(&w, ids, labels, LENGTH, false);
+    }
+    assert_int_equal(tokfile_writer_save(&w, path, &e), 0);
+    tokfile_writer_release(&w);
+}
+
+/* Bit t of the result: token t of this row was dropped in this epoch. */
+static uint64_t dropped(struct row_source *s, int64_t epoch, uint32_t row)
+{
+    struct rows rows = row_source_rows(s);
+    struct rows_batch b;
+    uint64_t bits = 0;
+    rows.fill(rows.context, epoch, &row, 1, &b);
+    assert_int_equal(b.n_tokens, LENGTH);
+    for (int t = 0; t < LENGTH; t++) {
+        assert_true(b.ids[t] == (t == 0 ? EOS : 10 + t) || b.ids[t] == TOKEN_BATCH_PAD);
+        bits |= (uint64_t)(b.ids[t] == TOKEN_BATCH_PAD) << t;
+    }
+    return bits;
+}
+
+static void dropout_is_drawn_by_epoch_and_row(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/row_source_test_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    write_row(path);
+    struct err e = {0};
+    struct tokfile t;
+    struct row_source s;
+    struct arena a = {0};
+    assert_int_equal(tokfile_open(&t, path, &e), 0);
+    row_source_of_tokens(&s, &t);
+    assert_int_equal(arena_reserve(&a, "batch", token_batch_bytes(LENGTH), &e), 0);
+    row_source_reserve(&s, &a, LENGTH);
+    assert_true(dropped(&s, 0, 0) == 0);
+
+    s.prompt_dropout = 0.5;
+    s.dropout = rng_open(1, "prompt_dropout");
+    uint64_t first = dropped(&s, 0, 0), answer = (uint64_t)7 << (LENGTH - 3);
+    assert_true(first != 0 && (first & (answer | 1)) == 0);
+    assert_true(dropped(&s, 0, 1) != first);
+    assert_true(dropped(&s, 1, 0) != first);
+    assert_true(dropped(&s, 0, 0) == first);
+    tokfile_close(&t);
+    arena_release(&a);
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dropout_is_drawn_by_epoch_and_row),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
