@@ -4,6 +4,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
+#include "stages/text/spm.h"
 
 size_t token_batch_bytes(int tokens_max)
 {
@@ -75,7 +76,7 @@ void token_batch_drop_prompt(struct token_batch *b, int first, double share, con
     uint32_t below = (uint32_t)(share * 4294967296.0);
     for (int i = first; i < b->n_tokens; i++)
         if (is_prompt(b, i) && rng_u32_at(r, first_draw + (uint64_t)(i - first)) < below)
-            b->ids[i] = TOKEN_BATCH_PAD;
+            b->ids[i] = SPM_PAD;
 }
 
 void token_batch_add_text(struct token_batch *b, const int32_t *ids, const int32_t *next, int n,

@@ -15,7 +15,6 @@
 #include "stages/text/tokfile.h"
 
 #define TOKEN_BATCH_NO_TARGET (-1)
-#define TOKEN_BATCH_PAD 0 /* the id of padding in this class of model */
 
 struct token_batch {
     int32_t *ids, *pos, *target; /* (tokens_max) */
@@ -35,9 +34,9 @@ void token_batch_add_row(struct token_batch *b, const struct tokfile *t, uint64_
 
 /*
  * Word dropout (Iyyer et al., "Deep unordered composition rivals syntactic methods", ACL 2015) on
- * the tokens [first, n_tokens): each token of a prompt becomes padding with probability `share`.
- * What stays: tokens that are a target or predict one, and the first of a segment. Token i takes
- * value first_draw + (i - first) of the stream.
+ * the tokens [first, n_tokens): each token of a prompt becomes padding (SPM_PAD) with probability
+ * `share`. What stays: tokens that are a target or predict one, and the first of a segment. Token i
+ * takes value first_draw + (i - first) of the stream.
  */
 void token_batch_drop_prompt(struct token_batch *b, int first, double share, const struct rng *r,
                              uint64_t first_draw);

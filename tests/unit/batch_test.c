@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "stages/text/batch.h"
+#include "stages/text/spm.h"
 
 #define EOS 1
 
@@ -108,8 +109,8 @@ static void test_dropout_takes_prompt_tokens_only(void **state)
     for (int i = 0; i < N; i++) {
         int t = i % LENGTH;
         bool may_drop = i >= LENGTH && t >= 1 && t <= 2;
-        assert_true(once[i] == (t == 0 ? EOS : 9 + t) || (may_drop && once[i] == TOKEN_BATCH_PAD));
-        dropped += once[i] == TOKEN_BATCH_PAD;
+        assert_true(once[i] == (t == 0 ? EOS : 9 + t) || (may_drop && once[i] == SPM_PAD));
+        dropped += once[i] == SPM_PAD;
     }
     assert_in_range(dropped, SAMPLES / 2 - 80, SAMPLES / 2 + 80);
     free(once);

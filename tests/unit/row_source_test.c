@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "stages/text/row_source.h"
+#include "stages/text/spm.h"
 
 #define EOS 1
 #define LENGTH 64 /* of the one sample; the last two tokens are its answer */
@@ -39,8 +40,8 @@ static uint64_t dropped(struct row_source *s, int64_t epoch, uint32_t row)
     rows.fill(rows.context, epoch, &row, 1, &b);
     assert_int_equal(b.n_tokens, LENGTH);
     for (int t = 0; t < LENGTH; t++) {
-        assert_true(b.ids[t] == (t == 0 ? EOS : 10 + t) || b.ids[t] == TOKEN_BATCH_PAD);
-        bits |= (uint64_t)(b.ids[t] == TOKEN_BATCH_PAD) << t;
+        assert_true(b.ids[t] == (t == 0 ? EOS : 10 + t) || b.ids[t] == SPM_PAD);
+        bits |= (uint64_t)(b.ids[t] == SPM_PAD) << t;
     }
     return bits;
 }
