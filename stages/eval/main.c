@@ -6,15 +6,13 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "pipeline/base/file.h"
-#include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/stage.h"
+#include "stages/model/adapted.h"
 #include "stages/model/decoder.h"
-#include "stages/model/fmadapter.h"
 #include "stages/text/answers.h"
-#include "stages/text/render.h"
+#include "stages/text/prompt_format.h"
 #include "stages/text/rules.h"
 
 enum { SYSTEM_KEEP, SYSTEM_DEFAULT };
@@ -72,14 +70,10 @@ static const struct stage_spec SPEC = {
 struct eval {
     const struct stage_run *run;
     const struct eval_config *config;
-    struct template template;
-    struct spm *spm;
-    struct render render;
+    struct prompt_format format;
     struct goldenset golden;
     struct compute compute;
-    struct model model;
-    struct adapter adapter;
-    bool has_adapter;
+    struct adapted adapted;
     struct decoder decoder;
     struct sample *prompts; /* by row */
     struct decoder_request *requests;
@@ -87,70 +81,39 @@ struct eval {
     char **answers;
 };
 
-static int open_texts(struct eval *v, struct err *e)
+static int open_all(struct eval *v, struct err *e)
 {
-    int status = template_read(&v->template, stage_in(v->run, "template"), e);
+    const struct stage_run *r = v->run;
+    int status =
+        prompt_format_open(&v->format, stage_in(r, "tokenizer"), stage_in(r, "template"), e);
     if (status == 0)
-        status = spm_open(stage_in(v->run, "tokenizer"), &v->spm, e);
+        status = goldenset_open(&v->golden, stage_in(r, "golden"), e);
     if (status == 0)
-        status = render_init(&v->render, v->spm, &v->template, e);
+        status = rules_check_special(&v->golden.rows, "golden", &v->format.template, e);
     if (status == 0)
-        status = goldenset_open(&v->golden, stage_in(v->run, "golden"), e);
+        status = adapted_open(&v->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
+                              stage_in(r, "package"), e);
     if (status == 0)
-        status = rules_check_special(&v->golden.rows, "golden", &v->template, e);
-    return status;
-}
-
-static int open_model(struct eval *v, struct err *e)
-{
-    const char *adapter = stage_in(v->run, "adapter");
-    const char *package = stage_in(v->run, "package");
-    struct content_id base = {0};
-    if (adapter && package)
-        return err_set(e, ERR_CONFIG, "inputs adapter and package: only one of them may be given");
-    int status = model_open(&v->model, stage_in(v->run, "base"), e);
-    if (status == 0 && spm_size(v->spm) > v->model.shape.vocab)
-        status = err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base only %d",
-                         spm_size(v->spm), v->model.shape.vocab);
-    if (status == 0 && adapter)
-        status = adapter_open(&v->adapter, adapter, &v->model.shape, e);
-    if (status == 0 && package)
-        status = fmadapter_open(package, &v->model.shape, &v->adapter, NULL, e);
-    if (status == 0 && (adapter || package))
-        status = sha256_file(stage_in(v->run, "base"), &base, NULL, e);
-    if (status == 0 && (adapter || package))
-        status = adapter_check_base(&v->adapter, &base, e);
-    v->has_adapter = status == 0 && (adapter || package);
+        status = prompt_format_check_vocab(&v->format, v->adapted.model.shape.vocab, e);
     if (status == 0)
-        status = compute_open(&v->compute, v->run->n_threads, v->run->kernels, e);
+        status = compute_open(&v->compute, r->n_threads, r->kernels, e);
     return status;
 }
 
 static int render_prompts(struct eval *v, struct err *e)
 {
     size_t n = v->golden.rows.n_rows;
-    int context = v->model.shape.context;
-    v->prompts = xalloc_array(n, sizeof *v->prompts);
+    int status = prompt_format_golden(&v->format, &v->golden, v->config->system == SYSTEM_DEFAULT,
+                                      v->adapted.model.shape.context, &v->prompts, e);
     v->requests = xalloc_array(n, sizeof *v->requests);
-    for (size_t i = 0; i < n; i++) {
-        const struct chat *c = &v->golden.rows.rows[i];
-        struct sample *s = &v->prompts[i];
-        int status = render_prompt(&v->render, c->messages, c->n_messages - 1,
-                                   v->config->system == SYSTEM_DEFAULT, s, e);
-        if (status < 0)
-            return err_wrap(e, "golden row %zu", i + 1);
-        if (s->n_ids >= (size_t)context)
-            return err_set(e, ERR_LIMIT,
-                           "golden row %zu: the prompt has %zu tokens, the model's context is %d",
-                           i + 1, s->n_ids, context);
+    for (size_t i = 0; i < n && status == 0; i++)
         v->requests[i] = (struct decoder_request){
-            .prompt = s->ids,
-            .n_prompt = (int)s->n_ids,
+            .prompt = v->prompts[i].ids,
+            .n_prompt = (int)v->prompts[i].n_ids,
             .max_new = (int)v->config->max_new_tokens,
             .out = xalloc_array((size_t)v->config->max_new_tokens, sizeof(int32_t)),
         };
-    }
-    return 0;
+    return status;
 }
 
 static void on_progress(void *context, size_t done)
@@ -167,7 +130,7 @@ static int positions_needed(const struct eval *v)
         int n = v->requests[i].n_prompt + v->requests[i].max_new;
         most = n > most ? n : most;
     }
-    return most < v->model.shape.context ? most : v->model.shape.context;
+    return most < v->adapted.model.shape.context ? most : v->adapted.model.shape.context;
 }
 
 static int answer_all(struct eval *v, struct err *e)
@@ -178,19 +141,18 @@ static int answer_all(struct eval *v, struct err *e)
         .positions = positions_needed(v),
     };
     char size[16];
-    const struct adapter *adapter = v->has_adapter ? &v->adapter : NULL;
-    const int32_t stops[] = {SPM_EOS, v->render.ids[TEMPLATE_TURN_END]};
-    size_t bytes =
-        decoder_bytes(&v->model.shape, &plan, adapter ? adapter->rank : 0, v->run->n_threads);
+    const struct adapter *adapter = v->adapted.adapter;
+    size_t bytes = decoder_bytes(&v->adapted.model.shape, &plan, adapter ? adapter->rank : 0,
+                                 v->run->n_threads);
     stage_say(v->run, "%zu rows, %s, memory %s", n, adapter ? "with an adapter" : "the base alone",
               str_format_bytes(bytes, size));
-    int status = decoder_reserve(&v->decoder, &v->compute, &v->model, adapter, &plan, e);
+    int status = decoder_reserve(&v->decoder, &v->compute, &v->adapted.model, adapter, &plan, e);
     /* In pieces, so that an interrupt does not wait for the whole set. */
     size_t step = 4 * (size_t)plan.sequences;
     for (v->n_done = 0; v->n_done < n && status == 0; v->n_done += step) {
         size_t n_now = n - v->n_done < step ? n - v->n_done : step;
-        status = decoder_greedy(&v->decoder, v->requests + v->n_done, n_now, stops, 2, on_progress,
-                                v, e);
+        status = decoder_greedy(&v->decoder, v->requests + v->n_done, n_now, v->format.stop_ids, 2,
+                                on_progress, v, e);
         if (status == 0 && stage_interrupted())
             status = err_set(e, ERR_IO, "interrupted");
     }
@@ -198,8 +160,8 @@ static int answer_all(struct eval *v, struct err *e)
     for (size_t i = 0; i < n && status == 0; i++) {
         struct buf text;
         buf_init(&text, BUF_MAX_DEFAULT);
-        status =
-            render_answer(&v->render, v->requests[i].out, (size_t)v->requests[i].n_out, &text, e);
+        status = render_answer(&v->format.render, v->requests[i].out, (size_t)v->requests[i].n_out,
+                               &text, e);
         if (status < 0)
             err_wrap(e, "answer to golden row %zu", i + 1);
         v->answers[i] = xstrdup(buf_text(&text));
@@ -213,8 +175,7 @@ static void release(struct eval *v)
     size_t n = v->golden.rows.n_rows;
     decoder_release(&v->decoder);
     compute_close(&v->compute);
-    adapter_release(&v->adapter);
-    model_release(&v->model);
+    adapted_release(&v->adapted);
     for (size_t i = 0; i < n; i++) {
         if (v->prompts)
             sample_release(&v->prompts[i]);
@@ -225,16 +186,13 @@ static void release(struct eval *v)
     xfree(v->requests);
     answers_free(v->answers, n);
     goldenset_close(&v->golden);
-    spm_close(v->spm);
-    template_release(&v->template);
+    prompt_format_close(&v->format);
 }
 
 static int run(const struct stage_run *r, struct err *e)
 {
     struct eval v = {.run = r, .config = r->config};
-    int status = open_texts(&v, e);
-    if (status == 0)
-        status = open_model(&v, e);
+    int status = open_all(&v, e);
     if (status == 0)
         status = render_prompts(&v, e);
     if (status == 0)

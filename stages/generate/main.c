@@ -1,44 +1,51 @@
 /*
- * generate (a tool): one prompt in, one answer on stdout. Greedy; from the base alone, an adapter
- * or a .fmadapter package: the answer to a package is that to the checkpoint it was made from.
+ * generate (a tool): one prompt in, one answer on stdout as it grows. Greedy or sampled, with a
+ * draft model or without; from the base alone, an adapter or a .fmadapter package: the answer to a
+ * package is that to the checkpoint it was made from, and a draft changes no greedy answer.
  */
 
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "pipeline/base/file.h"
-#include "pipeline/base/sha256.h"
-#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/stage.h"
-#include "stages/model/decoder.h"
-#include "stages/model/fmadapter.h"
-#include "stages/text/render.h"
+#include "stages/model/adapted.h"
+#include "stages/model/generation.h"
+#include "stages/text/answer_stream.h"
+#include "stages/text/prompt_format.h"
 #include "stages/text/rules.h"
 
 struct generate_config {
     const char *prompt;
     const char *system;
-    int64_t max_new_tokens;
-    double temperature;
+    int64_t max_new_tokens, top_k, seed, draft_tokens;
+    double temperature, top_p;
 };
 
+#define AT(member) offsetof(struct generate_config, member)
+
 static const struct param PARAMS[] = {
-    {"prompt", PARAM_TEXT, offsetof(struct generate_config, prompt), NULL, 0, 0, NULL, "",
-     "The user's message."},
-    {"system", PARAM_TEXT, offsetof(struct generate_config, system), "", 0, 0, NULL, "",
-     "The system message; empty: none."},
-    {"max_new_tokens", PARAM_INT, offsetof(struct generate_config, max_new_tokens), "128", 1,
-     1048576, NULL, "tokens", "The answer is cut there."},
-    {"temperature", PARAM_FLOAT, offsetof(struct generate_config, temperature), "0", 0, 100, NULL,
-     "", "0: the likeliest token each time. Other values come with sampling."},
+    {"prompt", PARAM_TEXT, AT(prompt), NULL, 0, 0, NULL, "", "The user's message."},
+    {"system", PARAM_TEXT, AT(system), "", 0, 0, NULL, "", "The system message; empty: none."},
+    {"max_new_tokens", PARAM_INT, AT(max_new_tokens), "128", 1, 1048576, NULL, "tokens",
+     "The answer is cut there."},
+    {"temperature", PARAM_FLOAT, AT(temperature), "0", 0, 100, NULL, "",
+     "0: the likeliest token each time; 1: the model's own distribution."},
+    {"top_k", PARAM_INT, AT(top_k), "0", 0, 10000000, NULL, "tokens",
+     "Sample among so many likeliest tokens only; 0 = all."},
+    {"top_p", PARAM_FLOAT, AT(top_p), "1", 1e-6, 1, NULL, "",
+     "Then among the fewest likeliest tokens that have this share of the probability."},
+    {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
+     "The same seed gives the same answer."},
+    {"draft_tokens", PARAM_INT, AT(draft_tokens), "5", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
+     "tokens", "Proposed at a time by the draft, when there is one."},
 };
 
 static const struct stage_port INS[] = {
     {"base", "base", true, "The base model."},
     {"adapter", "adapter", false, "An adapter file, or a .fmadapter folder."},
     {"package", "package", false, "A .fmadapter folder."},
+    {"draft", "draft", false, "A draft model: faster, with the same distribution of answers."},
     {"tokenizer", "tokenizer", true, "The SentencePiece model."},
     {"template", "template", true, "The prompt format."},
 };
@@ -62,57 +69,52 @@ static const struct stage_spec SPEC = {
 struct generate {
     const struct stage_run *run;
     const struct generate_config *config;
-    struct template template;
-    struct spm *spm;
-    struct render render;
+    struct prompt_format format;
     struct compute compute;
-    struct model model;
-    struct adapter adapter;
-    bool has_adapter;
+    struct adapted adapted;
+    struct model draft;
     struct sample prompt;
-    struct decoder decoder;
+    struct decoder decoder, draft_decoder;
+    struct generation generation;
+    struct answer_stream stream;
+    struct err stream_error;
     int32_t *out;
 };
 
+static int open_draft(struct generate *g, struct err *e)
+{
+    const char *path = stage_in(g->run, "draft");
+    if (!path)
+        return 0;
+    int status = model_open(&g->draft, path, e);
+    int vocab = g->adapted.model.shape.vocab;
+    if (status == 0 && g->draft.shape.vocab != vocab)
+        status = err_set(e, ERR_CONFIG, "the draft has a vocabulary of %d, the base one of %d",
+                         g->draft.shape.vocab, vocab);
+    return status;
+}
+
 static int open_all(struct generate *g, struct err *e)
 {
-    const char *adapter = stage_in(g->run, "adapter");
-    const char *package = stage_in(g->run, "package");
-    struct content_id base = {0};
-    if (adapter && package)
-        return err_set(e, ERR_CONFIG, "inputs adapter and package: only one of them may be given");
-    if (adapter && file_is_folder(adapter)) {
-        package = adapter;
-        adapter = NULL;
-    }
-    int status = template_read(&g->template, stage_in(g->run, "template"), e);
+    const struct stage_run *r = g->run;
+    int status =
+        prompt_format_open(&g->format, stage_in(r, "tokenizer"), stage_in(r, "template"), e);
     if (status == 0)
-        status = spm_open(stage_in(g->run, "tokenizer"), &g->spm, e);
+        status = adapted_open(&g->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
+                              stage_in(r, "package"), e);
     if (status == 0)
-        status = render_init(&g->render, g->spm, &g->template, e);
+        status = prompt_format_check_vocab(&g->format, g->adapted.model.shape.vocab, e);
     if (status == 0)
-        status = model_open(&g->model, stage_in(g->run, "base"), e);
-    if (status == 0 && spm_size(g->spm) > g->model.shape.vocab)
-        status = err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base only %d",
-                         spm_size(g->spm), g->model.shape.vocab);
-    if (status == 0 && adapter)
-        status = adapter_open(&g->adapter, adapter, &g->model.shape, e);
-    if (status == 0 && package)
-        status = fmadapter_open(package, &g->model.shape, &g->adapter, NULL, e);
-    if (status == 0 && (adapter || package))
-        status = sha256_file(stage_in(g->run, "base"), &base, NULL, e);
-    if (status == 0 && (adapter || package))
-        status = adapter_check_base(&g->adapter, &base, e);
-    g->has_adapter = status == 0 && (adapter || package);
+        status = open_draft(g, e);
     if (status == 0)
-        status = compute_open(&g->compute, g->run->n_threads, g->run->kernels, e);
+        status = compute_open(&g->compute, r->n_threads, r->kernels, e);
     return status;
 }
 
 /* The same rules as for a training row: a special piece in a message would be read as a turn. */
 static int check_text(const struct generate *g, const char *name, const char *text, struct err *e)
 {
-    const char *piece = rules_find_special(&g->template, text);
+    const char *piece = rules_find_special(&g->format.template, text);
     if (piece)
         return err_set(e, ERR_CONFIG,
                        "%s: holds the special piece %s, which the model would read as "
@@ -134,22 +136,84 @@ static int render_request(struct generate *g, struct err *e)
         messages[n++] =
             (struct chat_message){.role = CHAT_SYSTEM, .content = xstrdup(g->config->system)};
     messages[n++] = (struct chat_message){.role = CHAT_USER, .content = xstrdup(g->config->prompt)};
-    status = render_prompt(&g->render, messages, n, false, &g->prompt, e);
+    status = render_prompt(&g->format.render, messages, n, false, &g->prompt, e);
     for (size_t i = 0; i < n; i++)
         xfree(messages[i].content);
-    if (status == 0 && g->prompt.n_ids >= (size_t)g->model.shape.context)
+    if (status == 0 && g->prompt.n_ids >= (size_t)g->adapted.model.shape.context)
         return err_set(e, ERR_LIMIT, "the prompt has %zu tokens, the model's context is %d",
-                       g->prompt.n_ids, g->model.shape.context);
+                       g->prompt.n_ids, g->adapted.model.shape.context);
     return status;
 }
 
-static int answer(struct generate *g, struct buf *text, struct err *e)
+static int put(const char *text, size_t n_bytes, struct err *e)
 {
-    int context = g->model.shape.context;
+    if (fwrite(text, 1, n_bytes, stdout) != n_bytes || fflush(stdout) != 0)
+        return err_set(e, ERR_IO, "stdout: cannot write");
+    return 0;
+}
+
+static int stream(struct generate *g, const int32_t *ids, int n_ids, bool last, struct err *e)
+{
+    struct buf text;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    int status = answer_stream_add(&g->stream, ids, (size_t)n_ids, last, &text, e);
+    if (status == 0 && last)
+        buf_add_char(&text, '\n');
+    if (status == 0 && text.n_bytes > 0)
+        status = put(text.bytes, text.n_bytes, e);
+    buf_release(&text);
+    return status;
+}
+
+static bool on_tokens(void *context, const int32_t *ids, int n_ids)
+{
+    struct generate *g = context;
+    return stream(g, ids, n_ids, false, &g->stream_error) == 0;
+}
+
+static int reserve(struct generate *g, int positions, struct err *e)
+{
+    const struct generate_config *c = g->config;
+    struct decoder_plan plan = {.sequences = 1, .positions = positions}, small = plan;
+    struct generation_plan how = {
+        .sampling = {c->temperature, (int)c->top_k, c->top_p, c->seed},
+        .draft_tokens = (int)c->draft_tokens,
+        .stop_ids = g->format.stop_ids,
+        .n_stop = 2,
+    };
+    bool has_draft = g->draft.layers != NULL;
+    int status =
+        decoder_reserve(&g->decoder, &g->compute, &g->adapted.model, g->adapted.adapter, &plan, e);
+    if (small.positions > g->draft.shape.context)
+        small.positions = g->draft.shape.context;
+    if (status == 0 && has_draft)
+        status = decoder_reserve(&g->draft_decoder, &g->compute, &g->draft, NULL, &small, e);
+    if (status == 0)
+        generation_init(&g->generation, &g->decoder, has_draft ? &g->draft_decoder : NULL, &how);
+    g->generation.on_tokens = on_tokens;
+    g->generation.context = g;
+    return status;
+}
+
+static void say_draft(const struct generate *g)
+{
+    const struct generation_counts *n = &g->generation.counts;
+    int64_t drafted = 0, kept = 0;
+    for (int i = 0; i < GENERATION_DRAFT_TOKENS_MAX; i++) {
+        drafted += n->judged[i];
+        kept += n->kept[i];
+    }
+    if (g->generation.draft && n->base_passes > 0)
+        stage_say(g->run, "draft: %lld tokens kept, %lld refused, %.2f tokens per pass of the base",
+                  (long long)kept, (long long)(drafted - kept),
+                  (double)n->tokens / (double)n->base_passes);
+}
+
+static int answer(struct generate *g, struct err *e)
+{
+    int context = g->adapted.model.shape.context;
     int room = context - (int)g->prompt.n_ids;
     int max_new = g->config->max_new_tokens < room ? (int)g->config->max_new_tokens : room;
-    struct decoder_plan plan = {.sequences = 1, .positions = (int)g->prompt.n_ids + max_new};
-    const int32_t stops[] = {SPM_EOS, g->render.ids[TEMPLATE_TURN_END]};
     g->out = xalloc_array((size_t)max_new, sizeof *g->out);
     struct decoder_request request = {
         .prompt = g->prompt.ids,
@@ -157,12 +221,18 @@ static int answer(struct generate *g, struct buf *text, struct err *e)
         .max_new = max_new,
         .out = g->out,
     };
-    int status = decoder_reserve(&g->decoder, &g->compute, &g->model,
-                                 g->has_adapter ? &g->adapter : NULL, &plan, e);
+    g->stream.render = &g->format.render;
+    int status = reserve(g, request.n_prompt + max_new, e);
     if (status == 0)
-        status = decoder_greedy(&g->decoder, &request, 1, stops, 2, NULL, NULL, e);
+        status = generation_answer(&g->generation, &request, e);
+    if (status == 0 && g->stream_error.code != 0) {
+        *e = g->stream_error;
+        return e->code;
+    }
     if (status == 0)
-        status = render_answer(&g->render, request.out, (size_t)request.n_out, text, e);
+        status = stream(g, request.out, request.n_out, true, e);
+    if (status == 0)
+        say_draft(g);
     if (status == 0 && !request.stopped && max_new < g->config->max_new_tokens)
         stage_say(g->run, "the answer was cut: the model's context of %d tokens is full", context);
     return status;
@@ -171,31 +241,20 @@ static int answer(struct generate *g, struct buf *text, struct err *e)
 static int run(const struct stage_run *r, struct err *e)
 {
     struct generate g = {.run = r, .config = r->config};
-    struct buf text;
-    if (g.config->temperature > 0)
-        return err_set(e, ERR_CONFIG,
-                       "temperature: expected 0, found %g: other values come with sampling",
-                       g.config->temperature);
-    buf_init(&text, BUF_MAX_DEFAULT);
     int status = open_all(&g, e);
     if (status == 0)
         status = render_request(&g, e);
     if (status == 0)
-        status = answer(&g, &text, e);
-    if (status == 0) {
-        buf_add_char(&text, '\n');
-        if (fwrite(text.bytes, 1, text.n_bytes, stdout) != text.n_bytes || fflush(stdout) != 0)
-            status = err_set(e, ERR_IO, "stdout: cannot write");
-    }
+        status = answer(&g, e);
+    generation_release(&g.generation);
+    decoder_release(&g.draft_decoder);
     decoder_release(&g.decoder);
     compute_close(&g.compute);
-    adapter_release(&g.adapter);
-    model_release(&g.model);
+    model_release(&g.draft);
+    adapted_release(&g.adapted);
     sample_release(&g.prompt);
     xfree(g.out);
-    spm_close(g.spm);
-    template_release(&g.template);
-    buf_release(&text);
+    prompt_format_close(&g.format);
     return status;
 }
 

@@ -1,0 +1,41 @@
+#include "stages/model/adapted.h"
+
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/sha256.h"
+#include "stages/model/fmadapter.h"
+
+static int open_adapter(struct adapted *a, const char *base_path, const char *path, bool package,
+                        struct err *e)
+{
+    struct content_id base = {0};
+    const struct shape *shape = &a->model.shape;
+    int rc = package ? fmadapter_open(path, shape, &a->own, NULL, e)
+                     : adapter_open(&a->own, path, shape, e);
+    if (rc == 0)
+        rc = sha256_file(base_path, &base, NULL, e);
+    if (rc == 0)
+        rc = adapter_check_base(&a->own, &base, e);
+    a->adapter = &a->own;
+    return rc;
+}
+
+int adapted_open(struct adapted *a, const char *base_path, const char *adapter_path,
+                 const char *package_path, struct err *e)
+{
+    if (adapter_path && package_path)
+        return err_set(e, ERR_CONFIG, "inputs adapter and package: only one of them may be given");
+    int rc = model_open(&a->model, base_path, e);
+    if (rc != 0 || (!adapter_path && !package_path))
+        return rc;
+    bool package = package_path || file_is_folder(adapter_path);
+    return open_adapter(a, base_path, package_path ? package_path : adapter_path, package, e);
+}
+
+void adapted_release(struct adapted *a)
+{
+    adapter_release(&a->own);
+    model_release(&a->model);
+    memset(a, 0, sizeof *a);
+}

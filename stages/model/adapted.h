@@ -1,0 +1,21 @@
+#ifndef FMFORGE_MODEL_ADAPTED_H
+#define FMFORGE_MODEL_ADAPTED_H
+
+/* A base and, maybe, the adapter made for it: what answers. */
+
+#include "stages/model/lora.h"
+#include "stages/model/model.h"
+
+struct adapted {
+    struct model model;
+    struct adapter own; /* private: use adapter */
+    const struct adapter *adapter; /* NULL = the base alone */
+};
+
+/* adapter_path and package_path: NULL, or an adapter file and a .fmadapter folder (adapter_path may
+ * be such a folder too); ERR_CONFIG when both are given, or when they were made for another base. */
+int adapted_open(struct adapted *a, const char *base_path, const char *adapter_path,
+                 const char *package_path, struct err *e) MUST_USE;
+void adapted_release(struct adapted *a); /* safe on zeroed, safe twice */
+
+#endif

@@ -1,0 +1,178 @@
+#include "stages/model/generation.h"
+
+#include <string.h>
+
+#include "pipeline/base/check.h"
+#include "pipeline/base/size.h"
+#include "pipeline/base/xalloc.h"
+
+void generation_init(struct generation *g, struct decoder *base, struct decoder *draft,
+                     const struct generation_plan *plan)
+{
+    int vocab = base->model->shape.vocab;
+    size_t n_draft = draft ? (size_t)plan->draft_tokens : 0, n_vocab = (size_t)vocab;
+    CHECK(!draft || draft->model->shape.vocab == vocab);
+    CHECK(!draft || (n_draft >= 1 && n_draft <= GENERATION_DRAFT_TOKENS_MAX));
+    *g = (struct generation){
+        .base = base,
+        .draft = draft,
+        .plan = *plan,
+        .ids = xalloc_array((size_t)base->plan.positions + 1, sizeof *g->ids),
+        .logits = xalloc_array(size_mul(n_draft + 1, n_vocab), sizeof *g->logits),
+        .p = xalloc_array(n_vocab, sizeof *g->p),
+        .q = xalloc_array(size_mul(n_draft + 1, n_vocab), sizeof *g->q),
+    };
+    sampler_init(&g->sampler, &plan->sampling, vocab);
+}
+
+void generation_release(struct generation *g)
+{
+    sampler_release(&g->sampler);
+    xfree(g->ids);
+    xfree(g->logits);
+    xfree(g->p);
+    xfree(g->q);
+    memset(g, 0, sizeof *g);
+}
+
+/* The distribution at one place; a row of NaN must not read as an answer. */
+static int distribution(const struct generation *g, const struct decoder *d, const float *logits,
+                        double *p, struct err *e)
+{
+    if (!ops_all_finite(d->compute, (size_t)g->sampler.vocab, logits))
+        return err_set(e, ERR_NUMERIC, "%s: the logits after %d tokens are not finite",
+                       d == g->base ? "base" : "draft", g->n_ids);
+    sampler_distribution(&g->sampler, logits, p);
+    return 0;
+}
+
+/* --- drafting ----------------------------------------------------------------------------------
+ */
+
+/* How many tokens may be proposed: the last token of an answer needs no draft, and both caches must
+ * hold what is fed. */
+static int draft_room(const struct generation *g, const struct decoder_request *r, int n_max)
+{
+    if (!g->draft)
+        return 0;
+    int k = g->plan.draft_tokens, left = n_max - r->n_out - 1;
+    int cache = g->draft->plan.positions - g->n_ids + 1;
+    k = k < left ? k : left;
+    k = k < cache ? k : cache;
+    return k > 0 ? k : 0;
+}
+
+/* Proposes k tokens behind the decided ones, at ids[n_ids...]. */
+static int propose(struct generation *g, const struct decoder_request *r, int k, struct err *e)
+{
+    struct decoder *d = g->draft;
+    int rc = 0;
+    for (int i = 0; i < k && rc == 0; i++) {
+        double *q = g->q + (size_t)i * (size_t)g->sampler.vocab;
+        int fed = d->lengths[0], known = g->n_ids + i;
+        rc = decoder_feed(d, 0, g->ids + fed, known - fed, NULL, e);
+        if (rc == 0)
+            rc = distribution(g, d, decoder_logits(d, 0), q, e);
+        if (rc == 0)
+            g->ids[known] = sampler_draw(&g->sampler, q, SAMPLER_DRAFT, (uint64_t)(r->n_out + i));
+    }
+    return rc;
+}
+
+/* --- one pass of the base ----------------------------------------------------------------------
+ */
+
+/* Takes a decided token; false when the answer ends with it. */
+static bool take(struct generation *g, struct decoder_request *r, int32_t id, int n_max)
+{
+    g->counts.tokens++;
+    for (int i = 0; i < g->plan.n_stop; i++)
+        r->stopped = r->stopped || id == g->plan.stop_ids[i];
+    if (r->stopped)
+        return false;
+    r->out[r->n_out++] = id;
+    g->ids[g->n_ids++] = id;
+    return r->n_out < n_max;
+}
+
+/* Keeps what the base agrees to of k proposed tokens and adds its own one. logits: (k + 1, V). */
+static int decide(struct generation *g, struct decoder_request *r, int k, int n_max, bool *more,
+                  struct err *e)
+{
+    size_t vocab = (size_t)g->sampler.vocab;
+    const int32_t *proposed = g->ids + g->n_ids; /* take() writes what is there already */
+    *more = true;
+    for (int i = 0; i <= k && *more; i++) {
+        const double *q = g->q + (size_t)i * vocab;
+        uint64_t at = (uint64_t)r->n_out;
+        int rc = distribution(g, g->base, g->logits + (size_t)i * vocab, g->p, e);
+        if (rc != 0)
+            return rc;
+        if (i == k) {
+            *more = take(g, r, sampler_draw(&g->sampler, g->p, SAMPLER_ANSWER, at), n_max);
+            break;
+        }
+        g->counts.judged[i]++;
+        if (!sampler_accept(&g->sampler, g->p, q, proposed[i], at)) {
+            *more = take(g, r, sampler_replace(&g->sampler, g->p, q, at), n_max);
+            break;
+        }
+        g->counts.kept[i]++;
+        *more = take(g, r, proposed[i], n_max);
+    }
+    return 0;
+}
+
+/* A cache may hold what is decided but for the last token: that one is fed with the next pass. */
+static void go_back(const struct generation *g, struct decoder *d)
+{
+    if (d && d->lengths[0] > g->n_ids - 1)
+        d->lengths[0] = g->n_ids - 1;
+}
+
+static int pass(struct generation *g, struct decoder_request *r, int n_max, bool *more,
+                struct err *e)
+{
+    struct decoder *b = g->base;
+    int k = draft_room(g, r, n_max);
+    int rc = k > 0 ? propose(g, r, k, e) : 0;
+    /* All but the last decided token need no logits: the prompt of the first pass. */
+    int before = g->n_ids - 1 - b->lengths[0];
+    if (rc == 0 && before > 0)
+        rc = decoder_feed(b, 0, g->ids + b->lengths[0], before, NULL, e);
+    if (rc == 0)
+        rc = decoder_feed(b, 0, g->ids + g->n_ids - 1, k + 1, g->logits, e);
+    if (rc == 0)
+        rc = decide(g, r, k, n_max, more, e);
+    g->counts.base_passes++;
+    go_back(g, b);
+    go_back(g, g->draft);
+    return rc;
+}
+
+int generation_answer(struct generation *g, struct decoder_request *r, struct err *e)
+{
+    int positions = g->base->plan.positions;
+    r->n_out = 0;
+    r->stopped = false;
+    if (r->n_prompt < 1 || r->n_prompt > positions)
+        return err_set(e, ERR_LIMIT, "a prompt of %d tokens, the cache holds 1 to %d", r->n_prompt,
+                       positions);
+    /* The last token of an answer is not fed. */
+    int n_max = r->max_new < positions - r->n_prompt + 1 ? r->max_new : positions - r->n_prompt + 1;
+    decoder_reset(g->base, 0);
+    if (g->draft)
+        decoder_reset(g->draft, 0);
+    memcpy(g->ids, r->prompt, (size_t)r->n_prompt * sizeof *g->ids);
+    g->n_ids = r->n_prompt;
+    g->counts.answers++;
+    bool more = n_max > 0;
+    int rc = 0;
+    while (more && rc == 0) {
+        int n_before = r->n_out;
+        rc = pass(g, r, n_max, &more, e);
+        if (rc == 0 && g->on_tokens && r->n_out > n_before)
+            more = g->on_tokens(g->context, r->out, r->n_out) && more;
+    }
+    return rc;
+}
