@@ -50,7 +50,7 @@ BIN := $(B)/bin
 BASE_C := $(sort $(wildcard pipeline/base/*.c))
 LEDGER_C := $(filter-out %/ledger_client.c,$(sort $(wildcard pipeline/provenance/ledger_*.c)))
 ENGINE_LIB_C := $(filter-out $(LEDGER_C),$(sort $(wildcard pipeline/manifest/*.c pipeline/store/*.c \
-                  pipeline/provenance/*.c pipeline/engine/*.c)))
+                  pipeline/provenance/*.c pipeline/report/*.c pipeline/engine/*.c)))
 ENGINE_C := $(sort $(wildcard pipeline/main.c pipeline/cmd/*.c))
 STAGE_LIB_C := $(sort $(wildcard stages/kit/*.c stages/text/*.c stages/model/*.c))
 STAGE_LIB_CC := $(sort $(wildcard stages/text/*.cc))

@@ -81,7 +81,8 @@ allowed_for() {
     pipeline/manifest/*) echo 'pipeline/(base|manifest)/' ;;
     pipeline/store/*) echo 'pipeline/(base|store)/' ;;
     pipeline/provenance/*) echo 'pipeline/(base|store|provenance)/' ;;
-    pipeline/engine/*) echo 'pipeline/(base|manifest|store|provenance|engine)/' ;;
+    pipeline/report/*) echo 'pipeline/(base|report)/' ;;
+    pipeline/engine/*) echo 'pipeline/(base|manifest|store|provenance|report|engine)/' ;;
     pipeline/*) echo 'pipeline/' ;;
     stages/kit/*) echo '(pipeline/base|stages/kit)/' ;;
     stages/text/*) echo '(pipeline/base|stages/kit|stages/text)/' ;;

@@ -8,12 +8,13 @@
 
 struct adapted {
     struct model model;
-    struct adapter own; /* private: use adapter */
+    struct adapter own;            /* private: use adapter */
     const struct adapter *adapter; /* NULL = the base alone */
 };
 
 /* adapter_path and package_path: NULL, or an adapter file and a .fmadapter folder (adapter_path may
- * be such a folder too); ERR_CONFIG when both are given, or when they were made for another base. */
+ * be such a folder too); ERR_CONFIG when both are given, or when they were made for another base.
+ */
 int adapted_open(struct adapted *a, const char *base_path, const char *adapter_path,
                  const char *package_path, struct err *e) MUST_USE;
 void adapted_release(struct adapted *a); /* safe on zeroed, safe twice */

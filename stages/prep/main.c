@@ -15,6 +15,7 @@
 #include "stages/text/split.h"
 
 static const char *const LONG_CHOICES[] = {"refuse", "cut", NULL};
+static const char *const LEAK_CHOICES[] = {"refuse", "drop", NULL};
 static const char *const SYSTEM_CHOICES[] = {"keep", "default", NULL};
 
 static const struct param PARAMS[] = {
@@ -29,6 +30,8 @@ static const struct param PARAMS[] = {
      "tokens", "A packed row takes samples up to this length."},
     {"long_rows", PARAM_CHOICE, offsetof(struct prep_config, long_rows), "refuse", 0, 0,
      LONG_CHOICES, "", "What to do with rows above max_length."},
+    {"leaks", PARAM_CHOICE, offsetof(struct prep_config, leaks), "refuse", 0, 0, LEAK_CHOICES, "",
+     "Training rows whose prompt is one of the golden set: an error, or left out and said."},
     {"system", PARAM_CHOICE, offsetof(struct prep_config, system), "keep", 0, 0, SYSTEM_CHOICES, "",
      "Rows without a system message stay so, or get the template's default one."},
     {"objects", PARAM_BOOL, offsetof(struct prep_config, objects), "false", 0, 0, NULL, "",
@@ -112,19 +115,19 @@ static int check_golden(struct prep *p, const char *path, struct err *e)
     int status = goldenset_open(&golden, path, e);
     if (status == 0)
         status = rules_check(&golden.rows, "golden", &p->template, p->findings, e);
+    if (status == 0 && p->config->leaks == PREP_LEAKS_DROP)
+        rules_drop_leaks(&p->raw, &golden.rows, "golden", p->findings);
     if (status == 0)
         status = rules_check_leak(&p->raw, &golden.rows, "golden", true, p->findings, e);
     goldenset_close(&golden);
     return status;
 }
 
-static int check_rows(struct prep *p, const struct stage_run *r, struct err *e)
+static int check_rows(struct prep *p, struct err *e)
 {
-    int status = rules_check(&p->raw, "raw", &p->template, p->findings, e);
-    if (status == 0 && p->valid.n_rows > 0)
+    int status = 0;
+    if (p->valid.n_rows > 0)
         status = rules_check(&p->valid, "valid", &p->template, p->findings, e);
-    if (status == 0 && stage_in(r, "golden"))
-        status = check_golden(p, stage_in(r, "golden"), e);
     if (status < 0)
         return status;
     struct chat_list train = training_rows(p, false);
@@ -207,9 +210,13 @@ static int run(const struct stage_run *r, struct err *e)
     p.report = blocks_new();
     p.findings = blocks_add_table(p.report, "table", "Findings", RULES_COLUMNS);
     int status = open_inputs(&p, r, e);
+    if (status == 0)
+        status = rules_check(&p.raw, "raw", &p.template, p.findings, e);
+    if (status == 0 && stage_in(r, "golden"))
+        status = check_golden(&p, stage_in(r, "golden"), e);
     if (status == 0) {
         split(&p);
-        status = check_rows(&p, r, e);
+        status = check_rows(&p, e);
     }
     if (status == 0)
         status = write_tokens(&p, r, e);

@@ -16,6 +16,11 @@ enum prep_long {
     PREP_LONG_CUT,
 };
 
+enum prep_leaks {
+    PREP_LEAKS_REFUSE,
+    PREP_LEAKS_DROP,
+};
+
 enum prep_system {
     PREP_SYSTEM_KEEP,
     PREP_SYSTEM_DEFAULT,
@@ -27,6 +32,7 @@ struct prep_config {
     bool pack;
     int64_t pack_length;
     int long_rows; /* enum prep_long */
+    int leaks;     /* enum prep_leaks */
     int system;    /* enum prep_system */
     bool objects;
     int64_t seed;

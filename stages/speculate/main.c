@@ -1,7 +1,8 @@
 /*
- * speculate: what a draft model is worth for a task. Answers a golden set with the draft and without;
- * greedy answers must be the same. Metrics say how many drafted tokens the base keeps and how many
- * tokens one of its passes gives; the times of both ways go to the log, not into an output.
+ * speculate: what a draft model is worth for a task. Answers a golden set with the draft and
+ * without; greedy answers must be the same. Metrics say how many drafted tokens the base keeps and
+ * how many tokens one of its passes gives; the times of both ways go to the log, not into an
+ * output.
  */
 
 #include <stddef.h>
@@ -157,8 +158,8 @@ static int reserve(struct speculate *s, struct err *e)
                                 .positions = smaller(longest, s->adapted.model.shape.context)};
     struct decoder_plan draft = {.sequences = 1,
                                  .positions = smaller(longest, s->draft.shape.context)};
-    int rc = decoder_reserve(&s->decoder, &s->compute, &s->adapted.model, s->adapted.adapter, &base,
-                             e);
+    int rc =
+        decoder_reserve(&s->decoder, &s->compute, &s->adapted.model, s->adapted.adapter, &base, e);
     if (rc == 0)
         rc = decoder_reserve(&s->draft_decoder, &s->compute, &s->draft, NULL, &draft, e);
     if (rc != 0)
@@ -210,8 +211,9 @@ static int answer_all(struct speculate *s, struct err *e)
             return rc;
         stage_progress(s->run, "answers", (double)(i + 1), (double)s->n_rows);
     }
-    stage_say(s->run, "%zu rows: %.2f s alone, %.2f s with the draft, %.2f times as fast", s->n_rows,
-              s->seconds[ALONE], s->seconds[DRAFTED], s->seconds[ALONE] / s->seconds[DRAFTED]);
+    stage_say(s->run, "%zu rows: %.2f s alone, %.2f s with the draft, %.2f times as fast",
+              s->n_rows, s->seconds[ALONE], s->seconds[DRAFTED],
+              s->seconds[ALONE] / s->seconds[DRAFTED]);
     return 0;
 }
 

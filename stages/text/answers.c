@@ -7,6 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/text/blocks.h"
+#include "stages/text/confusion.h"
 #include "stages/text/jsonl.h"
 
 void answers_free(char **answers, size_t n)
@@ -113,14 +114,12 @@ static void add_metrics(struct json *report, const struct answers_job *job,
     for (size_t i = 0; i < score->n_metrics; i++) {
         const struct score_metric *m = &score->metrics[i];
         struct json *row = blocks_row(rows);
-        double low = m->value;
-        double high = m->value;
-        if (m->is_share)
-            score_interval(m->value, score->n_rows, &low, &high);
+        double low = 0, high = 0;
+        score_interval(m->value, score->n_rows, &low, &high);
         json_append(row, json_new_string(m->name));
         json_append(row, json_new_f64(m->value));
-        json_append(row, json_new_f64(low));
-        json_append(row, json_new_f64(high));
+        json_append(row, m->is_share ? json_new_f64(low) : json_new_string(""));
+        json_append(row, m->is_share ? json_new_f64(high) : json_new_string(""));
         json_append(row, against ? json_new_f64(against->metrics[i].value) : json_new_string(""));
     }
     for (size_t i = 0; i < job->n_extras; i++)
@@ -162,6 +161,7 @@ int answers_write(const struct answers_job *job, struct err *e)
         score_answers(&score_against, job->golden, against);
     struct json *report = blocks_new();
     add_metrics(report, job, &score, against ? &score_against : NULL);
+    confusion_add(report, job->golden, job->answers);
     add_pairs(report, job, &score, against);
     status = write_answers(job, e);
     if (status == 0)

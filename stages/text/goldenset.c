@@ -93,8 +93,11 @@ static int check_expected(const struct goldenset *g, const struct chat *c, struc
     struct json *v = NULL;
     const char *answer = chat_answer(c);
     int status = json_parse(answer, strlen(answer), &v, e);
-    if (status == 0 && json_type(v) != JSON_OBJECT)
-        status = err_set(e, ERR_FORMAT, "expected an object");
+    bool fits = status == 0 &&
+                (json_type(v) == JSON_OBJECT || (json_type(v) == JSON_ARRAY && g->n_fields == 0));
+    if (status == 0 && !fits)
+        status =
+            err_set(e, ERR_FORMAT, "expected an object%s", g->n_fields == 0 ? " or an array" : "");
     for (size_t i = 0; i < g->n_fields && status == 0; i++) {
         const char *value = NULL;
         status = json_need_string(v, g->fields[i].name, &value, e);
@@ -103,10 +106,21 @@ static int check_expected(const struct goldenset *g, const struct chat *c, struc
     return status;
 }
 
-int goldenset_open(struct goldenset *g, const char *folder, struct err *e)
+/* Rows alone: JSON when all of them are. */
+static int open_rows(struct goldenset *g, const char *path, struct err *e)
+{
+    int status = chat_list_read(&g->rows, path, false, e);
+    g->is_json = status == 0;
+    for (size_t i = 0; i < g->rows.n_rows && g->is_json; i++) {
+        struct err ignored = {0};
+        g->is_json = check_expected(g, &g->rows.rows[i], &ignored) == 0;
+    }
+    return status;
+}
+
+static int open_folder(struct goldenset *g, const char *folder, struct err *e)
 {
     struct json *v = NULL;
-    *g = (struct goldenset){0};
     char *path = file_join(folder, "set.json");
     int status = json_read(path, &v, e);
     if (status == 0) {
@@ -122,6 +136,13 @@ int goldenset_open(struct goldenset *g, const char *folder, struct err *e)
     }
     xfree(path);
     json_free(v);
+    return status;
+}
+
+int goldenset_open(struct goldenset *g, const char *path, struct err *e)
+{
+    *g = (struct goldenset){0};
+    int status = file_is_folder(path) ? open_folder(g, path, e) : open_rows(g, path, e);
     if (status < 0)
         goldenset_close(g);
     return status;

@@ -2,8 +2,9 @@
 #define FMFORGE_TEXT_GOLDENSET_H
 
 /*
- * A golden set: a folder with set.json and a file of rows that are answered, never trained on. The
- * last message of each row is the expected answer.
+ * A golden set: rows that are answered, never trained on. The last message of each row is the
+ * expected answer. Either a JSONL file of rows alone, whose answers are JSON when every expected
+ * one is an object or an array, and text otherwise; or a folder with set.json and a file of rows:
  *
  *   {"rows": "rows.jsonl", "answer": "text" | "json",
  *    "fields": {"team": {"metric": "match"},
@@ -34,13 +35,14 @@ struct golden_field {
 
 struct goldenset {
     struct chat_list rows;
-    bool is_json;                                  /* answers are JSON objects */
+    bool is_json;                                  /* answers are JSON objects or arrays */
     struct golden_field fields[GOLDEN_FIELDS_MAX]; /* sorted by name */
     size_t n_fields;
 };
 
-/* Strict; in a JSON set every expected answer must be an object with every field as text. */
-int goldenset_open(struct goldenset *g, const char *folder, struct err *e) MUST_USE;
+/* Strict; in a JSON set every expected answer must be an object or an array, and where there are
+ * fields an object with every field as text. */
+int goldenset_open(struct goldenset *g, const char *path, struct err *e) MUST_USE;
 void goldenset_close(struct goldenset *g); /* safe on zeroed, safe twice */
 
 #endif

@@ -291,3 +291,31 @@ int rules_check_leak(const struct chat_list *train, const struct chat_list *held
     finding_close(&near, name, "near repeat of a training row", findings);
     return 0;
 }
+
+size_t rules_drop_leaks(struct chat_list *train, const struct chat_list *held_out, const char *name,
+                        struct json *findings)
+{
+    struct finding dropped = {0};
+    struct buf text;
+    struct row_key *keys = keys_of(held_out, write_prompt);
+    size_t n_kept = 0;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    for (size_t i = 0; i < train->n_rows; i++) {
+        struct chat *c = &train->rows[i];
+        buf_clear(&text);
+        write_prompt(c, &text);
+        size_t row = find_key(keys, held_out->n_rows, hash_of(&text));
+        if (row < held_out->n_rows) {
+            finding_add(&dropped, "training %a = %b", c->line, held_out->rows[row].line);
+            chat_release(c);
+        } else {
+            train->rows[n_kept++] = *c;
+        }
+    }
+    size_t n_dropped = train->n_rows - n_kept;
+    train->n_rows = n_kept;
+    buf_release(&text);
+    xfree(keys);
+    finding_close(&dropped, name, "training row left out, its prompt is measured", findings);
+    return n_dropped;
+}

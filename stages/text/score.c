@@ -8,16 +8,17 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/text/overlap.h"
 #include "stages/text/words.h"
 
-/* An answer as a JSON object, NULL when it is none. Caller frees. */
+/* An answer as a JSON object or array, NULL when it is none. Caller frees. */
 static struct json *parse_answer(const char *text)
 {
     struct json *v = NULL;
     struct err ignored = {0};
     if (json_parse(text, strlen(text), &v, &ignored) < 0)
         return NULL;
-    if (json_type(v) != JSON_OBJECT) {
+    if (json_type(v) != JSON_OBJECT && json_type(v) != JSON_ARRAY) {
         json_free(v);
         return NULL;
     }
@@ -88,30 +89,82 @@ static void score_field(struct score *s, const struct goldenset *g, struct json 
     xfree(values);
 }
 
+static void score_json(struct score *s, const struct goldenset *g, char *const *answers)
+{
+    struct json **parsed = xalloc_array(s->n_rows, sizeof *parsed);
+    struct overlap all = {0};
+    size_t n_valid = 0;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        struct json *expected = parse_answer(chat_answer(&g->rows.rows[i]));
+        CHECK(expected);
+        parsed[i] = parse_answer(answers[i]);
+        if (parsed[i] && json_type(parsed[i]) != json_type(expected)) {
+            json_free(parsed[i]);
+            parsed[i] = NULL;
+        }
+        struct overlap row = overlap_leaves(expected, parsed[i]);
+        all.n_both += row.n_both;
+        all.n_expected += row.n_expected;
+        all.n_answer += row.n_answer;
+        s->valid[i] = parsed[i] != NULL;
+        n_valid += s->valid[i];
+        json_free(expected);
+    }
+    add_metric(s, "json_valid", "", share_of(n_valid, s->n_rows), true);
+    add_metric(s, "leaf_f1", "", overlap_f1(&all), false);
+    for (size_t i = 0; i < g->n_fields; i++)
+        score_field(s, g, parsed, &g->fields[i]);
+    for (size_t i = 0; i < s->n_rows; i++)
+        json_free(parsed[i]);
+    xfree(parsed);
+}
+
+static void score_text(struct score *s, const struct goldenset *g, char *const *answers)
+{
+    double f1 = 0;
+    size_t n_numbers = 0, n_right = 0;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const char *expected = chat_answer(&g->rows.rows[i]);
+        struct overlap row = overlap_words(expected, answers[i]);
+        double wanted = 0, found = 0;
+        f1 += overlap_f1(&row);
+        if (!overlap_last_number(expected, &wanted))
+            continue;
+        n_numbers++;
+        n_right += overlap_last_number(answers[i], &found) && found == wanted;
+    }
+    add_metric(s, "word_f1", "", s->n_rows ? f1 / (double)s->n_rows : 0, false);
+    if (s->n_rows > 0 && n_numbers == s->n_rows)
+        add_metric(s, "number_match", "", share_of(n_right, s->n_rows), true);
+}
+
 void score_answers(struct score *s, const struct goldenset *g, char *const *answers)
 {
     size_t n = g->rows.n_rows;
     size_t n_exact = 0;
-    size_t n_valid = 0;
     *s = (struct score){.n_rows = n};
     s->exact = xalloc_array(n, sizeof *s->exact);
     s->valid = xalloc_array(n, sizeof *s->valid);
-    struct json **parsed = xalloc_array(n, sizeof *parsed);
     for (size_t i = 0; i < n; i++) {
         s->exact[i] = str_eq(answers[i], chat_answer(&g->rows.rows[i]));
         n_exact += s->exact[i];
-        parsed[i] = g->is_json ? parse_answer(answers[i]) : NULL;
-        s->valid[i] = parsed[i] != NULL;
-        n_valid += s->valid[i];
     }
     add_metric(s, "exact_match", "", share_of(n_exact, n), true);
     if (g->is_json)
-        add_metric(s, "json_valid", "", share_of(n_valid, n), true);
-    for (size_t i = 0; i < g->n_fields; i++)
-        score_field(s, g, parsed, &g->fields[i]);
-    for (size_t i = 0; i < n; i++)
-        json_free(parsed[i]);
-    xfree(parsed);
+        score_json(s, g, answers);
+    else
+        score_text(s, g, answers);
+}
+
+char *score_label(const struct goldenset *g, const struct golden_field *field, const char *answer)
+{
+    if (!field)
+        return g->is_json ? NULL : xstrdup(answer);
+    struct json *v = parse_answer(answer);
+    const char *value = field_of(v, field->name);
+    char *label = value ? xstrdup(value) : NULL;
+    json_free(v);
+    return label;
 }
 
 void score_release(struct score *s)

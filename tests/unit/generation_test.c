@@ -135,8 +135,7 @@ static void a_perfect_draft_is_kept(void **state)
         p.n_stop = 0;
         p.sampling.temperature = way;
         p.sampling.seed = 3;
-        struct decoder_request r = {
-            .prompt = f.prompt, .n_prompt = 5, .max_new = 24, .out = out};
+        struct decoder_request r = {.prompt = f.prompt, .n_prompt = 5, .max_new = 24, .out = out};
         generation_init(&g, &f.base_decoder, &twin, &p);
         need(generation_answer(&g, &r, &e), &e);
         assert_int_equal(g.counts.tokens, 24);

@@ -113,6 +113,32 @@ static void special_pieces(void **state)
     }
 }
 
+/* Only what refuse would name is left out, and the rest keeps its order and lines. */
+static void leaks_are_dropped(void **state)
+{
+    static const struct row train[] = {{NULL, "A question?", "1"},
+                                       {NULL, "Another  one", "2"},
+                                       {NULL, "a QUESTION", "3"},
+                                       {NULL, "Left", "4"}};
+    static const struct row measured[] = {{NULL, "another one", "x"}};
+    struct chat_list t, held;
+    struct err e = {0};
+    struct json *findings = json_new_array();
+    (void)state;
+    list_of(train, 4, &t);
+    list_of(measured, 1, &held);
+    assert_int_equal(rules_drop_leaks(&t, &held, "golden", findings), 1);
+    assert_int_equal(t.n_rows, 3);
+    assert_string_equal(chat_answer(&t.rows[1]), "3");
+    assert_int_equal(t.rows[2].line, 4);
+    expect_finding(findings, "left out", 1, "training 2 = 1");
+    assert_int_equal(rules_check_leak(&t, &held, "golden", true, findings, &e), 0);
+    assert_int_equal(rules_drop_leaks(&t, &held, "golden", findings), 0);
+    chat_list_release(&t);
+    chat_list_release(&held);
+    json_free(findings);
+}
+
 static void leaks(void **state)
 {
     static const struct row train[] = {
@@ -219,9 +245,13 @@ static void split(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clean),          cmocka_unit_test(findings_of_rows),
-        cmocka_unit_test(special_pieces), cmocka_unit_test(leaks),
-        cmocka_unit_test(nearest_text),   cmocka_unit_test(split),
+        cmocka_unit_test(clean),
+        cmocka_unit_test(findings_of_rows),
+        cmocka_unit_test(special_pieces),
+        cmocka_unit_test(leaks),
+        cmocka_unit_test(leaks_are_dropped),
+        cmocka_unit_test(nearest_text),
+        cmocka_unit_test(split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

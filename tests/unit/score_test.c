@@ -10,6 +10,8 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/text/answers.h"
+#include "stages/text/confusion.h"
+#include "stages/text/overlap.h"
 #include "stages/text/score.h"
 #include "stages/text/words.h"
 
@@ -175,6 +177,124 @@ static void written_and_read_back(void **state)
         xfree(paths[i]);
 }
 
+#define TEXT_ROW(user, answer)                                                                    \
+    "[{\"role\":\"user\",\"content\":\"" user "\"},{\"role\":\"assistant\",\"content\":\"" answer \
+    "\"}]\n"
+
+/* A file of rows alone, opened and scored against fixed answers. */
+static void score_file(const char *rows, const char *const *texts, size_t n, struct goldenset *g,
+                       struct score *s)
+{
+    struct err e = {0};
+    char *path = in_folder("alone.jsonl");
+    char *answers[8];
+    put("alone.jsonl", rows);
+    assert_int_equal(goldenset_open(g, path, &e), 0);
+    assert_int_equal(g->rows.n_rows, n);
+    for (size_t i = 0; i < n; i++)
+        answers[i] = (char *)texts[i];
+    score_answers(s, g, answers);
+    xfree(path);
+}
+
+static void rows_alone_of_text(void **state)
+{
+    static const char *const labels[] = {"a_b", "B!", "c d", "c"};
+    static const char *const sums[] = {"So 1,200 it is.", "It is -3.5"};
+    struct goldenset g;
+    struct score s;
+    (void)state;
+    score_file(TEXT_ROW("1", "a_b") TEXT_ROW("2", "b") TEXT_ROW("3", "c d e") TEXT_ROW("4", "a_b"),
+               labels, 4, &g, &s);
+    assert_false(g.is_json);
+    assert_true(metric(&s, "exact_match") == 0.25);
+    /* 1, then 1 (case and marks are no words), 2 * 2 / 5, 0. */
+    assert_true(metric(&s, "word_f1") == (1 + 1 + 0.8 + 0) / 4);
+    assert_int_equal(s.n_metrics, 2); /* no number in every answer */
+    score_release(&s);
+    goldenset_close(&g);
+    score_file(TEXT_ROW("1", "10 and 20 are 1200") TEXT_ROW("2", "The answer is 4."), sums, 2, &g,
+               &s);
+    assert_true(metric(&s, "number_match") == 0.5);
+    score_release(&s);
+    goldenset_close(&g);
+}
+
+static void rows_alone_of_json(void **state)
+{
+    /* Both tags in another order; one of two and one wrong; an object; no JSON. */
+    static const char *const texts[] = {"[\"y\", \"x\"]", "[\"x\",\"z\"]", "{\"x\": 1}", "[\"x\""};
+    struct goldenset g;
+    struct score s;
+    (void)state;
+    score_file(TEXT_ROW("1", "[\\\"x\\\", \\\"y\\\"]") TEXT_ROW("2", "[\\\"x\\\", \\\"y\\\"]")
+                   TEXT_ROW("3", "[\\\"x\\\"]") TEXT_ROW("4", "[\\\"x\\\"]"),
+               texts, 4, &g, &s);
+    assert_true(g.is_json);
+    assert_true(metric(&s, "json_valid") == 0.5);
+    assert_true(metric(&s, "exact_match") == 0);
+    assert_true(metric(&s, "leaf_f1") == 2.0 * 3 / (6 + 4));
+    score_release(&s);
+    goldenset_close(&g);
+}
+
+static void leaves_and_numbers(void **state)
+{
+    struct err e = {0};
+    struct json *a = NULL, *b = NULL;
+    const char *x = "{\"i\":\"p\",\"s\":{\"a\":1,\"b\":[true,null]}}",
+               *y = "{\"i\":\"p\",\"a\":1,\"s\":{\"b\":[null]}}";
+    (void)state;
+    assert_int_equal(json_parse(x, strlen(x), &a, &e), 0);
+    assert_int_equal(json_parse(y, strlen(y), &b, &e), 0);
+    struct overlap o = overlap_leaves(a, b);
+    assert_int_equal(o.n_both, 2); /* i and s.b[] null; a stands elsewhere */
+    assert_int_equal(o.n_expected, 4);
+    assert_int_equal(o.n_answer, 3);
+    o = overlap_leaves(a, NULL);
+    assert_int_equal(o.n_answer, 0);
+    json_free(a);
+    json_free(b);
+    static const struct {
+        const char *text;
+        bool found;
+        double value;
+    } numbers[] = {{"none", false, 0},  {"7", true, 7},      {"a 12. Or 3,456.5!", true, 3456.5},
+                   {"x -4.", true, -4}, {"1.2.", true, 1.2}, {"10,", true, 10}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        double v = 0;
+        assert_int_equal(overlap_last_number(numbers[i].text, &v), numbers[i].found);
+        assert_true(!numbers[i].found || v == numbers[i].value);
+    }
+}
+
+static void confusions(void **state)
+{
+    static const char *const texts[] = {"b", "b", "a", "c"};
+    char *answers[4];
+    struct goldenset g;
+    struct score s;
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        answers[i] = (char *)texts[i];
+    score_file(TEXT_ROW("1", "b") TEXT_ROW("2", "a") TEXT_ROW("3", "a") TEXT_ROW("4", "b"), texts,
+               4, &g, &s);
+    struct json *report = json_new_object();
+    json_put(report, "blocks", json_new_array());
+    confusion_add(report, &g, answers);
+    struct buf b;
+    buf_init(&b, 4096);
+    json_write_canonical(report, &b);
+    assert_string_equal(buf_text(&b),
+                        "{\"blocks\":[{\"columns\":[\"a\",\"b\",\"other\"],\"rows\":[\"a\",\"b\"],"
+                        "\"title\":\"Answer: expected (rows) and answered\",\"type\":\"matrix\","
+                        "\"values\":[[1,1,0],[0,1,1]]}]}");
+    buf_release(&b);
+    json_free(report);
+    score_release(&s);
+    goldenset_close(&g);
+}
+
 static void content_words(void **state)
 {
     (void)state;
@@ -211,6 +331,10 @@ int main(void)
         cmocka_unit_test(json_set),
         cmocka_unit_test(bad_sets),
         cmocka_unit_test(written_and_read_back),
+        cmocka_unit_test(rows_alone_of_text),
+        cmocka_unit_test(rows_alone_of_json),
+        cmocka_unit_test(leaves_and_numbers),
+        cmocka_unit_test(confusions),
         cmocka_unit_test(content_words),
         cmocka_unit_test(intervals),
     };
