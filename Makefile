@@ -70,7 +70,7 @@ UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
 FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 
-.PHONY: all test unit fuzz lint fmt fmt-check pipeline bench ref clean help
+.PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench ref clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 .SUFFIXES:
@@ -83,6 +83,9 @@ endif
 
 pipeline: all
 	@exec build/bin/fmforge run $(CONFIG)
+
+nightly: all
+	@exec build/bin/fmforge nightly
 
 # ------------------------------------------------------------------------------------- the rules
 KERNEL_FLAGS :=
@@ -188,6 +191,7 @@ help:
 	@echo 'make setup       install what is missing (Debian, Ubuntu; Fedora and macOS untested)'
 	@echo 'make             build the programs into build/bin'
 	@echo 'make pipeline CONFIG=configs/quickstart.yaml   run a manifest'
+	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
 	@echo 'make lint fmt fmt-check bench ref clean'

@@ -21,6 +21,9 @@ static const struct command commands[] = {
     {"plan", "say what a run would do, without doing it", cmd_plan},
     {"why", "say why a stage runs, or why it does not", cmd_why},
     {"log", "list the recorded runs, or show one", cmd_log},
+    {"report", "draw the page of a recorded run", cmd_report},
+    {"accept", "make the results of a run the baseline of later ones", cmd_accept},
+    {"nightly", "run every manifest of a folder and compare with the baselines", cmd_nightly},
     {"audit", "say where a file came from, and check it", cmd_audit},
     {"verify", "check every stored object and the whole ledger", cmd_verify},
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/xalloc.h"
 
 int cmd_enter(const struct cmd_common *common, struct err *e)
 {
@@ -23,4 +24,27 @@ int cmd_help(const struct cmd_context *c, const char *usage, const char *text,
     term_out(c->term, buf_text(&b));
     buf_release(&b);
     return 0;
+}
+
+void cmd_say_skipped(const struct cmd_context *c, const struct session *s, bool as_json)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    char *reason = xasprintf("%s is not there", s->absent);
+    if (as_json) {
+        struct json *root = json_new_object();
+        json_put_i64(root, "schema", 1);
+        json_put_string(root, "name", s->manifest.name);
+        json_put_string(root, "status", "skipped");
+        json_put_string(root, "reason", reason);
+        json_put(root, "stages", json_new_array());
+        json_write_pretty(root, 2, &b);
+        json_free(root);
+    } else {
+        buf_printf(&b, "%s: skipped: %s (skip_without in %s)\n", s->manifest.name, reason,
+                   s->manifest.doc.path);
+    }
+    term_out(c->term, buf_text(&b));
+    xfree(reason);
+    buf_release(&b);
 }

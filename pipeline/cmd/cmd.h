@@ -10,6 +10,7 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/flag.h"
+#include "pipeline/engine/session.h"
 #include "pipeline/engine/term.h"
 
 struct cmd_context {
@@ -44,11 +45,17 @@ int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
 int cmd_help(const struct cmd_context *c, const char *usage, const char *text,
              const struct flag *flags, size_t n_flags);
 
+/* Says that a manifest is skipped because session->absent is not there. */
+void cmd_say_skipped(const struct cmd_context *c, const struct session *s, bool as_json);
+
 int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_audit(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_report(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_accept(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_nightly(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 /* Any other name: a tool stage, if there is one of that name. */
 int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;

@@ -1,7 +1,5 @@
 /* fmforge log: recorded runs, newest first, or one of them. */
 
-#include <string.h>
-
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -71,29 +69,11 @@ static void run_to_text(const struct run_record *r, struct buf *out)
         buf_printf(out, "  delivered %s  %s\n", text_or(d, "id", "?"), text_or(d, "path", "?"));
 }
 
-/* The newest run with a commit. */
-static int newest(const struct ledger *l, const char *name, char commit[41], struct err *e)
-{
-    struct json *list = NULL;
-    int rc = runs_list(l, NULL, name, &list, e);
-    if (rc == 0 && json_first(list) == NULL)
-        rc =
-            err_set(e, ERR_MISSING, "no run%s%s is recorded", name ? " of " : "", name ? name : "");
-    if (rc == 0)
-        memcpy(commit, run_text(json_first(list), "commit"), 41);
-    json_free(list);
-    return rc;
-}
-
 static int show_run(const struct ledger *l, const char *id, const char *name, bool as_json,
                     struct buf *out, struct err *e)
 {
-    char commit[41] = "";
     struct run_record r = {0};
-    bool last = str_eq(id, "last");
-    int rc = last ? newest(l, name, commit, e) : 0;
-    if (rc == 0)
-        rc = run_record_load(l, last ? commit : id, &r, e);
+    int rc = run_record_find(l, id, name, &r, e);
     if (rc == 0 && as_json) {
         json_put_string(r.root, "commit", r.commit);
         json_write_pretty(r.root, 2, out);

@@ -32,7 +32,9 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct session_options o = {path,       common.home,  c->program_folder,
                                 sets.items, sets.n_items, false};
     rc = session_open(&s, &o, e);
-    if (rc == 0) {
+    if (rc == 0 && s.absent) {
+        cmd_say_skipped(c, &s, common.json);
+    } else if (rc == 0) {
         struct buf out;
         buf_init(&out, BUF_MAX_DEFAULT);
         if (common.json) {

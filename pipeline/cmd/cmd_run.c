@@ -21,7 +21,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     double started_ms = spawn_clock_ms();
     struct cmd_common common = CMD_COMMON_INIT;
     struct flag_list sets = {0};
-    struct run_options o = {.out_root = "out", .kernels = "auto"};
+    struct run_options o = {.out_root = "out", .reports_root = "reports", .kernels = "auto"};
     int64_t jobs = 1, threads = 0;
     const struct flag flags[] = {
         CMD_COMMON_FLAGS(common),
@@ -30,6 +30,8 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
          "threads of all stages together (default all CPUs)"},
         {"set", 0, FLAG_LIST, &sets, "NAME=VALUE", "override the manifest, e.g. vars.seed=8"},
         {"out", 0, FLAG_STRING, &o.out_root, "DIR", "where packages go (default out)"},
+        {"reports", 0, FLAG_STRING, &o.reports_root, "DIR",
+         "where the run's page goes (default reports)"},
         {"kernels", 0, FLAG_STRING, &o.kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
         {"record", 0, FLAG_BOOL, &o.record, NULL, "commit to the ledger also when nothing ran"},
     };
@@ -43,7 +45,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (help)
         return cmd_help(c, "run MANIFEST [options]",
                         "Makes what is not there yet, judges the gates, writes the packages to\n"
-                        "out/NAME/TOOLKIT/ and records the run in the ledger.",
+                        "out/NAME/TOOLKIT/, records the run in the ledger and draws reports/NAME/.",
                         flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "run: expected a manifest, e.g. configs/quickstart.yaml");
@@ -62,7 +64,9 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct session_options so = {path,       common.home,  c->program_folder,
                                  sets.items, sets.n_items, true};
     rc = session_open(&s, &so, e);
-    if (rc == 0)
+    if (rc == 0 && s.absent)
+        cmd_say_skipped(c, &s, common.json);
+    else if (rc == 0)
         rc = run_session(&s, &o, c->term, started_ms, e);
     session_release(&s);
     return rc;

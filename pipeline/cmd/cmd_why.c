@@ -61,7 +61,9 @@ int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct session_options o = {path,       common.home,  c->program_folder,
                                 sets.items, sets.n_items, false};
     rc = session_open(&s, &o, e);
-    if (rc == 0)
+    if (rc == 0 && s.absent)
+        cmd_say_skipped(c, &s, common.json);
+    else if (rc == 0)
         rc = print_why(&s, stage, common.json, c, e);
     session_release(&s);
     return rc;

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-#include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/baseline.h"
 
 int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err *e)
 {
@@ -35,14 +35,19 @@ int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err 
     return rc < 0 ? err_wrap(e, "%s", p->graph->instances[i]->name) : 0;
 }
 
-/* The accepted result of an earlier run; *out is NULL when there is none. */
-static int read_baseline(const struct plan *p, size_t i, struct json **out, struct err *e)
+/* The accepted result of an earlier run, when it is one of the golden set that is answered now. */
+static int read_baseline(const struct plan *p, size_t i, struct baseline *b, struct buf *table,
+                         struct err *e)
 {
-    char *path = xasprintf("golden/baselines/%s/%s.json", p->graph->manifest->name,
-                           p->graph->instances[i]->name);
-    *out = NULL;
-    int rc = file_exists(path) ? json_read(path, out, e) : 0;
-    xfree(path);
+    const struct instance *n = p->graph->instances[i];
+    const char *golden = NULL;
+    for (size_t k = 0; k < n->n_inputs; k++)
+        if (str_eq(n->inputs[k].port->kind, "golden"))
+            golden = p->items[i].inputs[k].id.hex;
+    int rc = baseline_read(b, p->graph->manifest->name, n->name, golden, e);
+    if (rc == 0 && b->is_of_another_set)
+        buf_printf(table,
+                   "  its baseline was accepted on another golden set: fmforge accept RUN\n");
     return rc;
 }
 
@@ -124,11 +129,10 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
                    struct buf *table, bool *held, struct err *e)
 {
     const struct instance *n = p->graph->instances[i];
-    struct json *own = NULL, *baseline = NULL;
+    struct json *own = NULL;
+    struct baseline baseline = {0};
     struct json **others = xalloc_array(n->n_gates, sizeof(struct json *));
     int rc = judge_metrics(p, i, &own, e);
-    if (rc == 0)
-        rc = read_baseline(p, i, &baseline, e);
     for (size_t g = 0; g < n->n_gates && rc == 0; g++)
         if (n->gates[g].type == GATE_STAGE && others_done[n->gates[g].i_other])
             rc = judge_metrics(p, n->gates[g].i_other, &others[g], e);
@@ -136,9 +140,10 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
     if (rc == 0) {
         buf_printf(table, "%s\n", n->name);
         add_comparison(p, i, own, others, table);
+        rc = read_baseline(p, i, &baseline, table, e);
     }
     for (size_t g = 0; g < n->n_gates && rc == 0; g++) {
-        struct gate_result r = gate_judge(&n->gates[g], own, others[g], baseline);
+        struct gate_result r = gate_judge(&n->gates[g], own, others[g], baseline.metrics);
         *held = *held && r.verdict != GATE_FAILS;
         put_record(p, i, &n->gates[g], &r, records);
         add_line(&n->gates[g], &r, table);
@@ -147,6 +152,6 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
         json_free(others[g]);
     xfree(others);
     json_free(own);
-    json_free(baseline);
+    baseline_release(&baseline);
     return rc;
 }

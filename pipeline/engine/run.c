@@ -358,6 +358,7 @@ static void close_run(struct run *r)
     xfree(r->jobs);
     xfree(r->helper);
     xfree(r->invocation);
+    xfree(r->page);
 }
 
 static int execute(struct run *r, struct err *e)
@@ -392,6 +393,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         run_deliver(&r);
     if (rc == 0)
         rc = run_record(&r, commit, e);
+    if (rc == 0 && *commit)
+        run_draw_page(&r, commit);
     struct err memo = {0}; /* what was hashed is worth keeping, also after an error */
     if (store_flush_memo(s->store, &memo) < 0 && rc == 0)
         rc = err_set(e, memo.code, "%s", memo.text);

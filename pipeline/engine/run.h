@@ -17,12 +17,13 @@
 
 struct run_options {
     const char *program_folder;
-    const char *out_root; /* "out" */
-    int jobs;             /* stages at a time */
-    int threads;          /* all of them together; 0 = one per CPU */
-    const char *kernels;  /* "auto" */
-    bool record;          /* commit also when nothing was executed or delivered */
-    bool json;            /* print run.json at the end */
+    const char *out_root;     /* "out" */
+    const char *reports_root; /* "reports" */
+    int jobs;                 /* stages at a time */
+    int threads;              /* all of them together; 0 = one per CPU */
+    const char *kernels;      /* "auto" */
+    bool record;              /* commit also when nothing was executed or delivered */
+    bool json;                /* print run.json at the end */
     const char *const *sets;
     size_t n_sets;
 };

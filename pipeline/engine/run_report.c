@@ -7,6 +7,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
 #include "pipeline/engine/record.h"
+#include "pipeline/engine/report.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/provenance/statement.h"
@@ -19,13 +20,18 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     str_format_seconds(item->seconds, seconds);
-    if (outcome)
+    if (outcome && r->interrupts > 0)
+        buf_printf(&b, "%s: interrupted after %s\n", name, seconds);
+    else if (outcome)
         buf_printf(&b, "%s: failed after %s: %s\n", name, seconds, outcome);
     else
         buf_printf(&b, "%s: done in %s (%s)\n", name, seconds, item->why);
     for (const char *line = buf_text(&j->log); *line;) {
         size_t n = strcspn(line, "\n");
-        buf_printf(&b, "  %.*s\n", (int)n, line);
+        char *text = xstrndup(line, n);
+        if (!outcome || !strstr(outcome, text)) /* the last words are the reason already */
+            buf_printf(&b, "  %s\n", text);
+        xfree(text);
         line += n + (line[n] == '\n');
     }
     if (outcome && j->command && r->interrupts == 0)
@@ -83,6 +89,8 @@ struct json *run_to_json(const struct run *r)
     char when[25];
     json_put_i64(root, "schema", 1);
     json_put_string(root, "name", s->manifest.name);
+    if (s->manifest.description)
+        json_put_string(root, "description", s->manifest.description);
     json_put_string(root, "status", outcome(r));
     json_put_string(root, "started", statement_time(r->started_unix_ms, when));
     json_put_string(root, "finished", statement_time(spawn_unix_ms(), when));
@@ -143,6 +151,22 @@ int run_record(struct run *r, char commit[41], struct err *e)
     return rc;
 }
 
+void run_draw_page(struct run *r, const char *commit)
+{
+    struct err cause = {0};
+    char *repo = store_path(r->session->store, "ledger.git");
+    struct ledger ledger = {r->helper, repo};
+    int rc = report_write_commit(&ledger, commit, r->session->store, r->options->reports_root,
+                                 &r->page, &cause);
+    if (rc < 0) {
+        term_notef(r->term, "the report is not written: %s\n", cause.text);
+        r->n_not_written++;
+        xfree(r->page);
+        r->page = NULL;
+    }
+    xfree(repo);
+}
+
 static int exit_status(const struct run *r)
 {
     if (r->interrupts > 0)
@@ -184,6 +208,8 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
         buf_printf(b, "%s: a gate does not hold\n", name);
     if (*commit)
         buf_printf(b, "%s: recorded as %.12s\n", name, commit);
+    if (r->page)
+        buf_printf(b, "%s: report %s\n", name, r->page);
 }
 
 int run_report_end(struct run *r, const char *commit)
@@ -193,6 +219,7 @@ int run_report_end(struct run *r, const char *commit)
     if (r->options->json) {
         struct json *root = run_to_json(r);
         json_put(root, "commit", *commit ? json_new_string(commit) : json_new_null());
+        json_put(root, "report", r->page ? json_new_string(r->page) : json_new_null());
         json_write_pretty(root, 2, &b);
         json_free(root);
     } else {

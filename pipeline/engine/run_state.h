@@ -41,6 +41,7 @@ struct run {
     struct json *gates;
     struct json *deliveries;
     struct buf gate_table;
+    char *page; /* path of the page that was drawn, or NULL */
     size_t n_executed, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms;
@@ -50,6 +51,8 @@ struct run {
 
 /* One stage's printed output, in one piece, with its name. */
 void run_report_stage(struct run *r, const struct job *j, const char *outcome);
+/* Draws the page of a recorded run; what goes wrong is said and counted. */
+void run_draw_page(struct run *r, const char *commit);
 /* Gate table, deliveries, the last line; returns the exit status. */
 int run_report_end(struct run *r, const char *commit);
 /* run.json; owned by the caller. */

@@ -19,9 +19,10 @@ int session_open(struct session *s, const struct session_options *o, struct err 
 {
     memset(s, 0, sizeof *s);
     int rc = manifest_open(&s->manifest, o->manifest_path, o->sets, o->n_sets, e);
-    if (rc == 0)
+    s->absent = rc == 0 ? manifest_absent(&s->manifest) : NULL;
+    if (rc == 0 && !s->absent)
         rc = open_store(s, o, e);
-    if (rc < 0)
+    if (rc < 0 || s->absent)
         return rc;
     describe_init(&s->describe, o->program_folder, s->store, o->may_write);
     rc = graph_open(&s->graph, &s->manifest, &s->describe, e);

@@ -15,6 +15,7 @@
 
 struct session {
     struct manifest manifest;
+    const char *absent;  /* a path of skip_without that is not there: nothing else is opened */
     struct store *store; /* NULL: none yet, and nothing may be written */
     struct describe describe;
     struct graph graph;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
@@ -254,6 +255,24 @@ static int read_toolkits(struct manifest *m, struct err *e)
     return rc < 0 ? rc : need_scalars(&m->doc, m->toolkits, "a toolkit", e);
 }
 
+static int read_skip_without(struct manifest *m, struct err *e)
+{
+    m->skip_without = doc_get(m->doc.root, "skip_without");
+    if (!m->skip_without)
+        return 0;
+    int rc = doc_need(&m->doc, m->skip_without, DOC_LIST, "skip_without", e);
+    return rc < 0 ? rc : need_scalars(&m->doc, m->skip_without, "a path of skip_without", e);
+}
+
+const char *manifest_absent(const struct manifest *m)
+{
+    const struct doc_node *n = m->skip_without ? m->skip_without->first : NULL;
+    for (; n; n = n->next)
+        if (!file_exists(n->text) && !file_is_folder(n->text))
+            return n->text;
+    return NULL;
+}
+
 static int apply_set(struct manifest *m, const char *set, struct err *e)
 {
     const char *equals = strchr(set, '=');
@@ -283,8 +302,8 @@ static int apply_set(struct manifest *m, const char *set, struct err *e)
 int manifest_open(struct manifest *m, const char *path, const char *const *sets, size_t n_sets,
                   struct err *e)
 {
-    static const char *const known[] = {"fmforge", "name",   "description", "toolkits",
-                                        "vars",    "matrix", "stages",      "deliver"};
+    static const char *const known[] = {"fmforge", "name",   "description", "toolkits",    "vars",
+                                        "matrix",  "stages", "deliver",     "skip_without"};
     memset(m, 0, sizeof *m);
     int rc = yaml_doc_open(&m->doc, path, e);
     if (rc == 0)
@@ -307,6 +326,8 @@ int manifest_open(struct manifest *m, const char *path, const char *const *sets,
         rc = read_stages(m, e);
     if (rc == 0)
         rc = read_deliver(m, e);
+    if (rc == 0)
+        rc = read_skip_without(m, e);
     const struct doc_node *d = doc_get(m->doc.root, "description");
     if (rc == 0 && d)
         rc = doc_need(&m->doc, d, DOC_SCALAR, "description", e);

@@ -40,7 +40,8 @@ struct manifest {
     size_t n_axes;
     struct manifest_stage *stages;
     size_t n_stages;
-    const struct doc_node *deliver; /* mapping stage[.output] -> file name, or NULL */
+    const struct doc_node *deliver;      /* mapping stage[.output] -> file name, or NULL */
+    const struct doc_node *skip_without; /* list of scalars (paths) or NULL */
 };
 
 /* Reads a manifest; `sets` are "vars.seed=8" texts of the command line, applied in order. */
@@ -50,6 +51,9 @@ void manifest_release(struct manifest *m); /* safe on zeroed */
 
 /* NULL when there is none of that name. */
 const struct manifest_stage *manifest_stage(const struct manifest *m, const char *name);
+
+/* The first path of skip_without that is not there, or NULL: nothing of it can run. */
+const char *manifest_absent(const struct manifest *m);
 
 /* [A-Za-z0-9_.+-]+, not starting with '.': a value of an axis, a name of a toolkit, also in paths.
  */

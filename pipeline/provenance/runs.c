@@ -335,3 +335,20 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
     }
     return rc;
 }
+
+int run_record_find(const struct ledger *l, const char *id, const char *name,
+                    struct run_record *out, struct err *e)
+{
+    if (!str_eq(id, "last"))
+        return run_record_load(l, id, out, e);
+    struct json *list = NULL;
+    int rc = runs_list(l, NULL, name, &list, e);
+    const char *commit = rc == 0 ? run_text(json_first(list), "commit") : NULL;
+    if (rc == 0 && commit == NULL)
+        rc =
+            err_set(e, ERR_MISSING, "no run%s%s is recorded", name ? " of " : "", name ? name : "");
+    if (rc == 0)
+        rc = run_record_load(l, commit, out, e);
+    json_free(list);
+    return rc;
+}

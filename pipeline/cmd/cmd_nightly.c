@@ -1,0 +1,193 @@
+/* fmforge nightly: runs every manifest of a folder, compares with the baselines, and says so. */
+
+#include <string.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/cmd/cmd.h"
+#include "pipeline/engine/nightly.h"
+#include "pipeline/engine/run.h"
+#include "pipeline/engine/spawn.h"
+#include "pipeline/provenance/statement.h"
+#include "pipeline/report/page.h"
+
+struct nightly_command {
+    const struct cmd_context *context;
+    struct cmd_common common;
+    struct run_options run;
+    struct nightly nightly;
+};
+
+static const char *status_of(int rc)
+{
+    return rc == 0 ? "ok" : rc == 3 ? "gates" : rc == 130 ? "interrupted" : "failed";
+}
+
+/* Compares what the run has recorded. */
+static int take_run(struct nightly_command *c, struct nightly_item *item, struct store *store,
+                    struct err *e)
+{
+    char *helper = file_join(c->context->program_folder, "fmforge-ledger");
+    char *repo = file_join(c->common.home, "ledger.git");
+    struct ledger l = {helper, repo};
+    struct run_record r = {0};
+    int rc = run_record_find(&l, "last", item->name, &r, e);
+    if (rc == 0)
+        rc = nightly_compare(item, &r, store, e);
+    run_record_release(&r);
+    xfree(repo);
+    xfree(helper);
+    return rc;
+}
+
+/* Whatever is wrong with one manifest is its own result. Returns false when interrupted. */
+static bool run_item(struct nightly_command *c, struct nightly_item *item)
+{
+    double started_ms = spawn_clock_ms();
+    struct session s;
+    struct session_options so = {
+        item->path, c->common.home, c->context->program_folder, NULL, 0, true};
+    struct err e = {0};
+    int rc = session_open(&s, &so, &e);
+    if (s.manifest.name)
+        item->name = xstrdup(s.manifest.name);
+    if (rc == 0 && s.absent) {
+        item->status = "skipped";
+        item->reason = xasprintf("%s is not there", s.absent);
+    } else if (rc == 0) {
+        rc = run_session(&s, &c->run, c->context->term, started_ms, &e);
+        if (rc >= 0) {
+            item->status = status_of(rc);
+            rc = take_run(c, item, s.store, &e);
+        }
+    }
+    if (rc < 0) {
+        item->status = "error";
+        item->reason = xstrdup(e.text);
+        term_notef(c->context->term, "%s: %s\n", item->path, e.text);
+    }
+    session_release(&s);
+    item->seconds = (spawn_clock_ms() - started_ms) / 1e3;
+    return !str_eq(item->status, "interrupted");
+}
+
+static int list_manifests(struct nightly_command *c, const char *folder, struct err *e)
+{
+    struct file_list files = {0};
+    if (!file_is_folder(folder))
+        return err_set(e, ERR_CONFIG, "nightly: %s: no such folder of manifests", folder);
+    int rc = file_list_folder(folder, &files, e);
+    struct nightly *n = &c->nightly;
+    n->items = xalloc_array(files.n_paths, sizeof *n->items);
+    for (size_t i = 0; i < files.n_paths && rc == 0; i++)
+        if (str_ends(files.paths[i], ".yaml") && !strchr(files.paths[i], '/')) {
+            n->items[n->n_items].status = "interrupted";
+            n->items[n->n_items++].path = file_join(folder, files.paths[i]);
+        }
+    file_list_release(&files);
+    if (rc == 0 && n->n_items == 0)
+        rc = err_set(e, ERR_CONFIG, "nightly: %s has no manifest (*.yaml)", folder);
+    return rc;
+}
+
+static int write_file(const char *folder, const char *name, const struct buf *b, struct err *e)
+{
+    char *path = file_join(folder, name);
+    int rc = file_make_parents(path, e);
+    if (rc == 0)
+        rc = file_publish(path, b->bytes, b->n_bytes, 0644, e);
+    xfree(path);
+    return rc;
+}
+
+static int write_files(const struct nightly_command *c, const char *folder, struct err *e)
+{
+    struct json *page = nightly_page(&c->nightly);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    page_write(page, &b);
+    int rc = write_file(folder, "index.html", &b, e);
+    buf_clear(&b);
+    nightly_junit(&c->nightly, &b);
+    if (rc == 0)
+        rc = write_file(folder, "junit.xml", &b, e);
+    buf_release(&b);
+    json_free(page);
+    return rc;
+}
+
+static int run_all(struct nightly_command *c, const char *folder, struct err *e)
+{
+    char today[25];
+    statement_time(spawn_unix_ms(), today);
+    today[strlen("2026-01-31")] = '\0';
+    if (!c->nightly.date)
+        c->nightly.date = today;
+    int rc = list_manifests(c, folder, e);
+    if (rc < 0)
+        return rc;
+    bool interrupted = false;
+    for (size_t i = 0; i < c->nightly.n_items && !interrupted; i++)
+        interrupted = !run_item(c, &c->nightly.items[i]);
+    char *out = xasprintf("%s/nightly/%s", c->run.reports_root, c->nightly.date);
+    rc = write_files(c, out, e);
+    if (rc == 0) {
+        struct buf b;
+        buf_init(&b, BUF_MAX_DEFAULT);
+        nightly_to_text(&c->nightly, &b);
+        buf_printf(&b, "nightly: %s/index.html and junit.xml\n", out);
+        term_out(c->context->term, buf_text(&b));
+        buf_release(&b);
+        rc = interrupted ? 130 : nightly_exit_status(&c->nightly);
+    }
+    xfree(out);
+    c->nightly.date = NULL;
+    return rc;
+}
+
+int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct err *e)
+{
+    struct nightly_command c = {
+        .context = context,
+        .common = CMD_COMMON_INIT,
+        .run = {.out_root = "out", .reports_root = "reports", .kernels = "auto", .record = true},
+    };
+    int64_t jobs = 1, threads = 0;
+    const struct flag flags[] = {
+        CMD_COMMON_FLAGS(c.common),
+        {"jobs", 'j', FLAG_INT, &jobs, "N", "stages at a time (default 1)"},
+        {"threads", 0, FLAG_INT, &threads, "N",
+         "threads of all stages together (default all CPUs)"},
+        {"out", 0, FLAG_STRING, &c.run.out_root, "DIR", "where packages go (default out)"},
+        {"reports", 0, FLAG_STRING, &c.run.reports_root, "DIR",
+         "where the pages go (default reports)"},
+        {"date", 0, FLAG_STRING, &c.nightly.date, "DATE", "names the page (default today, UTC)"},
+    };
+    const size_t n_flags = sizeof flags / sizeof flags[0];
+    const char *folder = "configs/nightly";
+    size_t n = 0;
+    bool help = false;
+    int rc = flag_parse(argc, argv, flags, n_flags, &folder, 1, &n, &help, e);
+    if (rc < 0)
+        return rc;
+    if (help)
+        return cmd_help(context, "nightly [FOLDER] [options]",
+                        "Runs and records every manifest of a folder (default configs/nightly),\n"
+                        "compares each golden metric with its accepted baseline, and writes\n"
+                        "reports/nightly/DATE/index.html and junit.xml. Exit status 3: something\n"
+                        "is worse; 1: something is broken; 0.",
+                        flags, n_flags);
+    if (jobs < 1 || jobs > LIMIT_THREADS || threads < 0 || threads > LIMIT_THREADS)
+        return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, --threads: 0 to %d", LIMIT_THREADS,
+                       LIMIT_THREADS);
+    c.run.jobs = (int)jobs;
+    c.run.threads = (int)threads;
+    c.run.program_folder = context->program_folder;
+    rc = cmd_enter(&c.common, e);
+    if (rc == 0)
+        rc = run_all(&c, folder, e);
+    nightly_release(&c.nightly);
+    return rc;
+}

@@ -1,0 +1,308 @@
+/* What a nightly leaves: the document of its page, and JUnit's XML. */
+
+#include <string.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/nightly.h"
+#include "pipeline/engine/report_cells.h"
+
+static const char *tone_of(const char *verdict)
+{
+    if (str_eq(verdict, "ok") || str_eq(verdict, "better") || str_eq(verdict, "holds"))
+        return "good";
+    if (str_eq(verdict, "skipped") || str_eq(verdict, "shown"))
+        return "muted";
+    if (str_eq(verdict, "no baseline") || str_eq(verdict, "another golden set") ||
+        str_eq(verdict, "no_baseline"))
+        return "warn";
+    return "bad";
+}
+
+static const char *label_of(const struct nightly_item *item)
+{
+    return item->name ? item->name : item->path;
+}
+
+static struct json *number_cell(const struct json *o, const char *key)
+{
+    const struct json *v = json_get(o, key);
+    return v && json_type(v) == JSON_NUMBER ? report_cell_number(json_number(v), NULL) : json_new_null();
+}
+
+/* --- the page ----------------------------------------------------------------------------------
+ */
+
+static void add_tile(struct json *page, const char *name, size_t n, const char *tone)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "name", name);
+    json_put_i64(o, "value", (int64_t)n);
+    json_put_string(o, "tone", n == 0 ? "muted" : tone);
+    json_append((struct json *)json_get(page, "tiles"), o); /* the tree is ours */
+}
+
+static size_t count(const struct nightly *n, const char *status)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n->n_items; i++)
+        found += str_eq(n->items[i].status, status);
+    return found;
+}
+
+static void add_head(struct json *page, const struct nightly *n)
+{
+    size_t n_regressions = 0, n_gates = 0;
+    for (size_t i = 0; i < n->n_items; i++) {
+        n_regressions += n->items[i].n_regressions;
+        n_gates += n->items[i].n_gates_failed;
+    }
+    int rc = nightly_exit_status(n);
+    char *title = xasprintf("Nightly of %s", n->date);
+    json_put_string(page, "title", title);
+    xfree(title);
+    json_put(page, "status",
+             report_cell_tone(rc == 0   ? "ok"
+                       : rc == 3 ? "something is worse"
+                                 : "something is broken",
+                       rc == 0 ? "good" : "bad"));
+    json_put(page, "tiles", json_new_array());
+    add_tile(page, "manifests", n->n_items, "muted");
+    add_tile(page, "ok", count(n, "ok"), "good");
+    add_tile(page, "regressions", n_regressions, "bad");
+    add_tile(page, "gates not held", n_gates, "bad");
+    add_tile(page, "broken", count(n, "failed") + count(n, "error") + count(n, "interrupted"),
+             "bad");
+    add_tile(page, "skipped", count(n, "skipped"), "warn");
+}
+
+static size_t n_stages(const struct nightly_item *item, const char *status)
+{
+    size_t found = 0;
+    for (const struct json *t = run_items(item->run, "stages"); t; t = json_next(t))
+        found += run_text(t, "status") && str_eq(run_text(t, "status"), status);
+    return found;
+}
+
+static void add_manifests(struct json *page, const struct nightly *n)
+{
+    static const char *const columns[] = {"manifest", "status", "reason",      "executed", "reused",
+                                          "took",     "commit", "regressions", NULL};
+    struct json *blocks = page_add_section(page, "manifests", "Manifests", true, NULL);
+    struct json *rows = page_add_table(blocks, "", columns);
+    for (size_t i = 0; i < n->n_items; i++) {
+        const struct nightly_item *item = &n->items[i];
+        struct json *row = page_add_row(rows);
+        char seconds[24];
+        str_format_seconds(item->seconds, seconds);
+        json_append(row, report_cell_text(item->path));
+        json_append(row, report_cell_tone(item->status, tone_of(item->status)));
+        json_append(row, report_cell_text(item->reason));
+        json_append(row, json_new_i64((int64_t)n_stages(item, "executed")));
+        json_append(row, json_new_i64((int64_t)n_stages(item, "reused")));
+        json_append(row, report_cell_text(seconds));
+        json_append(row, report_cell_code(item->commit));
+        json_append(row, json_new_i64((int64_t)item->n_regressions));
+    }
+}
+
+static void add_change_row(struct json *rows, const struct nightly_item *item, const struct json *c)
+{
+    struct json *row = page_add_row(rows);
+    const char *verdict = run_text(c, "verdict");
+    char *key =
+        xasprintf("%s/%s/%s", item->name, run_text(c, "stage"), run_text(c, "metric"));
+    json_append(row, report_cell_text(item->name));
+    json_append(row, report_cell_text(run_text(c, "stage")));
+    json_append(row, report_cell_text(run_text(c, "metric")));
+    json_append(row, report_cell_number(json_number(json_get(c, "value")), key));
+    json_append(row, number_cell(c, "baseline"));
+    json_append(row, number_cell(c, "change"));
+    json_append(row, number_cell(c, "allowed"));
+    json_append(row, report_cell_tone(verdict, tone_of(verdict)));
+    xfree(key);
+}
+
+static void add_changes(struct json *page, const struct nightly *n, bool only_worse)
+{
+    static const char *const columns[] = {"manifest", "stage",   "metric",  "value", "baseline",
+                                          "change",   "allowed", "verdict", NULL};
+    struct json *blocks =
+        only_worse ? page_add_section(page, "regressions", "Regressions", true, NULL)
+                   : page_add_section(page, "changes", "Every golden metric", true,
+                                      "Allowed is a drop gate's number, or what other seeds and "
+                                      "the number of rows make likely.");
+    struct json *rows = page_add_table(blocks, "", columns);
+    for (size_t i = 0; i < n->n_items; i++)
+        for (const struct json *c = n->items[i].changes ? json_first(n->items[i].changes) : NULL; c;
+             c = json_next(c))
+            if (!only_worse || str_eq(run_text(c, "verdict"), "regression"))
+                add_change_row(rows, &n->items[i], c);
+}
+
+static void add_gates(struct json *page, const struct nightly *n)
+{
+    static const char *const columns[] = {"manifest", "stage", "gate", "value", "verdict", NULL};
+    struct json *blocks = page_add_section(page, "gates", "Gates", true, NULL);
+    struct json *rows = page_add_table(blocks, "", columns);
+    for (size_t i = 0; i < n->n_items; i++)
+        for (const struct json *g = run_items(n->items[i].run, "gates"); g; g = json_next(g)) {
+            struct json *row = page_add_row(rows);
+            const char *verdict = run_text(g, "verdict") ? run_text(g, "verdict") : "";
+            json_append(row, report_cell_text(n->items[i].name));
+            json_append(row, report_cell_text(run_text(g, "stage")));
+            json_append(row, report_cell_text(run_text(g, "gate")));
+            json_append(row, number_cell(g, "value"));
+            json_append(row, report_cell_tone(verdict, tone_of(verdict)));
+        }
+}
+
+struct json *nightly_page(const struct nightly *n)
+{
+    struct json *page = json_new_object();
+    add_head(page, n);
+    add_manifests(page, n);
+    add_changes(page, n, true);
+    add_gates(page, n);
+    add_changes(page, n, false);
+    return page;
+}
+
+/* --- JUnit -------------------------------------------------------------------------------------
+ */
+
+/* Text in XML 1.0: marks escaped, control characters that it does not allow as '?'. */
+static void add_xml(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '&')
+            buf_add_text(out, "&amp;");
+        else if (c == '<')
+            buf_add_text(out, "&lt;");
+        else if (c == '>')
+            buf_add_text(out, "&gt;");
+        else if (c == '"')
+            buf_add_text(out, "&quot;");
+        else if (c == '\n')
+            buf_add_text(out, "&#10;");
+        else
+            buf_add_char(out, c < 0x20 && c != '\t' ? '?' : *text);
+    }
+}
+
+/* problem: NULL when the case passed. element: failure, error or skipped. */
+static void add_case(struct buf *out, const char *suite, const char *name, const char *element,
+                     const char *problem)
+{
+    buf_add_text(out, "    <testcase classname=\"");
+    add_xml(out, suite);
+    buf_add_text(out, "\" name=\"");
+    add_xml(out, name);
+    if (!problem) {
+        buf_add_text(out, "\"/>\n");
+        return;
+    }
+    buf_printf(out, "\"><%s message=\"", element);
+    add_xml(out, problem);
+    buf_add_text(out, "\"/></testcase>\n");
+}
+
+struct tally {
+    size_t n_cases, n_failures, n_errors, n_skipped;
+};
+
+static void case_of_manifest(const struct nightly_item *item, struct tally *t, struct buf *out)
+{
+    bool skipped = str_eq(item->status, "skipped");
+    bool broken = !skipped && !str_eq(item->status, "ok") && !str_eq(item->status, "gates");
+    t->n_cases++;
+    t->n_skipped += skipped;
+    t->n_errors += broken;
+    add_case(out, label_of(item), "run", skipped ? "skipped" : "error",
+             !skipped && !broken ? NULL : item->reason ? item->reason : item->status);
+}
+
+static void cases_of_stages(const struct nightly_item *item, struct tally *t, struct buf *out)
+{
+    for (const struct json *s = run_items(item->run, "stages"); s; s = json_next(s)) {
+        if (!run_text(s, "status") || !str_eq(run_text(s, "status"), "failed"))
+            continue;
+        t->n_cases++;
+        t->n_errors++;
+        add_case(out, label_of(item), run_text(s, "stage"), "error",
+                 run_text(s, "reason") ? run_text(s, "reason") : "failed");
+    }
+}
+
+static void cases_of_gates(const struct nightly_item *item, struct tally *t, struct buf *out)
+{
+    for (const struct json *g = run_items(item->run, "gates"); g; g = json_next(g)) {
+        const char *verdict = run_text(g, "verdict") ? run_text(g, "verdict") : "";
+        bool fails = str_eq(verdict, "fails");
+        char *name = xasprintf("%s: gate %s", run_text(g, "stage"), run_text(g, "gate"));
+        char *problem = NULL;
+        const struct json *value = json_get(g, "value");
+        if (fails && value && json_type(value) == JSON_NUMBER)
+            problem = xasprintf("%s is %.6g", run_text(g, "metric"), json_number(value));
+        else if (fails)
+            problem = xstrdup(run_text(g, "note") ? run_text(g, "note") : "cannot be judged");
+        t->n_cases++;
+        t->n_failures += fails;
+        add_case(out, label_of(item), name, "failure", problem);
+        xfree(problem);
+        xfree(name);
+    }
+}
+
+static void cases_of_changes(const struct nightly_item *item, struct tally *t, struct buf *out)
+{
+    for (const struct json *c = item->changes ? json_first(item->changes) : NULL; c;
+         c = json_next(c)) {
+        const char *verdict = run_text(c, "verdict");
+        if (str_eq(verdict, "shown") || str_eq(verdict, "no baseline"))
+            continue;
+        bool worse = str_eq(verdict, "regression");
+        char *name = xasprintf("%s: %s", run_text(c, "stage"), run_text(c, "metric"));
+        char *problem = NULL;
+        if (worse)
+            problem = xasprintf("fell from %.6g to %.6g, allowed are %.6g",
+                                json_number(json_get(c, "baseline")),
+                                json_number(json_get(c, "value")),
+                                json_number(json_get(c, "allowed")));
+        else if (str_eq(verdict, "another golden set"))
+            problem = xstrdup("the baseline was accepted on another golden set");
+        t->n_cases++;
+        t->n_failures += worse;
+        t->n_skipped += problem && !worse;
+        add_case(out, label_of(item), name, worse ? "failure" : "skipped", problem);
+        xfree(problem);
+        xfree(name);
+    }
+}
+
+void nightly_junit(const struct nightly *n, struct buf *out)
+{
+    buf_add_text(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for (size_t i = 0; i < n->n_items; i++) {
+        const struct nightly_item *item = &n->items[i];
+        struct tally t = {0};
+        struct buf cases;
+        buf_init(&cases, BUF_MAX_DEFAULT);
+        case_of_manifest(item, &t, &cases);
+        cases_of_stages(item, &t, &cases);
+        cases_of_gates(item, &t, &cases);
+        cases_of_changes(item, &t, &cases);
+        buf_add_text(out, "  <testsuite name=\"");
+        add_xml(out, label_of(item));
+        buf_printf(out,
+                   "\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\" "
+                   "time=\"%.3f\">\n",
+                   t.n_cases, t.n_failures, t.n_errors, t.n_skipped, item->seconds);
+        buf_add_text(out, buf_text(&cases));
+        buf_add_text(out, "  </testsuite>\n");
+        buf_release(&cases);
+    }
+    buf_add_text(out, "</testsuites>\n");
+}

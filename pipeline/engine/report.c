@@ -1,0 +1,477 @@
+#include "pipeline/engine/report.h"
+
+#include <string.h>
+
+#include "pipeline/base/buf.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/report_cells.h"
+#include "pipeline/provenance/statement.h"
+#include "pipeline/report/page.h"
+
+#define TILES_MAX 12
+
+static const char *text_of(const struct json *o, const char *key)
+{
+    const char *text = run_text(o, key);
+    return text ? text : "";
+}
+
+static bool is_number(const struct json *v)
+{
+    return v && json_type(v) == JSON_NUMBER;
+}
+
+static const struct json *find_output(const struct json *stage, const char *kind)
+{
+    const struct json *o = run_items(stage, "outputs");
+    for (; o; o = json_next(o))
+        if (str_eq(text_of(o, "kind"), kind))
+            return o;
+    return NULL;
+}
+
+struct json *report_output(struct store *s, const struct json *stage, const char *kind,
+                           bool *missing)
+{
+    const struct json *o = find_output(stage, kind);
+    const char *id = o ? run_text(o, "id") : NULL;
+    struct json *v = NULL;
+    if (!id)
+        return NULL;
+    struct err ignored = {0};
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = store_get_bytes(s, id, LIMIT_JSON_BYTES, &b, &ignored);
+    if (rc == 0)
+        rc = json_parse(buf_text(&b), b.n_bytes, &v, &ignored);
+    buf_release(&b);
+    if (missing)
+        *missing = rc != 0;
+    return rc == 0 ? v : NULL;
+}
+
+/* --- times -------------------------------------------------------------------------------------
+ */
+
+/* How long the stage took when it was really executed, from its statement; false without one. */
+static bool stage_seconds(const struct run_record *r, const struct json *stage, double *seconds)
+{
+    const struct json *own = json_get(stage, "seconds");
+    if (is_number(own)) {
+        *seconds = json_number(own);
+        return true;
+    }
+    char *path = xasprintf("stages/%s/statement.json", text_of(stage, "stage"));
+    const char *text = run_record_file(r, path);
+    xfree(path);
+    struct statement s = {0};
+    struct err ignored = {0};
+    bool known = text && statement_parse(text, strlen(text), &s, &ignored) == 0;
+    if (known)
+        *seconds = (double)(s.facts.finished_ms - s.facts.started_ms) / 1e3;
+    statement_release(&s);
+    return known;
+}
+
+static double output_bytes(const struct json *stage)
+{
+    double sum = 0;
+    for (const struct json *o = run_items(stage, "outputs"); o; o = json_next(o))
+        if (is_number(json_get(o, "bytes")))
+            sum += json_number(json_get(o, "bytes"));
+    return sum;
+}
+
+/* --- head --------------------------------------------------------------------------------------
+ */
+
+static const char *status_tone(const char *status)
+{
+    if (str_eq(status, "ok") || str_eq(status, "executed") || str_eq(status, "holds"))
+        return "good";
+    if (str_eq(status, "failed") || str_eq(status, "fails") || str_eq(status, "gates"))
+        return "bad";
+    return str_eq(status, "reused") ? "muted" : "warn";
+}
+
+static void add_status(struct json *page, const char *status)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "text", str_eq(status, "gates") ? "a gate does not hold" : status);
+    json_put_string(o, "tone", status_tone(status));
+    json_put(page, "status", o);
+}
+
+static void add_head(struct json *page, const struct run_record *r)
+{
+    char seconds[24];
+    int64_t from = 0, to = 0;
+    json_put_string(page, "title", r->name);
+    if (run_text(r->root, "description"))
+        json_put_string(page, "subtitle", run_text(r->root, "description"));
+    add_status(page, text_of(r->root, "status"));
+    page_add_fact(page, "started", report_cell_text(run_text(r->root, "started")));
+    if (statement_time_parse(text_of(r->root, "started"), &from) &&
+        statement_time_parse(text_of(r->root, "finished"), &to)) {
+        str_format_seconds((double)(to - from) / 1e3, seconds);
+        page_add_fact(page, "took", report_cell_text(seconds));
+    }
+    page_add_fact(page, "ledger commit", report_cell_code(r->commit));
+    page_add_fact(page, "manifest", report_cell_text(run_text(r->root, "manifest_path")));
+    page_add_fact(page, "manifest SHA-256", report_cell_code(run_text(r->root, "manifest")));
+    for (const struct json *set = run_items(r->root, "set"); set; set = json_next(set))
+        if (json_type(set) == JSON_STRING)
+            page_add_fact(page, "set", report_cell_text(json_string(set)));
+    for (const struct json *d = run_items(r->root, "deliveries"); d; d = json_next(d))
+        page_add_fact(page, "delivered", report_cell_text(run_text(d, "path")));
+}
+
+/* --- gates -------------------------------------------------------------------------------------
+ */
+
+static void add_tile(struct json *tiles, const struct json *gate)
+{
+    struct json *o = json_new_object();
+    char *key = xasprintf("%s/%s", text_of(gate, "stage"), text_of(gate, "metric"));
+    char *note = xasprintf("%s of %s", text_of(gate, "gate"), text_of(gate, "stage"));
+    json_put_string(o, "name", text_of(gate, "metric"));
+    json_put(o, "value",
+             is_number(json_get(gate, "value")) ? report_cell_number(json_number(json_get(gate, "value")), key)
+                                                : json_new_null());
+    json_put_string(o, "note", note);
+    json_put_string(o, "tone", status_tone(text_of(gate, "verdict")));
+    json_append(tiles, o);
+    xfree(key);
+    xfree(note);
+}
+
+static void add_gates(struct json *page, const struct run_record *r)
+{
+    static const char *const columns[] = {"stage", "gate", "value", "compared with", "verdict",
+                                          NULL};
+    const struct json *g = run_items(r->root, "gates");
+    struct json *tiles = json_new_array();
+    json_put(page, "tiles", tiles);
+    if (!g)
+        return;
+    struct json *blocks = page_add_section(page, "gates", "Gates", true,
+                                           "Judged on every run, also on cached results.");
+    struct json *rows = page_add_table(blocks, "", columns);
+    for (size_t n = 0; g; g = json_next(g), n++) {
+        struct json *row = page_add_row(rows);
+        const struct json *value = json_get(g, "value"), *bound = json_get(g, "bound");
+        if (n < TILES_MAX)
+            add_tile(tiles, g);
+        json_append(row, report_cell_text(text_of(g, "stage")));
+        json_append(row, report_cell_text(text_of(g, "gate")));
+        json_append(row, is_number(value) ? report_cell_number(json_number(value), NULL) : json_new_null());
+        json_append(row, is_number(bound) ? report_cell_number(json_number(bound), NULL) : json_new_null());
+        json_append(row, report_cell_tone(text_of(g, "verdict"), status_tone(text_of(g, "verdict"))));
+    }
+}
+
+/* --- metrics side by side ----------------------------------------------------------------------
+ */
+
+static const struct json *golden_of(const struct json *stage)
+{
+    const struct json *i = run_items(stage, "inputs");
+    for (; i; i = json_next(i))
+        if (str_eq(text_of(i, "kind"), "golden"))
+            return i;
+    return NULL;
+}
+
+static bool answers_golden(const struct json *stage, const char *golden_id)
+{
+    const struct json *g = golden_of(stage);
+    return g && str_eq(text_of(g, "id"), golden_id) && find_output(stage, "metrics");
+}
+
+/* Every metric of the stages that answer one golden set: a row a metric, a column a stage. */
+static void add_golden(struct json *blocks, const struct run_record *r, struct store *s,
+                       const struct json *golden)
+{
+    enum { STAGES_MAX = 24 };
+    const char *id = text_of(golden, "id"), *columns[STAGES_MAX + 2] = {"metric"};
+    struct json *metrics[STAGES_MAX] = {NULL}, *names = json_new_object();
+    size_t n = 0;
+    for (const struct json *t = run_items(r->root, "stages"); t && n < STAGES_MAX; t = json_next(t))
+        if (answers_golden(t, id)) {
+            columns[n + 1] = text_of(t, "stage");
+            metrics[n] = report_output(s, t, "metrics", NULL);
+            for (const struct json *m = metrics[n] ? json_first(metrics[n]) : NULL; m;
+                 m = json_next(m))
+                if (is_number(m) && !json_get(names, json_key(m)))
+                    json_put_bool(names, json_key(m), true);
+            n++;
+        }
+    char *title = xasprintf("On %s", text_of(golden, "from"));
+    struct json *rows = page_add_table(blocks, title, columns);
+    xfree(title);
+    for (const struct json *name = json_first(names); name; name = json_next(name)) {
+        struct json *row = page_add_row(rows);
+        json_append(row, report_cell_text(json_key(name)));
+        for (size_t i = 0; i < n; i++) {
+            const struct json *v = metrics[i] ? json_get(metrics[i], json_key(name)) : NULL;
+            char *key = xasprintf("%s/%s", columns[i + 1], json_key(name));
+            json_append(row, is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
+            xfree(key);
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        json_free(metrics[i]);
+    json_free(names);
+}
+
+static void add_results(struct json *page, const struct run_record *r, struct store *s)
+{
+    struct json *blocks = NULL;
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        const struct json *golden = golden_of(t);
+        if (!golden || !answers_golden(t, text_of(golden, "id")))
+            continue;
+        bool first = true; /* stage of this golden set */
+        for (const struct json *u = run_items(r->root, "stages"); u != t && first; u = json_next(u))
+            first = !answers_golden(u, text_of(golden, "id"));
+        if (!first)
+            continue;
+        if (!blocks)
+            blocks = page_add_section(page, "results", "Golden sets", true,
+                                      "Every stage that answered the set, side by side.");
+        add_golden(blocks, r, s, golden);
+    }
+}
+
+/* --- the stages --------------------------------------------------------------------------------
+ */
+
+static void add_stages(struct json *page, const struct run_record *r)
+{
+    static const char *const columns[] = {"stage", "program", "status", "why",
+                                          "took",  "outputs", "recipe", NULL};
+    struct json *blocks = page_add_section(
+        page, "stages", "Stages", true,
+        "A reused stage has the time of the run that made it. The recipe's SHA-256 is the key.");
+    struct json *rows = page_add_table(blocks, "", columns);
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        struct json *row = page_add_row(rows);
+        double took = 0;
+        char seconds[24] = "", bytes[16];
+        const char *status = text_of(t, "status");
+        if (stage_seconds(r, t, &took))
+            str_format_seconds(took, seconds);
+        json_append(row, report_cell_text(text_of(t, "stage")));
+        json_append(row, report_cell_text(text_of(t, "run")));
+        json_append(row, report_cell_tone(status, status_tone(status)));
+        json_append(row, report_cell_text(run_text(t, "reason") ? text_of(t, "reason") : text_of(t, "why")));
+        json_append(row, report_cell_text(seconds));
+        json_append(row, report_cell_text(str_format_bytes((size_t)output_bytes(t), bytes)));
+        json_append(row, report_cell_code(run_text(t, "key")));
+    }
+}
+
+static void add_own_metrics(struct json *blocks, const struct json *stage,
+                            const struct json *metrics)
+{
+    static const char *const columns[] = {"metric", "value", NULL};
+    struct json *rows = page_add_table(blocks, "All metrics", columns);
+    for (const struct json *m = json_first(metrics); m; m = json_next(m)) {
+        if (!is_number(m))
+            continue;
+        struct json *row = page_add_row(rows);
+        char *key = xasprintf("%s/%s", text_of(stage, "stage"), json_key(m));
+        json_append(row, report_cell_text(json_key(m)));
+        json_append(row, report_cell_number(json_number(m), key));
+        xfree(key);
+    }
+}
+
+/* What is judged is what a reader wants to see first. */
+static bool has_gates(const struct run_record *r, const struct json *stage)
+{
+    for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
+        if (str_eq(text_of(g, "stage"), text_of(stage, "stage")))
+            return true;
+    return false;
+}
+
+/* What one stage drew, and its metrics. Sections are numbered: names need not be valid ids. */
+static void add_one_report(struct json *page, const struct run_record *r, struct store *s,
+                           const struct json *stage, size_t i)
+{
+    bool missing = false, no_metrics = false;
+    struct json *report = report_output(s, stage, "report", &missing);
+    struct json *metrics = report_output(s, stage, "metrics", &no_metrics);
+    if (!report && !metrics && !missing && !no_metrics)
+        return;
+    char *id = xasprintf("stage-%zu", i + 1);
+    char *note = xasprintf("Program %s, %s.", text_of(stage, "run"), text_of(stage, "status"));
+    struct json *blocks = page_add_section(page, id, text_of(stage, "stage"), has_gates(r, stage), note);
+    xfree(note);
+    xfree(id);
+    for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))
+        json_append(blocks, json_clone(b));
+    if (metrics)
+        add_own_metrics(blocks, stage, metrics);
+    if (missing || no_metrics)
+        page_add_text(blocks, "", "The store does not have this stage's report any more.");
+    json_free(report);
+    json_free(metrics);
+}
+
+static void add_reports(struct json *page, const struct run_record *r, struct store *s)
+{
+    size_t i = 0;
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t), i++)
+        add_one_report(page, r, s, t, i);
+}
+
+/* --- where it comes from -----------------------------------------------------------------------
+ */
+
+/* "data[toolkit=x].train" -> the stage's node when there is such an instance, else NULL. */
+static const struct json *producer_of(const struct run_record *r, const char *from)
+{
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        size_t n = strlen(text_of(t, "stage"));
+        if (strncmp(from, text_of(t, "stage"), n) == 0 && from[n] == '.')
+            return t;
+    }
+    return NULL;
+}
+
+static void add_node(struct json *nodes, const char *id, const char *label, const char *tone,
+                     const char *note)
+{
+    for (const struct json *n = json_first(nodes); n; n = json_next(n))
+        if (str_eq(text_of(n, "id"), id))
+            return;
+    struct json *o = json_new_object();
+    json_put_string(o, "id", id);
+    json_put_string(o, "label", label);
+    json_put_string(o, "tone", tone);
+    json_put_string(o, "note", note);
+    json_append(nodes, o);
+}
+
+static void add_graph(struct json *blocks, const struct run_record *r)
+{
+    struct json *graph = json_new_object(), *nodes = json_new_array(), *edges = json_new_array();
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        const char *name = text_of(t, "stage"), *status = text_of(t, "status");
+        for (const struct json *i = run_items(t, "inputs"); i; i = json_next(i)) {
+            const char *from = text_of(i, "from");
+            const struct json *producer = producer_of(r, from);
+            char *id = producer ? xstrdup(text_of(producer, "stage")) : xasprintf("file %s", from);
+            char *label = producer ? xstrdup(id) : xstrdup(file_base_name(from));
+            if (!producer)
+                add_node(nodes, id, label, "muted", text_of(i, "kind"));
+            struct json *edge = json_new_array();
+            json_append(edge, json_new_string(id));
+            json_append(edge, json_new_string(name));
+            json_append(edges, edge);
+            xfree(label);
+            xfree(id);
+        }
+        char *label = xstrndup(name, strcspn(name, "["));
+        add_node(nodes, name, label, status_tone(status), text_of(t, "run"));
+        xfree(label);
+    }
+    json_put_string(graph, "type", "graph");
+    json_put_string(graph, "title", "What was made from what");
+    json_put(graph, "nodes", nodes);
+    json_put(graph, "edges", edges);
+    json_append(blocks, graph);
+}
+
+static void add_sources(struct json *blocks, const struct run_record *r)
+{
+    static const char *const columns[] = {"source", "kind", "used by", "SHA-256", NULL};
+    struct json *rows = page_add_table(blocks, "Sources", columns);
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
+        for (const struct json *i = run_items(t, "inputs"); i; i = json_next(i)) {
+            if (producer_of(r, text_of(i, "from")))
+                continue;
+            struct json *row = page_add_row(rows);
+            json_append(row, report_cell_text(text_of(i, "from")));
+            json_append(row, report_cell_text(text_of(i, "kind")));
+            json_append(row, report_cell_text(text_of(t, "stage")));
+            json_append(row, report_cell_code(run_text(i, "id")));
+        }
+}
+
+static void add_outputs(struct json *blocks, const struct run_record *r)
+{
+    static const char *const columns[] = {"made", "kind", "bytes", "SHA-256", NULL};
+    struct json *rows = page_add_table(blocks, "Everything that was made", columns);
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
+        for (const struct json *o = run_items(t, "outputs"); o; o = json_next(o)) {
+            struct json *row = page_add_row(rows);
+            char *name = xasprintf("%s.%s", text_of(t, "stage"), text_of(o, "name"));
+            const struct json *bytes = json_get(o, "bytes");
+            json_append(row, report_cell_text(name));
+            json_append(row, report_cell_text(text_of(o, "kind")));
+            json_append(row, is_number(bytes) ? report_cell_number(json_number(bytes), NULL)
+                                              : json_new_null());
+            json_append(row, report_cell_code(run_text(o, "id")));
+            xfree(name);
+        }
+}
+
+static void add_origin(struct json *page, const struct run_record *r)
+{
+    struct json *blocks =
+        page_add_section(page, "origin", "Where it comes from", true,
+                         "fmforge audit FILE checks this chain against the ledger; the hashes are "
+                         "those of sha256sum.");
+    add_graph(blocks, r);
+    add_sources(blocks, r);
+    add_outputs(blocks, r);
+}
+
+/* --- the page ----------------------------------------------------------------------------------
+ */
+
+struct json *report_page(const struct run_record *r, struct store *s)
+{
+    struct json *page = json_new_object();
+    add_head(page, r);
+    add_gates(page, r);
+    add_results(page, r, s);
+    add_stages(page, r);
+    add_reports(page, r, s);
+    add_origin(page, r);
+    return page;
+}
+
+int report_write(const struct run_record *r, struct store *s, const char *root, char **path,
+                 struct err *e)
+{
+    struct json *page = report_page(r, s);
+    struct buf html;
+    buf_init(&html, BUF_MAX_DEFAULT);
+    page_write(page, &html);
+    json_free(page);
+    *path = xasprintf("%s/%s/index.html", root, r->name);
+    int rc = file_make_parents(*path, e);
+    if (rc == 0)
+        rc = file_publish(*path, html.bytes, html.n_bytes, 0644, e);
+    buf_release(&html);
+    return rc;
+}
+
+int report_write_commit(const struct ledger *l, const char *commit, struct store *s,
+                        const char *root, char **path, struct err *e)
+{
+    struct run_record r = {0};
+    *path = NULL;
+    int rc = run_record_load(l, commit, &r, e);
+    if (rc == 0)
+        rc = report_write(&r, s, root, path, e);
+    run_record_release(&r);
+    return rc;
+}

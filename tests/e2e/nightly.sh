@@ -1,0 +1,71 @@
+# The nightly: accepted baselines, planted regressions that are named with their amount, and a broken
+# and a skipped manifest that hide nothing.
+. "$2/tests/e2e/e2e_lib.sh"
+tiny_toolkit
+mkdir nightly learned
+# Ten of the training rows as a golden set: an adapter that learned them can get worse.
+cp data/golden/set.json learned
+head -n 10 data/rows.jsonl >learned/rows.jsonl
+sed -i 's/epochs: 2,/epochs: 80, learning_rate: 1e-2,/; s/prompt_dropout: 0.2, //; s/ gates: .*$//
+    s/data.golden/learned/; s/max_new_tokens: 8/max_new_tokens: 16/' task.yaml
+grep -q 'epochs: 80' task.yaml || die "the manifest was not changed"
+cp task.yaml nightly/task.yaml
+
+# Without a baseline everything is shown and nothing is worse.
+expect 0 fm nightly nightly --date 2026-01-31
+has stdout.txt 'ok          nightly/task.yaml'
+has reports/nightly/2026-01-31/index.html 'no baseline'
+[ -s reports/tiny_task/index.html ] || die "the run drew no page"
+
+# Accepted; then nothing runs, and it is as it was.
+expect 0 fm accept last --name tiny_task
+has stdout.txt '1 baselines in golden/baselines/tiny_task'
+baseline='golden/baselines/tiny_task/quality[toolkit=tiny-0.1].json'
+[ -s "$baseline" ] || die "there is no $baseline"
+exact=$(sed -n 's/^  "exact_match": \([0-9.]*\),*$/\1/p' "$baseline")
+case $exact in
+    0 | '') die "the tiny adapter is never right ($exact): nothing could get worse" ;;
+esac
+expect 0 fm nightly nightly --date 2026-02-01
+! grep -q 'regression' stdout.txt || die "a rerun of the same is worse"
+
+# Planted: 30 times the learning rate. Beside it a manifest that cannot be read, one whose stage fails
+# and one whose data is absent.
+sed -i 's/learning_rate: 1e-2/learning_rate: 0.3/' nightly/task.yaml
+printf 'fmforge: 1\nname: broken\nstages: [\n' >nightly/a_broken.yaml
+sed 's/name: tiny_task/name: fails/; s/max_length: 128/max_length: 16/' task.yaml >nightly/b_fails.yaml
+sed 's/name: tiny_task/name: absent/; s/^vars:/skip_without: [nowhere]\nvars:/' task.yaml >nightly/c_absent.yaml
+expect 3 fm nightly nightly --date 2026-02-02
+has stdout.txt 'error       nightly/a_broken.yaml: nightly/a_broken.yaml:'
+has stdout.txt 'failed      nightly/b_fails.yaml'
+has stdout.txt 'skipped     nightly/c_absent.yaml: nowhere is not there'
+has stdout.txt "tiny_task: quality[toolkit=tiny-0.1]: exact_match fell from $exact to "
+page=reports/nightly/2026-02-02
+has $page/junit.xml '<skipped message="nowhere is not there"/>'
+has $page/junit.xml 'message="fell from'
+has $page/index.html 'nightly/a_broken.yaml'
+if command -v xmllint >/dev/null; then
+    expect 0 xmllint --noout $page/junit.xml
+fi
+
+# Only what is broken: 1. Another golden set is no regression, and it is said.
+cp task.yaml nightly/task.yaml
+expect 1 fm nightly nightly --date 2026-02-03
+rm nightly/[abc]_*.yaml
+sed -i '1d' learned/rows.jsonl
+expect 0 fm nightly nightly --date 2026-02-04
+has reports/nightly/2026-02-04/index.html 'another golden set'
+
+# A drop gate says itself what is allowed.
+git -C .fmforge/ledger.git rev-parse refs/prov/tiny_task >run.id
+expect 0 fm accept "$(cat run.id)"
+sed -i 's/    with: { max_new_tokens: 16 }/&\n    gates: [ "exact_match drop <= 0.01" ]/' nightly/task.yaml
+expect 0 fm nightly nightly --date 2026-02-05
+sed -i 's/learning_rate: 1e-2/learning_rate: 0.3/' nightly/task.yaml
+expect 3 fm nightly nightly --date 2026-02-06
+has stdout.txt '0.01 is allowed'
+
+expect 2 fm nightly nowhere
+expect 2 fm accept
+expect 1 fm accept 0123456789ab
+echo ok
