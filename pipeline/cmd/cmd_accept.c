@@ -48,11 +48,12 @@ int cmd_accept(int argc, char **argv, const struct cmd_context *c, struct err *e
     if (rc < 0)
         return rc;
     if (help)
-        return cmd_help(c, "accept RUN [RUN ...] [options]",
-                        "Writes the golden results of a run to " BASELINE_ROOT "/, where `drop`\n"
-                        "gates and the nightly compare with them. Of several runs (other seeds) the\n"
-                        "mean, and their spread says how much of a change means nothing.",
-                        flags, n_flags);
+        return cmd_help(
+            c, "accept RUN [RUN ...] [options]",
+            "Writes the golden results of a run to " BASELINE_ROOT "/, where `drop`\n"
+            "gates and the nightly compare with them. Of several runs (other seeds) the\n"
+            "mean, and their spread says how much of a change means nothing.",
+            flags, n_flags);
     if (n == 0)
         return err_set(e, ERR_CONFIG, "accept: expected a run's id (fmforge log), or last");
     rc = cmd_enter(&common, e);

@@ -99,7 +99,8 @@ static int collect(const struct run_record *runs, size_t n_runs, struct store *s
         const struct json *t = find_stage(&runs[k], name);
         const char *golden = t ? golden_id(t) : NULL;
         if (!golden || !str_eq(golden, golden_id(stage)))
-            return err_set(e, ERR_CONFIG, "run %.12s: its stage %s answers another golden set, or none",
+            return err_set(e, ERR_CONFIG,
+                           "run %.12s: its stage %s answers another golden set, or none",
                            runs[k].commit, name);
         metrics[k] = report_output(s, t, "metrics", NULL);
         if (!metrics[k])
@@ -185,8 +186,9 @@ int baseline_accept(const struct run_record *runs, size_t n_runs, struct store *
     *n_written = 0;
     for (size_t k = 1; k < n_runs; k++)
         if (!str_eq(runs[k].name, runs[0].name))
-            return err_set(e, ERR_CONFIG, "run %.12s is one of %s, run %.12s one of %s: one "
-                                          "manifest at a time",
+            return err_set(e, ERR_CONFIG,
+                           "run %.12s is one of %s, run %.12s one of %s: one "
+                           "manifest at a time",
                            runs[0].commit, runs[0].name, runs[k].commit, runs[k].name);
     int rc = 0;
     for (const struct json *t = run_items(runs[0].root, "stages"); t && rc == 0; t = json_next(t)) {

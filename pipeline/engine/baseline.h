@@ -28,7 +28,8 @@ struct baseline {
     bool is_of_another_set;
 };
 
-/* golden_id: what the stage answers now. A missing file is no error; ERR_FORMAT for a damaged one. */
+/* golden_id: what the stage answers now. A missing file is no error; ERR_FORMAT for a damaged one.
+ */
 int baseline_read(struct baseline *b, const char *manifest, const char *instance,
                   const char *golden_id, struct err *e) MUST_USE;
 void baseline_release(struct baseline *b); /* safe on zeroed, safe twice */

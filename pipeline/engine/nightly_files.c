@@ -28,7 +28,8 @@ static const char *label_of(const struct nightly_item *item)
 static struct json *number_cell(const struct json *o, const char *key)
 {
     const struct json *v = json_get(o, key);
-    return v && json_type(v) == JSON_NUMBER ? report_cell_number(json_number(v), NULL) : json_new_null();
+    return v && json_type(v) == JSON_NUMBER ? report_cell_number(json_number(v), NULL)
+                                            : json_new_null();
 }
 
 /* --- the page ----------------------------------------------------------------------------------
@@ -64,9 +65,9 @@ static void add_head(struct json *page, const struct nightly *n)
     xfree(title);
     json_put(page, "status",
              report_cell_tone(rc == 0   ? "ok"
-                       : rc == 3 ? "something is worse"
-                                 : "something is broken",
-                       rc == 0 ? "good" : "bad"));
+                              : rc == 3 ? "something is worse"
+                                        : "something is broken",
+                              rc == 0 ? "good" : "bad"));
     json_put(page, "tiles", json_new_array());
     add_tile(page, "manifests", n->n_items, "muted");
     add_tile(page, "ok", count(n, "ok"), "good");
@@ -111,8 +112,7 @@ static void add_change_row(struct json *rows, const struct nightly_item *item, c
 {
     struct json *row = page_add_row(rows);
     const char *verdict = run_text(c, "verdict");
-    char *key =
-        xasprintf("%s/%s/%s", item->name, run_text(c, "stage"), run_text(c, "metric"));
+    char *key = xasprintf("%s/%s/%s", item->name, run_text(c, "stage"), run_text(c, "metric"));
     json_append(row, report_cell_text(item->name));
     json_append(row, report_cell_text(run_text(c, "stage")));
     json_append(row, report_cell_text(run_text(c, "metric")));
@@ -221,7 +221,9 @@ static void case_of_manifest(const struct nightly_item *item, struct tally *t, s
     t->n_skipped += skipped;
     t->n_errors += broken;
     add_case(out, label_of(item), "run", skipped ? "skipped" : "error",
-             !skipped && !broken ? NULL : item->reason ? item->reason : item->status);
+             !skipped && !broken ? NULL
+             : item->reason      ? item->reason
+                                 : item->status);
 }
 
 static void cases_of_stages(const struct nightly_item *item, struct tally *t, struct buf *out)
@@ -267,10 +269,9 @@ static void cases_of_changes(const struct nightly_item *item, struct tally *t, s
         char *name = xasprintf("%s: %s", run_text(c, "stage"), run_text(c, "metric"));
         char *problem = NULL;
         if (worse)
-            problem = xasprintf("fell from %.6g to %.6g, allowed are %.6g",
-                                json_number(json_get(c, "baseline")),
-                                json_number(json_get(c, "value")),
-                                json_number(json_get(c, "allowed")));
+            problem = xasprintf(
+                "fell from %.6g to %.6g, allowed are %.6g", json_number(json_get(c, "baseline")),
+                json_number(json_get(c, "value")), json_number(json_get(c, "allowed")));
         else if (str_eq(verdict, "another golden set"))
             problem = xstrdup("the baseline was accepted on another golden set");
         t->n_cases++;

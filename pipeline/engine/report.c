@@ -139,8 +139,9 @@ static void add_tile(struct json *tiles, const struct json *gate)
     char *note = xasprintf("%s of %s", text_of(gate, "gate"), text_of(gate, "stage"));
     json_put_string(o, "name", text_of(gate, "metric"));
     json_put(o, "value",
-             is_number(json_get(gate, "value")) ? report_cell_number(json_number(json_get(gate, "value")), key)
-                                                : json_new_null());
+             is_number(json_get(gate, "value"))
+                 ? report_cell_number(json_number(json_get(gate, "value")), key)
+                 : json_new_null());
     json_put_string(o, "note", note);
     json_put_string(o, "tone", status_tone(text_of(gate, "verdict")));
     json_append(tiles, o);
@@ -150,8 +151,8 @@ static void add_tile(struct json *tiles, const struct json *gate)
 
 static void add_gates(struct json *page, const struct run_record *r)
 {
-    static const char *const columns[] = {"stage", "gate", "value", "compared with", "verdict",
-                                          NULL};
+    static const char *const columns[] = {"stage",         "gate",    "value",
+                                          "compared with", "verdict", NULL};
     const struct json *g = run_items(r->root, "gates");
     struct json *tiles = json_new_array();
     json_put(page, "tiles", tiles);
@@ -167,9 +168,12 @@ static void add_gates(struct json *page, const struct run_record *r)
             add_tile(tiles, g);
         json_append(row, report_cell_text(text_of(g, "stage")));
         json_append(row, report_cell_text(text_of(g, "gate")));
-        json_append(row, is_number(value) ? report_cell_number(json_number(value), NULL) : json_new_null());
-        json_append(row, is_number(bound) ? report_cell_number(json_number(bound), NULL) : json_new_null());
-        json_append(row, report_cell_tone(text_of(g, "verdict"), status_tone(text_of(g, "verdict"))));
+        json_append(row, is_number(value) ? report_cell_number(json_number(value), NULL)
+                                          : json_new_null());
+        json_append(row, is_number(bound) ? report_cell_number(json_number(bound), NULL)
+                                          : json_new_null());
+        json_append(row,
+                    report_cell_tone(text_of(g, "verdict"), status_tone(text_of(g, "verdict"))));
     }
 }
 
@@ -218,7 +222,8 @@ static void add_golden(struct json *blocks, const struct run_record *r, struct s
         for (size_t i = 0; i < n; i++) {
             const struct json *v = metrics[i] ? json_get(metrics[i], json_key(name)) : NULL;
             char *key = xasprintf("%s/%s", columns[i + 1], json_key(name));
-            json_append(row, is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
+            json_append(row,
+                        is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
             xfree(key);
         }
     }
@@ -267,7 +272,8 @@ static void add_stages(struct json *page, const struct run_record *r)
         json_append(row, report_cell_text(text_of(t, "stage")));
         json_append(row, report_cell_text(text_of(t, "run")));
         json_append(row, report_cell_tone(status, status_tone(status)));
-        json_append(row, report_cell_text(run_text(t, "reason") ? text_of(t, "reason") : text_of(t, "why")));
+        json_append(row, report_cell_text(run_text(t, "reason") ? text_of(t, "reason")
+                                                                : text_of(t, "why")));
         json_append(row, report_cell_text(seconds));
         json_append(row, report_cell_text(str_format_bytes((size_t)output_bytes(t), bytes)));
         json_append(row, report_cell_code(run_text(t, "key")));
@@ -310,7 +316,8 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
         return;
     char *id = xasprintf("stage-%zu", i + 1);
     char *note = xasprintf("Program %s, %s.", text_of(stage, "run"), text_of(stage, "status"));
-    struct json *blocks = page_add_section(page, id, text_of(stage, "stage"), has_gates(r, stage), note);
+    struct json *blocks =
+        page_add_section(page, id, text_of(stage, "stage"), has_gates(r, stage), note);
     xfree(note);
     xfree(id);
     for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))

@@ -18,6 +18,16 @@ static double power_of_ten_below(double v)
     return power;
 }
 
+static double power_of_ten(int exponent)
+{
+    double power = 1;
+    for (; exponent > 0; exponent--)
+        power *= 10;
+    for (; exponent < 0; exponent++)
+        power /= 10;
+    return power;
+}
+
 static double first_tick(double lo, double step, bool outward)
 {
     return outward ? floor(lo / step + SLACK) : ceil(lo / step - SLACK);
@@ -45,24 +55,30 @@ static double fit_step(double lo, double hi, bool outward)
     }
 }
 
-/* Decimals that tell two neighbouring ticks apart, and k or M where zeros would only repeat. */
+/*
+ * Labels are a tick over a unit, with the decimals that tell neighbours apart, and k, M or an
+ * exponent behind. widen() sees to it that nine decimals are enough.
+ */
 static void fit_labels(struct axis *a, double step)
 {
     double size = fmax(fabs(a->lo), fabs(a->hi));
-    a->unit = 1;
-    if (size >= 1e6 && step >= 1e5)
-        a->unit = 1e6;
-    else if (size >= 1e4 && step >= 100)
-        a->unit = 1e3;
+    a->exponent = 0;
+    if (size < 1e-3 || size >= 1e10) {
+        for (double power = power_of_ten_below(size); power > 1.5; power /= 10)
+            a->exponent++;
+        for (double power = power_of_ten_below(size); power < 0.5; power *= 10)
+            a->exponent--;
+    } else if (size >= 1e6 && step >= 1e5) {
+        a->exponent = 6;
+    } else if (size >= 1e4 && step >= 100) {
+        a->exponent = 3;
+    }
+    double scaled = step / power_of_ten(a->exponent);
     a->decimals = 0;
-    double scale = 1 / a->unit;
-    while (a->decimals < 6 && fabs(step * scale - nearbyint(step * scale)) > 1e-6) {
-        scale *= 10;
+    while (a->decimals < 9 && fabs(scaled - nearbyint(scaled)) > scaled * 1e-6) {
+        scaled *= 10;
         a->decimals++;
     }
-    /* Too small or too large to be written out. */
-    a->plain = a->decimals == 6 || step * scale < 0.5 || size * scale >= 1e14 ||
-               (a->unit == 1e6 && size >= 1e10);
 }
 
 static void place_ticks(struct axis *a, double step, bool outward)
@@ -84,7 +100,7 @@ static void place_ticks(struct axis *a, double step, bool outward)
 static void widen(double *lo, double *hi)
 {
     double size = fmax(fabs(*lo), fabs(*hi));
-    if (*hi - *lo > size * 1e-9)
+    if (*hi - *lo > size * 1e-7)
         return;
     if (size == 0) {
         *hi = 1;
@@ -120,18 +136,22 @@ void axis_fit(struct axis *a, double lo, double hi)
     place_ticks(a, step, false);
 }
 
+struct span {
+    double lo, hi;
+};
+
 /* Ticks at every nth power of ten. */
-static void fit_decades(struct axis *a, double lo, double hi)
+static void fit_decades(struct axis *a, const struct span *span)
 {
     int n = 0;
-    double low = power_of_ten_below(lo);
-    for (double v = low; v < hi; v *= 10)
+    double low = power_of_ten_below(span->lo);
+    for (double v = low; v < span->hi; v *= 10)
         n++;
     int stride = (n + AXIS_TICKS_MAX - 2) / (AXIS_TICKS_MAX - 1);
     double v = low;
     for (a->n_ticks = 0; a->n_ticks < AXIS_TICKS_MAX; a->n_ticks++) {
         a->ticks[a->n_ticks] = v;
-        if (v >= hi) {
+        if (v >= span->hi) {
             a->n_ticks++;
             break;
         }
@@ -140,43 +160,49 @@ static void fit_decades(struct axis *a, double lo, double hi)
     }
 }
 
-/* Ticks at 1, 2 and 5 times the powers of ten, out to both ends; false when they are too many. */
-static bool fit_lattice(struct axis *a, double lo, double hi)
+/* Ticks at these multiples of the powers of ten, out to both ends; false when too many. */
+static bool fit_multiples(struct axis *a, const struct span *span, const double *factors,
+                          size_t n_factors)
 {
-    static const double factors[] = {1, 2, 5};
-    double power = power_of_ten_below(lo);
+    double power = power_of_ten_below(span->lo);
     a->n_ticks = 0;
     for (size_t i = 0;; i++) {
-        double v = factors[i % 3] * power;
-        if (i % 3 == 2)
+        double v = factors[i % n_factors] * power;
+        if ((i + 1) % n_factors == 0)
             power *= 10;
-        if (v <= lo)
+        if (v <= span->lo)
             a->n_ticks = 0; /* the last one that is not above lo is the first tick */
         if (a->n_ticks == AXIS_TICKS_MAX)
             return false;
         a->ticks[a->n_ticks++] = v;
-        if (v >= hi)
+        if (v >= span->hi)
             return true;
     }
 }
 
 void axis_fit_log(struct axis *a, double lo, double hi)
 {
+    static const double fine[] = {1, 2, 5};
+    static const double coarse[] = {1, 3};
     CHECK(lo > 0);
     CHECK(lo <= hi);
     if (lo == hi) {
         lo /= 2;
         hi *= 2;
     }
-    *a = (struct axis){.is_log = true, .unit = 1, .plain = true};
-    if (!fit_lattice(a, lo, hi))
-        fit_decades(a, lo, hi);
-    if (a->n_ticks < 4) {
-        /* Less than a decade: round numbers at equal distances, drawn where the logarithm says. */
-        axis_fit_out(a, lo, hi);
-        a->is_log = a->lo > 0;
-        return;
+    const struct span span = {lo, hi};
+    *a = (struct axis){.is_log = true};
+    if (fit_multiples(a, &span, fine, 3)) {
+        if (a->n_ticks < 4) {
+            /* Less than a decade: equal distances, drawn where the logarithm says. */
+            axis_fit_out(a, lo, hi);
+            a->is_log = a->lo > 0;
+            return;
+        }
+    } else if (!fit_multiples(a, &span, coarse, 2)) {
+        fit_decades(a, &span);
     }
+    a->has_plain_labels = true;
     a->lo = fmin(lo, a->ticks[0]);
     a->hi = fmax(hi, a->ticks[a->n_ticks - 1]);
 }
@@ -189,11 +215,15 @@ double axis_at(const struct axis *a, double v)
 
 void axis_add_label(const struct axis *a, double tick, struct buf *out)
 {
-    if (a->plain || tick == 0) {
+    if (a->has_plain_labels || tick == 0) {
         html_add_number(out, tick);
         return;
     }
-    html_add_fixed(out, tick / a->unit, a->decimals);
-    if (a->unit > 1)
-        buf_add_char(out, a->unit > 1e3 ? 'M' : 'k');
+    html_add_fixed(out, tick / power_of_ten(a->exponent), a->decimals);
+    if (a->exponent == 3)
+        buf_add_char(out, 'k');
+    else if (a->exponent == 6)
+        buf_add_char(out, 'M');
+    else if (a->exponent != 0)
+        buf_printf(out, "e%d", a->exponent);
 }

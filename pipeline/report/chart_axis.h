@@ -18,9 +18,9 @@ struct axis {
     bool is_log;
     double ticks[AXIS_TICKS_MAX];
     size_t n_ticks;
-    double unit; /* of the ticks' labels: 1, 1e3 (k), 1e6 (M) */
+    bool has_plain_labels; /* as html_add_number writes them; otherwise over 10^exponent */
+    int exponent;
     int decimals;
-    bool plain; /* labels as html_add_number writes them */
 };
 
 /* |lo| and |hi| are 0 or between AXIS_VALUE_LEAST and AXIS_VALUE_MAX. */

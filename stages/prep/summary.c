@@ -29,7 +29,10 @@ void summary_add_counts(struct json *report, const struct prep_sink *train,
     add_counts(rows, "tokens", s->tokens, t->tokens);
     add_counts(rows, "labelled tokens", s->labels, t->labels);
     add_counts(rows, "longest sample, tokens", a->tokens_max, b->tokens_max);
-    blocks_row_count(rows, "blank lines left out", blank_lines);
+    struct json *blank = blocks_row(rows); /* of both files together */
+    json_append(blank, json_new_string("blank lines left out"));
+    json_append(blank, json_new_i64((int64_t)blank_lines));
+    json_append(blank, json_new_string(""));
 }
 
 static void add_line(struct json *lines, const char *name, const struct prep_counts *counts,

@@ -122,8 +122,13 @@ static void add_metrics(struct json *report, const struct answers_job *job,
         json_append(row, m->is_share ? json_new_f64(high) : json_new_string(""));
         json_append(row, against ? json_new_f64(against->metrics[i].value) : json_new_string(""));
     }
-    for (size_t i = 0; i < job->n_extras; i++)
-        blocks_row_number(rows, job->extras[i].name, job->extras[i].value);
+    for (size_t i = 0; i < job->n_extras; i++) {
+        struct json *row = blocks_row(rows);
+        json_append(row, json_new_string(job->extras[i].name));
+        json_append(row, json_new_f64(job->extras[i].value));
+        for (size_t k = 2; columns[k]; k++)
+            json_append(row, json_new_string(""));
+    }
 }
 
 static void add_pairs(struct json *report, const struct answers_job *job, const struct score *score,

@@ -45,20 +45,6 @@ struct json *blocks_row(struct json *rows)
     return row;
 }
 
-void blocks_row_count(struct json *rows, const char *name, uint64_t value)
-{
-    struct json *row = blocks_row(rows);
-    json_append(row, json_new_string(name));
-    json_append(row, json_new_i64((int64_t)value));
-}
-
-void blocks_row_number(struct json *rows, const char *name, double value)
-{
-    struct json *row = blocks_row(rows);
-    json_append(row, json_new_string(name));
-    json_append(row, json_new_f64(value));
-}
-
 int blocks_save(const struct json *report, const char *path, struct err *e)
 {
     struct buf text;

@@ -12,7 +12,6 @@
  */
 
 #include <stddef.h>
-#include <stdint.h>
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
@@ -26,9 +25,6 @@ struct json *blocks_add_table(struct json *report, const char *type, const char 
                               const char *const *columns);
 /* A new row of a table, borrowed; cells are appended to it. */
 struct json *blocks_row(struct json *rows);
-/* Rows of two cells. */
-void blocks_row_count(struct json *rows, const char *name, uint64_t value);
-void blocks_row_number(struct json *rows, const char *name, double value);
 
 int blocks_save(const struct json *report, const char *path, struct err *e) MUST_USE;
 

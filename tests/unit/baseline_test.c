@@ -62,7 +62,10 @@ static void read_only_for_its_golden_set(void **state)
 static void damaged_files_are_named(void **state)
 {
     static const char *const texts[] = {
-        "{", "[]", "{\"schema\":1}", "{\"schema\":2,\"golden\":\"a\",\"metrics\":{}}",
+        "{",
+        "[]",
+        "{\"schema\":1}",
+        "{\"schema\":2,\"golden\":\"a\",\"metrics\":{}}",
         "{\"schema\":1,\"golden\":\"a\",\"metrics\":[]}",
         "{\"schema\":1,\"golden\":\"a\",\"metrics\":{},\"more\":1}"};
     (void)state;
