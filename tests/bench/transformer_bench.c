@@ -1,7 +1,8 @@
 /*
  * Time of one training step of a small model: hidden 256, 5 + 3 layers, ffn 832, vocabulary 4096,
- * 4 segments of 256 tokens, every token labelled; and of decoding with its adapter, 1 and 8
- * sequences behind prompts of 128 tokens. Arguments: threads, kernel set, repetitions.
+ * 4 segments of 256 tokens, every token labelled; of decoding with its adapter, 1 and 8 sequences
+ * behind prompts of 128 tokens; and of the passes of speculative decoding: the base over 1 to 9
+ * tokens, the draft over one. Arguments: threads, kernel set, repetitions.
  */
 
 #include <stdio.h>
@@ -87,6 +88,57 @@ static int measure_decoding(struct setup *s, int sequences, struct err *e)
     return rc;
 }
 
+/* The median time of feeding n tokens to one sequence of 128, with logits for each. */
+static int measure_pass(struct setup *s, const struct model *m, const struct adapter *a, int n,
+                        double *median, struct err *e)
+{
+    enum { PROMPT = 128, PASSES = 41 };
+    struct decoder d = {0};
+    struct decoder_plan plan = {1, 256, 0};
+    float *logits = xalloc_array((size_t)n * (size_t)m->shape.vocab, sizeof *logits);
+    double took[PASSES];
+    int rc = decoder_reserve(&d, &s->c, m, a, &plan, e);
+    if (rc == 0)
+        rc = decoder_feed(&d, 0, s->b.ids, PROMPT, NULL, e);
+    for (int i = 0; i < PASSES && rc == 0; i++) {
+        d.lengths[0] = PROMPT;
+        double start = seconds();
+        rc = decoder_feed(&d, 0, s->b.ids, n, logits, e);
+        double now = seconds() - start;
+        int at = i;
+        for (; at > 0 && took[at - 1] > now; at--)
+            took[at] = took[at - 1];
+        took[at] = now;
+    }
+    *median = rc == 0 ? took[PASSES / 2] : 0;
+    decoder_release(&d);
+    xfree(logits);
+    return rc;
+}
+
+static int measure_speculation(struct setup *s, struct err *e)
+{
+    static const int lengths[] = {1, 2, 3, 5, 9};
+    struct shape shape = {4096, 64, 3, 0, 2, 1, 32, 192, 512, 500000, 1e-5, false};
+    struct model draft = {0};
+    double one = 0, median = 0;
+    int rc = model_init(&draft, &shape, e);
+    if (rc == 0) {
+        model_randomise(&draft, 2);
+        rc = measure_pass(s, &draft, NULL, 1, &one, e);
+    }
+    if (rc == 0)
+        printf("draft, pass over 1     %7.3f ms\n", 1e3 * one);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0] && rc == 0; i++) {
+        rc = measure_pass(s, &s->m, &s->a, lengths[i], &median, e);
+        if (rc == 0)
+            printf("base, pass over %d      %7.3f ms, %.1f draft passes\n", lengths[i],
+                   1e3 * median, median / one);
+    }
+    model_release(&draft);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct shape shape = {4096, 256, 5, 3, 4, 2, 64, 832, 512, 500000, 1e-5, true};
@@ -124,6 +176,8 @@ int main(int argc, char **argv)
         rc = measure_decoding(&s, 1, &e);
     if (rc == 0)
         rc = measure_decoding(&s, 8, &e);
+    if (rc == 0)
+        rc = measure_speculation(&s, &e);
     if (rc != 0)
         fprintf(stderr, "transformer_bench: %s\n", e.text);
     adapter_release(&s.a);
