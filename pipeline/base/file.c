@@ -428,6 +428,21 @@ int file_list_folder(const char *path, struct file_list *out, struct err *e)
     return 0;
 }
 
+int file_list_names(const char *path, struct file_list *out, struct err *e)
+{
+    *out = (struct file_list){0};
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return err_set_errno(e, errno, "%s: cannot open", path);
+    for (struct dirent *entry = NULL; (entry = readdir(dir)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            list_add(out, xstrdup(entry->d_name));
+    closedir(dir);
+    if (out->n_paths > 0)
+        qsort(out->paths, out->n_paths, sizeof *out->paths, by_bytes);
+    return 0;
+}
+
 void file_list_release(struct file_list *l)
 {
     for (size_t i = 0; i < l->n_paths; i++)

@@ -68,6 +68,8 @@ struct file_list {
     size_t n_paths;
 };
 int file_list_folder(const char *path, struct file_list *out, struct err *e) MUST_USE;
+/* Names of a folder's own entries, of any kind, sorted by bytes. */
+int file_list_names(const char *path, struct file_list *out, struct err *e) MUST_USE;
 void file_list_release(struct file_list *l);
 
 /* dir/name in new memory (xfree). */

@@ -90,6 +90,9 @@ int flag_parse(int argc, char **argv, const struct flag *flags, size_t n_flags,
     bool options = true;
     *n_positionals = 0;
     *help_wanted = false;
+    for (int i = 1; i < argc; i++)
+        if (str_utf8_prefix(argv[i], strlen(argv[i])) != strlen(argv[i]))
+            return err_set(e, ERR_CONFIG, "argument %d is not valid UTF-8", i);
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i];
         if (options && str_eq(argument, "--")) {

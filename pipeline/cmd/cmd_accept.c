@@ -8,7 +8,7 @@
 #define RUNS_MAX 32
 
 static int accept(const struct cmd_context *c, const char *home, const char *name,
-                  const char *const *ids, size_t n_ids, struct err *e)
+                  const char *const *ids, size_t n_ids, bool as_json, struct err *e)
 {
     char *helper = file_join(c->program_folder, "fmforge-ledger");
     char *repo = file_join(home, "ledger.git");
@@ -21,9 +21,13 @@ static int accept(const struct cmd_context *c, const char *home, const char *nam
         rc = run_record_find(&l, ids[i], name, &runs[i], e);
     if (rc == 0)
         rc = baseline_accept(runs, n_ids, store, &n_written, e);
-    if (rc == 0)
-        term_outf(c->term, "%s: %zu baselines in " BASELINE_ROOT "/%s, from %zu run%s\n",
-                  runs[0].name, n_written, runs[0].name, n_ids, n_ids == 1 ? "" : "s");
+    if (rc == 0 && as_json)
+        term_outf(c->term, "{\n  \"name\": \"%s\",\n  \"baselines\": %zu,\n  \"runs\": %zu\n}\n",
+                  runs[0].name, n_written, n_ids);
+    else if (rc == 0)
+        term_outf(c->term, "%s: %zu baseline%s in " BASELINE_ROOT "/%s, from %zu run%s\n",
+                  runs[0].name, n_written, n_written == 1 ? "" : "s", runs[0].name, n_ids,
+                  n_ids == 1 ? "" : "s");
     for (size_t i = 0; i < n_ids; i++)
         run_record_release(&runs[i]);
     store_close(store);
@@ -57,5 +61,5 @@ int cmd_accept(int argc, char **argv, const struct cmd_context *c, struct err *e
     if (n == 0)
         return err_set(e, ERR_CONFIG, "accept: expected a run's id (fmforge log), or last");
     rc = cmd_enter(&common, e);
-    return rc == 0 ? accept(c, common.home, name, ids, n, e) : rc;
+    return rc == 0 ? accept(c, common.home, name, ids, n, common.json, e) : rc;
 }

@@ -27,13 +27,13 @@ static const char *status_of(int rc)
 
 /* Compares what the run has recorded. */
 static int take_run(struct nightly_command *c, struct nightly_item *item, struct store *store,
-                    struct err *e)
+                    const char *commit, struct err *e)
 {
     char *helper = file_join(c->context->program_folder, "fmforge-ledger");
     char *repo = file_join(c->common.home, "ledger.git");
     struct ledger l = {helper, repo};
     struct run_record r = {0};
-    int rc = run_record_find(&l, "last", item->name, &r, e);
+    int rc = run_record_load(&l, commit, &r, e);
     if (rc == 0)
         rc = nightly_compare(item, &r, store, e);
     run_record_release(&r);
@@ -57,11 +57,14 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
         item->status = "skipped";
         item->reason = xasprintf("%s is not there", s.absent);
     } else if (rc == 0) {
+        char commit[41] = "";
+        c->run.commit = commit;
         rc = run_session(&s, &c->run, c->context->term, started_ms, &e);
-        if (rc >= 0) {
+        c->run.commit = NULL;
+        if (rc >= 0)
             item->status = status_of(rc);
-            rc = take_run(c, item, s.store, &e);
-        }
+        if (rc >= 0 && *commit)
+            rc = take_run(c, item, s.store, commit, &e);
     }
     if (rc < 0) {
         item->status = "error";
@@ -78,18 +81,30 @@ static int list_manifests(struct nightly_command *c, const char *folder, struct 
     struct file_list files = {0};
     if (!file_is_folder(folder))
         return err_set(e, ERR_CONFIG, "nightly: %s: no such folder of manifests", folder);
-    int rc = file_list_folder(folder, &files, e);
+    int rc = file_list_names(folder, &files, e);
     struct nightly *n = &c->nightly;
     n->items = xalloc_array(files.n_paths, sizeof *n->items);
     for (size_t i = 0; i < files.n_paths && rc == 0; i++)
-        if (str_ends(files.paths[i], ".yaml") && !strchr(files.paths[i], '/')) {
-            n->items[n->n_items].status = "interrupted";
+        if (str_ends(files.paths[i], ".yaml") && files.paths[i][0] != '.') {
+            n->items[n->n_items].status = "not run";
             n->items[n->n_items++].path = file_join(folder, files.paths[i]);
         }
     file_list_release(&files);
     if (rc == 0 && n->n_items == 0)
         rc = err_set(e, ERR_CONFIG, "nightly: %s has no manifest (*.yaml)", folder);
     return rc;
+}
+
+/* 2026-01-31: it becomes a folder's name. */
+static bool is_date(const char *s)
+{
+    static const char form[] = "dddd-dd-dd";
+    if (strlen(s) != strlen(form))
+        return false;
+    for (size_t i = 0; form[i]; i++)
+        if (form[i] == 'd' ? s[i] < '0' || s[i] > '9' : s[i] != '-')
+            return false;
+    return true;
 }
 
 static int write_file(const char *folder, const char *name, const struct buf *b, struct err *e)
@@ -118,6 +133,21 @@ static int write_files(const struct nightly_command *c, const char *folder, stru
     return rc;
 }
 
+static void say(const struct nightly_command *c)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    if (c->common.json) {
+        struct json *root = nightly_to_json(&c->nightly);
+        json_write_pretty(root, 2, &b);
+        json_free(root);
+    } else {
+        nightly_to_text(&c->nightly, &b);
+    }
+    term_out(c->context->term, buf_text(&b));
+    buf_release(&b);
+}
+
 static int run_all(struct nightly_command *c, const char *folder, struct err *e)
 {
     char today[25];
@@ -131,20 +161,19 @@ static int run_all(struct nightly_command *c, const char *folder, struct err *e)
     bool interrupted = false;
     for (size_t i = 0; i < c->nightly.n_items && !interrupted; i++)
         interrupted = !run_item(c, &c->nightly.items[i]);
+    say(c);
+    int status = interrupted ? 130 : nightly_exit_status(&c->nightly);
     char *out = xasprintf("%s/nightly/%s", c->run.reports_root, c->nightly.date);
-    rc = write_files(c, out, e);
-    if (rc == 0) {
-        struct buf b;
-        buf_init(&b, BUF_MAX_DEFAULT);
-        nightly_to_text(&c->nightly, &b);
-        buf_printf(&b, "nightly: %s/index.html and junit.xml\n", out);
-        term_out(c->context->term, buf_text(&b));
-        buf_release(&b);
-        rc = interrupted ? 130 : nightly_exit_status(&c->nightly);
+    struct err cause = {0};
+    if (write_files(c, out, &cause) == 0) {
+        term_notef(c->context->term, "nightly: %s/index.html and junit.xml\n", out);
+    } else {
+        term_notef(c->context->term, "nightly: the page is not written: %s\n", cause.text);
+        status = status == 0 ? 1 : status;
     }
     xfree(out);
     c->nightly.date = NULL;
-    return rc;
+    return status;
 }
 
 int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct err *e)
@@ -182,6 +211,9 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
     if (jobs < 1 || jobs > LIMIT_THREADS || threads < 0 || threads > LIMIT_THREADS)
         return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, --threads: 0 to %d", LIMIT_THREADS,
                        LIMIT_THREADS);
+    if (c.nightly.date && !is_date(c.nightly.date))
+        return err_set(e, ERR_CONFIG, "--date: expected e.g. 2026-01-31, found \"%s\"",
+                       c.nightly.date);
     c.run.jobs = (int)jobs;
     c.run.threads = (int)threads;
     c.run.program_folder = context->program_folder;

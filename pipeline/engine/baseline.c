@@ -14,12 +14,22 @@ static char *path_of(const char *manifest, const char *instance)
     return xasprintf(BASELINE_ROOT "/%s/%s.json", manifest, instance);
 }
 
+/* Every member is a number of at least `least`. */
+static int check_numbers(const struct json *o, const char *what, double least, struct err *e)
+{
+    for (const struct json *v = json_first(o); v; v = json_next(v))
+        if (json_type(v) != JSON_NUMBER || json_number(v) < least)
+            return err_set(e, ERR_FORMAT, "%s: \"%s\" is no number of at least %g", what,
+                           json_key(v), least);
+    return 0;
+}
+
 static int check(const struct json *root, struct err *e)
 {
     static const char *const keys[] = {"schema", "golden", "runs", "rows", "metrics", "spread"};
-    const struct json *metrics = NULL;
+    const struct json *metrics = NULL, *spread = NULL, *runs = NULL;
     const char *golden = NULL;
-    int64_t schema = 0;
+    int64_t schema = 0, rows = 0;
     int rc = json_only_keys(root, keys, sizeof keys / sizeof keys[0], e);
     if (rc == 0)
         rc = json_need_i64(root, "schema", &schema, e);
@@ -28,11 +38,22 @@ static int check(const struct json *root, struct err *e)
                      (long long)schema);
     if (rc == 0)
         rc = json_need_string(root, "golden", &golden, e);
-    return rc == 0 ? json_need_object(root, "metrics", &metrics, e) : rc;
+    if (rc == 0)
+        rc = json_need_array(root, "runs", &runs, e);
+    if (rc == 0)
+        rc = json_need_i64(root, "rows", &rows, e);
+    if (rc == 0 && rows < 1)
+        rc = err_set(e, ERR_FORMAT, "\"rows\": expected 1 or more, found %lld", (long long)rows);
+    if (rc == 0)
+        rc = json_need_object(root, "metrics", &metrics, e);
+    if (rc == 0)
+        rc = check_numbers(metrics, "metrics", -1e300, e);
+    if (rc == 0 && json_get(root, "spread"))
+        rc = json_need_object(root, "spread", &spread, e);
+    return rc == 0 && spread ? check_numbers(spread, "spread", 0, e) : rc;
 }
 
-int baseline_read(struct baseline *b, const char *manifest, const char *instance,
-                  const char *golden_id, struct err *e)
+int baseline_read_any(struct baseline *b, const char *manifest, const char *instance, struct err *e)
 {
     char *path = path_of(manifest, instance);
     memset(b, 0, sizeof *b);
@@ -42,11 +63,19 @@ int baseline_read(struct baseline *b, const char *manifest, const char *instance
     xfree(path);
     if (rc < 0)
         baseline_release(b);
-    if (rc < 0 || !b->root)
-        return rc;
-    b->is_of_another_set = !golden_id || !str_eq(run_text(b->root, "golden"), golden_id);
-    b->metrics = b->is_of_another_set ? NULL : json_get(b->root, "metrics");
-    return 0;
+    b->metrics = b->root ? json_get(b->root, "metrics") : NULL;
+    return rc;
+}
+
+int baseline_read(struct baseline *b, const char *manifest, const char *instance,
+                  const char *golden_id, struct err *e)
+{
+    int rc = baseline_read_any(b, manifest, instance, e);
+    b->is_of_another_set =
+        b->root && (!golden_id || !str_eq(run_text(b->root, "golden"), golden_id));
+    if (b->is_of_another_set)
+        b->metrics = NULL;
+    return rc;
 }
 
 void baseline_release(struct baseline *b)
@@ -66,8 +95,11 @@ double baseline_allowed(const struct baseline *b, const char *metric)
     double rows = number_of(b->root, "rows", 1), p = number_of(b->metrics, metric, 0);
     double spread = number_of(json_get(b->root, "spread"), metric, -1);
     double n_runs = (double)json_count(json_get(b->root, "runs"));
-    double allowed = n_runs >= 3 && spread >= 0 ? 3 * spread * sqrt(1 + 1 / n_runs)
-                                                : 2 * sqrt(2 * p * (1 - p) / rows);
+    double smooth = (p * rows + 1) / (rows + 2); /* 100 of 100 is not certainty */
+    double allowed = n_runs >= BASELINE_RUNS_FOR_SPREAD && spread >= 0
+                         ? 4 * spread * sqrt(1 + 1 / n_runs)
+                         : 2 * sqrt(2 * smooth * (1 - smooth) / rows);
+    allowed = allowed < 1 ? allowed : 1;
     return allowed > 1 / rows ? allowed : 1 / rows;
 }
 
@@ -106,17 +138,24 @@ static int collect(const struct run_record *runs, size_t n_runs, struct store *s
         if (!metrics[k])
             return err_set(e, ERR_MISSING, "run %.12s: the store has no metrics of %s",
                            runs[k].commit, name);
+        if (number_of(metrics[k], "rows", 0) < 1)
+            return err_set(e, ERR_FORMAT, "run %.12s: the metrics of %s do not say how many rows",
+                           runs[k].commit, name);
     }
     return 0;
 }
 
+/* A metric that every run has; running means, so that equal values have themselves as mean. */
 static void add_metric(struct json *const *metrics, size_t n_runs, const char *name,
                        struct json *means, struct json *spreads)
 {
-    double sum = 0, squares = 0;
-    for (size_t k = 0; k < n_runs; k++)
-        sum += number_of(metrics[k], name, 0);
-    double mean = sum / (double)n_runs;
+    double mean = 0, squares = 0;
+    for (size_t k = 0; k < n_runs; k++) {
+        const struct json *v = json_get(metrics[k], name);
+        if (!v || json_type(v) != JSON_NUMBER)
+            return;
+        mean += (json_number(v) - mean) / (double)(k + 1);
+    }
     for (size_t k = 0; k < n_runs; k++) {
         double off = number_of(metrics[k], name, 0) - mean;
         squares += off * off;
@@ -136,7 +175,7 @@ static struct json *make(const struct run_record *runs, size_t n_runs, const str
     for (size_t k = 0; k < n_runs; k++)
         json_append(commits, json_new_string(runs[k].commit));
     json_put(root, "runs", commits);
-    json_put_f64(root, "rows", number_of(metrics[0], "rows", 1));
+    json_put_i64(root, "rows", (int64_t)number_of(metrics[0], "rows", 1));
     for (const struct json *m = json_first(metrics[0]); m; m = json_next(m))
         if (json_type(m) == JSON_NUMBER && !str_eq(json_key(m), "rows"))
             add_metric(metrics, n_runs, json_key(m), means, spreads);
@@ -148,24 +187,13 @@ static struct json *make(const struct run_record *runs, size_t n_runs, const str
     return root;
 }
 
-static int accept_stage(const struct run_record *runs, size_t n_runs, struct store *s,
-                        const struct json *stage, struct err *e)
+/* The baseline of one stage; *out is owned by the caller. */
+static int make_stage(const struct run_record *runs, size_t n_runs, struct store *s,
+                      const struct json *stage, struct json **out, struct err *e)
 {
     struct json **metrics = xalloc_array(n_runs, sizeof(struct json *));
     int rc = collect(runs, n_runs, s, stage, metrics, e);
-    if (rc == 0) {
-        struct json *root = make(runs, n_runs, stage, metrics);
-        char *path = path_of(runs[0].name, run_text(stage, "stage"));
-        struct buf b;
-        buf_init(&b, BUF_MAX_DEFAULT);
-        json_write_pretty(root, 1, &b);
-        rc = file_make_parents(path, e);
-        if (rc == 0)
-            rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
-        buf_release(&b);
-        xfree(path);
-        json_free(root);
-    }
+    *out = rc == 0 ? make(runs, n_runs, stage, metrics) : NULL;
     for (size_t k = 0; k < n_runs; k++)
         json_free(metrics[k]);
     xfree(metrics);
@@ -180,25 +208,62 @@ static bool has_metrics(const struct json *stage)
     return false;
 }
 
+static int check_runs(const struct run_record *runs, size_t n_runs, struct err *e)
+{
+    for (size_t k = 0; k < n_runs; k++) {
+        const char *status = run_text(runs[k].root, "status");
+        if (!str_eq(runs[k].name, runs[0].name))
+            return err_set(e, ERR_CONFIG,
+                           "run %.12s is one of %s, run %.12s one of %s: one manifest at a time",
+                           runs[0].commit, runs[0].name, runs[k].commit, runs[k].name);
+        if (!status || !str_eq(status, "ok"))
+            return err_set(e, ERR_CONFIG,
+                           "run %.12s ended with `%s`: only runs without a failure and with every "
+                           "gate held can be accepted",
+                           runs[k].commit, status ? status : "?");
+        for (size_t i = 0; i < k; i++)
+            if (str_eq(runs[i].commit, runs[k].commit))
+                return err_set(e, ERR_CONFIG, "run %.12s is given twice", runs[k].commit);
+    }
+    return 0;
+}
+
+static int publish(const char *manifest, const struct json *list, struct err *e)
+{
+    int rc = 0;
+    for (const struct json *v = json_first(list); v && rc == 0; v = json_next(v)) {
+        char *path = path_of(manifest, json_key(v));
+        struct buf b;
+        buf_init(&b, BUF_MAX_DEFAULT);
+        json_write_pretty(v, 1, &b);
+        rc = file_make_parents(path, e);
+        if (rc == 0)
+            rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
+        buf_release(&b);
+        xfree(path);
+    }
+    return rc;
+}
+
 int baseline_accept(const struct run_record *runs, size_t n_runs, struct store *s,
                     size_t *n_written, struct err *e)
 {
-    *n_written = 0;
-    for (size_t k = 1; k < n_runs; k++)
-        if (!str_eq(runs[k].name, runs[0].name))
-            return err_set(e, ERR_CONFIG,
-                           "run %.12s is one of %s, run %.12s one of %s: one "
-                           "manifest at a time",
-                           runs[0].commit, runs[0].name, runs[k].commit, runs[k].name);
-    int rc = 0;
+    struct json *list = json_new_object(); /* instance -> baseline: all are made, then written */
+    int rc = check_runs(runs, n_runs, e);
     for (const struct json *t = run_items(runs[0].root, "stages"); t && rc == 0; t = json_next(t)) {
+        struct json *one = NULL;
         if (!run_text(t, "stage") || !golden_id(t) || !has_metrics(t))
             continue;
-        rc = accept_stage(runs, n_runs, s, t, e);
-        *n_written += rc == 0;
+        rc = make_stage(runs, n_runs, s, t, &one, e);
+        if (rc == 0)
+            json_put(list, run_text(t, "stage"), one);
     }
-    if (rc == 0 && *n_written == 0)
+    if (rc == 0 && json_count(list) == 0)
         rc = err_set(e, ERR_MISSING, "no stage of run %.12s of %s answers a golden set",
                      runs[0].commit, runs[0].name);
+    if (rc == 0)
+        rc = publish(runs[0].name, list, e);
+    *n_written = json_count(list);
+    json_free(list);
     return rc;
 }

@@ -20,6 +20,8 @@
 #include "pipeline/store/store.h"
 
 #define BASELINE_ROOT "golden/baselines"
+/* From so many accepted runs on their spread says what is allowed. */
+#define BASELINE_RUNS_FOR_SPREAD 5
 
 struct baseline {
     struct json *root; /* NULL: there is none */
@@ -32,16 +34,21 @@ struct baseline {
  */
 int baseline_read(struct baseline *b, const char *manifest, const char *instance,
                   const char *golden_id, struct err *e) MUST_USE;
+/* Whatever set it is one of. */
+int baseline_read_any(struct baseline *b, const char *manifest, const char *instance,
+                      struct err *e) MUST_USE;
 void baseline_release(struct baseline *b); /* safe on zeroed, safe twice */
 
 /* By how much a metric between 0 and 1 may fall below its baseline before that is a regression:
- * with three accepted runs or more, 3 spread sqrt(1 + 1/n); else two standard errors of the
- * difference of two shares, 2 sqrt(2 p (1 - p) / rows). Never less than one row. */
+ * with BASELINE_RUNS_FOR_SPREAD accepted runs or more, 4 spread sqrt(1 + 1/n); else two standard
+ * errors of the difference of two shares, 2 sqrt(2 p (1 - p) / rows), with p drawn a little towards
+ * 1/2: (p rows + 1) / (rows + 2). Never less than one row. */
 double baseline_allowed(const struct baseline *b, const char *metric);
 
-/* Writes the baselines of one or several runs of one manifest. *n_written counts files. ERR_CONFIG
- * when the runs are of different manifests, or answer different sets; ERR_MISSING when no stage of
- * them answers a golden set, or the store has no metrics of one any more. */
+/* Writes the baselines of one or several runs of one manifest, all or (but for a failing disk)
+ * none. *n_written counts files. Metrics that a run lacks are left out. ERR_CONFIG when the runs
+ * are of different manifests, answer different sets, are the same, or are not `ok`; ERR_MISSING
+ * when no stage of them answers a golden set, or the store has no metrics of one any more. */
 int baseline_accept(const struct run_record *runs, size_t n_runs, struct store *s,
                     size_t *n_written, struct err *e) MUST_USE;
 

@@ -136,7 +136,9 @@ struct gate_result gate_judge(const struct gate *g, const struct json *own,
     }
     if (!r.has_bound)
         return r;
-    bool holds = g->type == GATE_DROP ? compare(g->op, r.bound - r.value, g->value)
+    /* 0.90 - 0.89 is a little more than 0.01 in binary. */
+    double drop = r.bound - r.value, slack = *g->op == '<' ? 1e-12 : 0;
+    bool holds = g->type == GATE_DROP ? compare(g->op, drop - slack, g->value)
                                       : compare(g->op, r.value, r.bound);
     r.verdict = holds ? GATE_HOLDS : GATE_FAILS;
     return r;

@@ -35,20 +35,28 @@ int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err 
     return rc < 0 ? err_wrap(e, "%s", p->graph->instances[i]->name) : 0;
 }
 
-/* The accepted result of an earlier run, when it is one of the golden set that is answered now. */
-static int read_baseline(const struct plan *p, size_t i, struct baseline *b, struct buf *table,
-                         struct err *e)
+/* The accepted result of an earlier run, when it is one of the golden set that is answered now.
+ * False when it cannot be read: said, and its gates fail, but no work is lost by it. */
+static bool read_baseline(const struct plan *p, size_t i, struct baseline *b, struct buf *table)
 {
     const struct instance *n = p->graph->instances[i];
     const char *golden = NULL;
+    struct err cause = {0};
+    bool wanted = false;
     for (size_t k = 0; k < n->n_inputs; k++)
         if (str_eq(n->inputs[k].port->kind, "golden"))
             golden = p->items[i].inputs[k].id.hex;
-    int rc = baseline_read(b, p->graph->manifest->name, n->name, golden, e);
-    if (rc == 0 && b->is_of_another_set)
+    for (size_t g = 0; g < n->n_gates; g++)
+        wanted |= n->gates[g].type == GATE_DROP;
+    if (!wanted)
+        return true;
+    int rc = baseline_read(b, p->graph->manifest->name, n->name, golden, &cause);
+    if (rc < 0)
+        buf_printf(table, "  its baseline cannot be read: %s\n", cause.text);
+    if (b->is_of_another_set)
         buf_printf(table,
                    "  its baseline was accepted on another golden set: fmforge accept RUN\n");
-    return rc;
+    return rc == 0;
 }
 
 static void add_number(struct buf *b, bool known, double v)
@@ -74,6 +82,8 @@ static void put_record(const struct plan *p, size_t i, const struct gate *g,
     json_put_string(o, "metric", g->metric);
     json_put(o, "value", r->has_value ? json_new_f64(r->value) : json_new_null());
     json_put(o, "bound", r->has_bound ? json_new_f64(r->bound) : json_new_null());
+    if (g->type == GATE_DROP)
+        json_put_f64(o, "allowed", g->value);
     json_put_string(o, "verdict",
                     r->verdict == GATE_HOLDS   ? "holds"
                     : r->verdict == GATE_FAILS ? "fails"
@@ -131,6 +141,7 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
     const struct instance *n = p->graph->instances[i];
     struct json *own = NULL;
     struct baseline baseline = {0};
+    bool readable = true;
     struct json **others = xalloc_array(n->n_gates, sizeof(struct json *));
     int rc = judge_metrics(p, i, &own, e);
     for (size_t g = 0; g < n->n_gates && rc == 0; g++)
@@ -140,10 +151,12 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
     if (rc == 0) {
         buf_printf(table, "%s\n", n->name);
         add_comparison(p, i, own, others, table);
-        rc = read_baseline(p, i, &baseline, table, e);
+        readable = read_baseline(p, i, &baseline, table);
     }
     for (size_t g = 0; g < n->n_gates && rc == 0; g++) {
         struct gate_result r = gate_judge(&n->gates[g], own, others[g], baseline.metrics);
+        if (n->gates[g].type == GATE_DROP && !readable)
+            r.verdict = GATE_FAILS;
         *held = *held && r.verdict != GATE_FAILS;
         put_record(p, i, &n->gates[g], &r, records);
         add_line(&n->gates[g], &r, table);

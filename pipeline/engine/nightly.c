@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/baseline.h"
@@ -27,53 +28,81 @@ static bool is_share(double v)
     return v >= 0 && v <= 1;
 }
 
-/* The number behind `<=` of a drop gate on this metric; false when there is none. */
-static bool drop_gate(const struct run_record *r, const char *stage, const char *metric,
-                      double *allowed)
+/* The drop gate on this metric in run.json, or NULL. */
+static const struct json *drop_gate(const struct run_record *r, const char *stage,
+                                    const char *metric)
 {
-    for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g)) {
-        const char *text = run_text(g, "gate"), *drop = text ? strstr(text, " drop ") : NULL;
-        if (!drop || !run_text(g, "stage") || !run_text(g, "metric") ||
-            !str_eq(run_text(g, "stage"), stage) || !str_eq(run_text(g, "metric"), metric))
-            continue;
-        const char *number = strstr(drop, "<=");
-        if (number && str_to_f64(number + 2 + strspn(number + 2, " "), allowed))
-            return true;
-    }
-    return false;
+    for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
+        if (json_get(g, "allowed") && run_text(g, "stage") && run_text(g, "metric") &&
+            str_eq(run_text(g, "stage"), stage) && str_eq(run_text(g, "metric"), metric))
+            return g;
+    return NULL;
 }
 
 static const char *judge(const struct baseline *b, const struct run_record *r, const char *stage,
                          const struct json *metric, struct json *change)
 {
     const struct json *was = b->metrics ? json_get(b->metrics, json_key(metric)) : NULL;
-    double value = json_number(metric), allowed = 0;
+    const struct json *gate = drop_gate(r, stage, json_key(metric));
+    double value = json_number(metric);
     if (b->is_of_another_set)
         return "another golden set";
-    if (!was || json_type(was) != JSON_NUMBER)
+    if (!was)
         return "no baseline";
     double before = json_number(was);
     json_put_f64(change, "baseline", before);
     json_put_f64(change, "change", value - before);
-    bool gate = drop_gate(r, stage, json_key(metric), &allowed);
     if (!gate && !(is_share(value) && is_share(before)))
         return "shown";
-    if (!gate)
-        allowed = baseline_allowed(b, json_key(metric));
+    double allowed = gate && json_type(json_get(gate, "allowed")) == JSON_NUMBER
+                         ? json_number(json_get(gate, "allowed"))
+                         : baseline_allowed(b, json_key(metric));
     json_put_f64(change, "allowed", allowed);
-    if (before - value > allowed + 1e-12) /* 0.90 - 0.89 is a little more than 0.01 in binary */
-        return "regression";
-    return value - before > allowed ? "better" : "ok";
+    bool worse = gate && run_text(gate, "verdict") ? str_eq(run_text(gate, "verdict"), "fails")
+                                                   : before - value > allowed + 1e-12;
+    return worse ? "regression" : value - before > allowed ? "better" : "ok";
+}
+
+static struct json *add_change(struct nightly_item *item, const char *stage, const char *metric)
+{
+    struct json *change = json_new_object();
+    json_put_string(change, "stage", stage);
+    json_put_string(change, "metric", metric);
+    json_append(item->changes, change);
+    return change;
+}
+
+static void set_verdict(struct nightly_item *item, struct json *change, const char *verdict)
+{
+    json_put_string(change, "verdict", verdict);
+    item->n_regressions += str_eq(verdict, "regression") || str_eq(verdict, "gone");
+}
+
+/* What the baseline has and the run has not. metrics: NULL when the run has none of this stage. */
+static void add_gone(struct nightly_item *item, const struct baseline *b, const char *stage,
+                     const struct json *metrics)
+{
+    for (const struct json *m = b->metrics ? json_first(b->metrics) : NULL; m; m = json_next(m)) {
+        const struct json *now = metrics ? json_get(metrics, json_key(m)) : NULL;
+        if (now && json_type(now) == JSON_NUMBER)
+            continue;
+        struct json *change = add_change(item, stage, json_key(m));
+        json_put_f64(change, "baseline", json_number(m));
+        set_verdict(item, change, "gone");
+    }
 }
 
 static int compare_stage(struct nightly_item *item, const struct run_record *r, struct store *s,
                          const struct json *stage, struct err *e)
 {
     const char *name = run_text(stage, "stage"), *golden = NULL;
+    bool missing = false;
     for (const struct json *i = run_items(stage, "inputs"); i; i = json_next(i))
         if (run_text(i, "kind") && str_eq(run_text(i, "kind"), "golden"))
             golden = run_text(i, "id");
-    struct json *metrics = golden && name ? report_output(s, stage, "metrics", NULL) : NULL;
+    struct json *metrics = golden && name ? report_output(s, stage, "metrics", &missing) : NULL;
+    if (missing)
+        return err_set(e, ERR_MISSING, "the store cannot give the metrics of %s", name);
     if (!metrics)
         return 0;
     struct baseline b = {0};
@@ -81,17 +110,44 @@ static int compare_stage(struct nightly_item *item, const struct run_record *r, 
     for (const struct json *m = rc == 0 ? json_first(metrics) : NULL; m; m = json_next(m)) {
         if (json_type(m) != JSON_NUMBER || str_eq(json_key(m), "rows"))
             continue;
-        struct json *change = json_new_object();
-        json_put_string(change, "stage", name);
-        json_put_string(change, "metric", json_key(m));
+        struct json *change = add_change(item, name, json_key(m));
         json_put_f64(change, "value", json_number(m));
-        const char *verdict = judge(&b, r, name, m, change);
-        json_put_string(change, "verdict", verdict);
-        item->n_regressions += str_eq(verdict, "regression");
-        json_append(item->changes, change);
+        set_verdict(item, change, judge(&b, r, name, m, change));
     }
+    add_gone(item, &b, name, metrics);
     baseline_release(&b);
     json_free(metrics);
+    return rc;
+}
+
+static bool has_stage(const struct run_record *r, const char *name)
+{
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
+        if (run_text(t, "stage") && str_eq(run_text(t, "stage"), name))
+            return true;
+    return false;
+}
+
+/* Baselines of stages that the run does not have. One that failed or was not run is said so. */
+static int compare_absent(struct nightly_item *item, const struct run_record *r, struct err *e)
+{
+    char *folder = xasprintf(BASELINE_ROOT "/%s", r->name);
+    struct file_list files = {0};
+    int rc = file_is_folder(folder) ? file_list_names(folder, &files, e) : 0;
+    for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
+        size_t n = strlen(files.paths[i]);
+        if (!str_ends(files.paths[i], ".json"))
+            continue;
+        char *stage = xstrndup(files.paths[i], n - strlen(".json"));
+        struct baseline b = {0};
+        if (!has_stage(r, stage))
+            rc = baseline_read_any(&b, r->name, stage, e);
+        add_gone(item, &b, stage, NULL);
+        baseline_release(&b);
+        xfree(stage);
+    }
+    file_list_release(&files);
+    xfree(folder);
     return rc;
 }
 
@@ -102,11 +158,11 @@ int nightly_compare(struct nightly_item *item, const struct run_record *r, struc
     item->commit = xstrdup(r->commit);
     item->run = json_clone(r->root);
     item->changes = json_new_array();
-    for (const struct json *t = run_items(r->root, "stages"); t && rc == 0; t = json_next(t))
-        rc = compare_stage(item, r, s, t, e);
     for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
         item->n_gates_failed += run_text(g, "verdict") && str_eq(run_text(g, "verdict"), "fails");
-    return rc;
+    for (const struct json *t = run_items(r->root, "stages"); t && rc == 0; t = json_next(t))
+        rc = compare_stage(item, r, s, t, e);
+    return rc == 0 ? compare_absent(item, r, e) : rc;
 }
 
 static bool is_broken(const struct nightly_item *item)
@@ -125,6 +181,12 @@ int nightly_exit_status(const struct nightly *n)
     return worse ? 3 : broken ? 1 : 0;
 }
 
+bool nightly_is_worse(const struct json *change)
+{
+    const char *verdict = run_text(change, "verdict");
+    return str_eq(verdict, "regression") || str_eq(verdict, "gone");
+}
+
 /* --- for people --------------------------------------------------------------------------------
  */
 
@@ -136,9 +198,14 @@ static double number_of(const struct json *o, const char *key)
 
 static void change_to_text(const struct nightly_item *item, const struct json *c, struct buf *out)
 {
-    buf_printf(out, "%s: %s: %s fell from %.4g to %.4g (%+.4g; %.4g is allowed)\n", item->name,
-               run_text(c, "stage"), run_text(c, "metric"), number_of(c, "baseline"),
-               number_of(c, "value"), number_of(c, "change"), number_of(c, "allowed"));
+    const char *stage = run_text(c, "stage"), *metric = run_text(c, "metric");
+    if (str_eq(run_text(c, "verdict"), "gone"))
+        buf_printf(out, "%s: %s: %s was %.4g and is not there any more\n", item->name, stage,
+                   metric, number_of(c, "baseline"));
+    else
+        buf_printf(out, "%s: %s: %s fell from %.4g to %.4g (%+.4g; %.4g is allowed)\n", item->name,
+                   stage, metric, number_of(c, "baseline"), number_of(c, "value"),
+                   number_of(c, "change"), number_of(c, "allowed"));
 }
 
 void nightly_to_text(const struct nightly *n, struct buf *out)
@@ -150,7 +217,7 @@ void nightly_to_text(const struct nightly *n, struct buf *out)
         buf_printf(out, "%-11s %s", item->status, item->path);
         if (item->reason)
             buf_printf(out, ": %s", item->reason);
-        else
+        else if (!str_eq(item->status, "not run"))
             buf_printf(out, " (%s)", seconds);
         if (item->n_gates_failed > 0)
             buf_printf(out, ", %zu gate%s not held", item->n_gates_failed,
@@ -163,6 +230,6 @@ void nightly_to_text(const struct nightly *n, struct buf *out)
     for (size_t i = 0; i < n->n_items; i++)
         for (const struct json *c = n->items[i].changes ? json_first(n->items[i].changes) : NULL; c;
              c = json_next(c))
-            if (str_eq(run_text(c, "verdict"), "regression"))
+            if (nightly_is_worse(c))
                 change_to_text(&n->items[i], c, out);
 }

@@ -15,15 +15,16 @@
 #include "pipeline/store/store.h"
 
 struct nightly_item {
-    char *path;           /* of the manifest */
-    char *name;           /* or NULL when it could not be read */
-    const char *status;   /* ok, gates, failed, interrupted, skipped, error */
-    char *reason;         /* of skipped and error, or NULL */
-    char *commit;         /* of the run, or NULL */
-    struct json *run;     /* run.json, or NULL */
-    struct json *changes; /* array, or NULL: {"stage","metric","value","baseline","change",
-                           * "allowed","verdict": regression | ok | better | shown | "no baseline" |
-                           * "another golden set"}; absent members where there is none */
+    char *path;         /* of the manifest */
+    char *name;         /* or NULL when it could not be read */
+    const char *status; /* ok, gates, failed, interrupted, skipped, error, not run */
+    char *reason;       /* of skipped and error, or NULL; any bytes, as path */
+    char *commit;       /* of the run, or NULL */
+    struct json *run;   /* run.json, or NULL */
+    struct json
+        *changes; /* array, or NULL: {"stage","metric","value","baseline","change",
+                   * "allowed","verdict": regression | gone | ok | better | shown |
+                   * "no baseline" | "another golden set"}; absent members where there is none */
     double seconds;
     size_t n_regressions, n_gates_failed;
 };
@@ -36,16 +37,23 @@ struct nightly {
 
 void nightly_release(struct nightly *n); /* safe on zeroed */
 
-/* Fills changes, run, commit and the counts of an item from its recorded run. */
+/* Fills changes, run, commit and the counts of an item from its recorded run. ERR_MISSING when the
+ * store cannot give metrics that the run recorded, ERR_FORMAT for a damaged baseline. */
 int nightly_compare(struct nightly_item *item, const struct run_record *r, struct store *s,
                     struct err *e) MUST_USE;
 
-/* 3 when a metric regressed or a gate does not hold; else 1 when a manifest failed; else 0. */
+/* Is this change a regression, or a metric that is gone? */
+bool nightly_is_worse(const struct json *change);
+/* 3 when a metric regressed or is gone, or a gate does not hold; else 1 when a manifest failed;
+ * else 0. */
 int nightly_exit_status(const struct nightly *n);
 
 /* The page document (pipeline/report/page.h) and JUnit's XML; what people read at the end. */
 struct json *nightly_page(const struct nightly *n);
 void nightly_junit(const struct nightly *n, struct buf *out);
 void nightly_to_text(const struct nightly *n, struct buf *out);
+/* {"schema":1,"date","exit_status","manifests":[{"path","name","status","reason","commit",
+ * "regressions","gates_failed","changes"}]}; the caller frees it. */
+struct json *nightly_to_json(const struct nightly *n);
 
 #endif

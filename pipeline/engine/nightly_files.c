@@ -7,12 +7,13 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/nightly.h"
 #include "pipeline/engine/report_cells.h"
+#include "pipeline/provenance/statement.h"
 
 static const char *tone_of(const char *verdict)
 {
     if (str_eq(verdict, "ok") || str_eq(verdict, "better") || str_eq(verdict, "holds"))
         return "good";
-    if (str_eq(verdict, "skipped") || str_eq(verdict, "shown"))
+    if (str_eq(verdict, "skipped") || str_eq(verdict, "shown") || str_eq(verdict, "not run"))
         return "muted";
     if (str_eq(verdict, "no baseline") || str_eq(verdict, "another golden set") ||
         str_eq(verdict, "no_baseline"))
@@ -116,7 +117,8 @@ static void add_change_row(struct json *rows, const struct nightly_item *item, c
     json_append(row, report_cell_text(item->name));
     json_append(row, report_cell_text(run_text(c, "stage")));
     json_append(row, report_cell_text(run_text(c, "metric")));
-    json_append(row, report_cell_number(json_number(json_get(c, "value")), key));
+    const struct json *value = json_get(c, "value");
+    json_append(row, value ? report_cell_number(json_number(value), key) : json_new_null());
     json_append(row, number_cell(c, "baseline"));
     json_append(row, number_cell(c, "change"));
     json_append(row, number_cell(c, "allowed"));
@@ -137,7 +139,7 @@ static void add_changes(struct json *page, const struct nightly *n, bool only_wo
     for (size_t i = 0; i < n->n_items; i++)
         for (const struct json *c = n->items[i].changes ? json_first(n->items[i].changes) : NULL; c;
              c = json_next(c))
-            if (!only_worse || str_eq(run_text(c, "verdict"), "regression"))
+            if (!only_worse || nightly_is_worse(c))
                 add_change_row(rows, &n->items[i], c);
 }
 
@@ -172,10 +174,12 @@ struct json *nightly_page(const struct nightly *n)
 /* --- JUnit -------------------------------------------------------------------------------------
  */
 
-/* Text in XML 1.0: marks escaped, control characters that it does not allow as '?'. */
-static void add_xml(struct buf *out, const char *text)
+/* Any bytes as text in XML 1.0: marks escaped, wrong bytes as statement_text writes them, control
+ * characters that XML does not allow as '?'. */
+static void add_xml(struct buf *out, const char *bytes)
 {
-    for (; *text; text++) {
+    struct json *clean = statement_text(bytes);
+    for (const char *text = json_string(clean); *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '&')
             buf_add_text(out, "&amp;");
@@ -190,6 +194,7 @@ static void add_xml(struct buf *out, const char *text)
         else
             buf_add_char(out, c < 0x20 && c != '\t' ? '?' : *text);
     }
+    json_free(clean);
 }
 
 /* problem: NULL when the case passed. element: failure, error or skipped. */
@@ -215,7 +220,7 @@ struct tally {
 
 static void case_of_manifest(const struct nightly_item *item, struct tally *t, struct buf *out)
 {
-    bool skipped = str_eq(item->status, "skipped");
+    bool skipped = str_eq(item->status, "skipped") || str_eq(item->status, "not run");
     bool broken = !skipped && !str_eq(item->status, "ok") && !str_eq(item->status, "gates");
     t->n_cases++;
     t->n_skipped += skipped;
@@ -265,10 +270,12 @@ static void cases_of_changes(const struct nightly_item *item, struct tally *t, s
         const char *verdict = run_text(c, "verdict");
         if (str_eq(verdict, "shown") || str_eq(verdict, "no baseline"))
             continue;
-        bool worse = str_eq(verdict, "regression");
+        bool worse = nightly_is_worse(c);
         char *name = xasprintf("%s: %s", run_text(c, "stage"), run_text(c, "metric"));
         char *problem = NULL;
-        if (worse)
+        if (str_eq(verdict, "gone"))
+            problem = xstrdup("is not there any more");
+        else if (worse)
             problem = xasprintf(
                 "fell from %.6g to %.6g, allowed are %.6g", json_number(json_get(c, "baseline")),
                 json_number(json_get(c, "value")), json_number(json_get(c, "allowed")));
@@ -306,4 +313,30 @@ void nightly_junit(const struct nightly *n, struct buf *out)
         buf_release(&cases);
     }
     buf_add_text(out, "</testsuites>\n");
+}
+
+/* --- JSON --------------------------------------------------------------------------------------
+ */
+
+struct json *nightly_to_json(const struct nightly *n)
+{
+    struct json *root = json_new_object(), *list = json_new_array();
+    json_put_i64(root, "schema", 1);
+    json_put_string(root, "date", n->date);
+    json_put_i64(root, "exit_status", nightly_exit_status(n));
+    for (size_t i = 0; i < n->n_items; i++) {
+        const struct nightly_item *item = &n->items[i];
+        struct json *o = json_new_object();
+        json_put(o, "path", statement_text(item->path));
+        json_put(o, "name", report_cell_text(item->name));
+        json_put_string(o, "status", item->status);
+        json_put(o, "reason", report_cell_text(item->reason));
+        json_put(o, "commit", report_cell_text(item->commit));
+        json_put_i64(o, "regressions", (int64_t)item->n_regressions);
+        json_put_i64(o, "gates_failed", (int64_t)item->n_gates_failed);
+        json_put(o, "changes", item->changes ? json_clone(item->changes) : json_new_array());
+        json_append(list, o);
+    }
+    json_put(root, "manifests", list);
+    return root;
 }

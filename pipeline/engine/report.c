@@ -48,9 +48,15 @@ struct json *report_output(struct store *s, const struct json *stage, const char
     if (rc == 0)
         rc = json_parse(buf_text(&b), b.n_bytes, &v, &ignored);
     buf_release(&b);
+    if (rc == 0 && json_type(v) != JSON_OBJECT)
+        rc = err_set(&ignored, ERR_FORMAT, "not an object");
     if (missing)
         *missing = rc != 0;
-    return rc == 0 ? v : NULL;
+    if (rc != 0) {
+        json_free(v);
+        v = NULL;
+    }
+    return v;
 }
 
 /* --- times -------------------------------------------------------------------------------------
@@ -227,6 +233,8 @@ static void add_golden(struct json *blocks, const struct run_record *r, struct s
             xfree(key);
         }
     }
+    if (n == STAGES_MAX)
+        page_add_text(blocks, "", "Only the first 24 stages stand side by side here.");
     for (size_t i = 0; i < n; i++)
         json_free(metrics[i]);
     json_free(names);
@@ -325,7 +333,7 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
     if (metrics)
         add_own_metrics(blocks, stage, metrics);
     if (missing || no_metrics)
-        page_add_text(blocks, "", "The store does not have this stage's report any more.");
+        page_add_text(blocks, "", "The store cannot give this stage's report or metrics any more.");
     json_free(report);
     json_free(metrics);
 }
@@ -340,13 +348,17 @@ static void add_reports(struct json *page, const struct run_record *r, struct st
 /* --- where it comes from -----------------------------------------------------------------------
  */
 
-/* "data[toolkit=x].train" -> the stage's node when there is such an instance, else NULL. */
+/* "data[toolkit=x].train" -> the stage's node when there is such an instance with such an output.
+ */
 static const struct json *producer_of(const struct run_record *r, const char *from)
 {
     for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
         size_t n = strlen(text_of(t, "stage"));
-        if (strncmp(from, text_of(t, "stage"), n) == 0 && from[n] == '.')
-            return t;
+        if (strncmp(from, text_of(t, "stage"), n) != 0 || from[n] != '.')
+            continue;
+        for (const struct json *o = run_items(t, "outputs"); o; o = json_next(o))
+            if (str_eq(text_of(o, "name"), from + n + 1))
+                return t;
     }
     return NULL;
 }

@@ -1,8 +1,10 @@
 #include "pipeline/engine/report_cells.h"
 
+#include "pipeline/provenance/statement.h"
+
 struct json *report_cell_text(const char *text)
 {
-    return text ? json_new_string(text) : json_new_null();
+    return text ? statement_text(text) : json_new_null();
 }
 
 struct json *report_cell_code(const char *hash)

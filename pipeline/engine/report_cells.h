@@ -10,7 +10,7 @@ struct json *report_cell_code(const char *hash); /* NULL: an empty cell */
 struct json *report_cell_tone(const char *text, const char *tone);
 /* key: "quality[rank=8]/team_match": which number of the ledger this is. */
 struct json *report_cell_number(double v, const char *key);
-struct json *report_cell_text(const char *text); /* NULL: an empty cell */
+struct json *report_cell_text(const char *text); /* any bytes; NULL: an empty cell */
 
 /* A fact of the page's head. */
 void page_add_fact(struct json *page, const char *name, struct json *cell);

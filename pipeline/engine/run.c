@@ -286,23 +286,22 @@ static void wait_events(struct run *r, int signal_fd)
 
 static int schedule(struct run *r, int signal_fd, struct err *e)
 {
-    for (;;) {
+    int rc = 0;
+    while (rc == 0) {
         bool moved = false;
-        int rc = advance(r, &moved, e);
+        rc = advance(r, &moved, e);
         if (rc == 0 && moved)
             continue;
         if (rc == 0 && r->n_running == 0 && (!r->waits_for_lock || r->interrupts > 0))
             return 0;
-        if (rc < 0) { /* nothing new starts, but no child is left behind */
-            while (r->n_running > 0)
-                wait_events(r, signal_fd);
-            return rc;
+        if (rc == 0) {
+            wait_events(r, signal_fd);
+            rc = judge_all(r, e);
         }
-        wait_events(r, signal_fd);
-        rc = judge_all(r, e);
-        if (rc < 0)
-            return rc;
     }
+    while (r->n_running > 0) /* nothing new starts, but no child is left behind */
+        wait_events(r, signal_fd);
+    return rc;
 }
 
 /* ---------------------------------------------------------------------------------- whole */
@@ -400,6 +399,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         rc = err_set(e, memo.code, "%s", memo.text);
     if (rc == 0)
         rc = run_report_end(&r, commit);
+    if (o->commit)
+        memcpy(o->commit, commit, sizeof commit);
     close_run(&r);
     return rc;
 }

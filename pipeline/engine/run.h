@@ -26,6 +26,7 @@ struct run_options {
     bool json;                /* print run.json at the end */
     const char *const *sets;
     size_t n_sets;
+    char *commit; /* NULL, or room for 41 bytes: the ledger commit that was made, "" without one */
 };
 
 /* Returns the exit status (0, 1, 3 or 130) or a negative error. started_ms: spawn_clock_ms when the

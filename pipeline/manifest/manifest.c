@@ -261,7 +261,14 @@ static int read_skip_without(struct manifest *m, struct err *e)
     if (!m->skip_without)
         return 0;
     int rc = doc_need(&m->doc, m->skip_without, DOC_LIST, "skip_without", e);
-    return rc < 0 ? rc : need_scalars(&m->doc, m->skip_without, "a path of skip_without", e);
+    if (rc == 0)
+        rc = need_scalars(&m->doc, m->skip_without, "a path of skip_without", e);
+    for (const struct doc_node *n = m->skip_without->first; n && rc == 0; n = n->next)
+        if (n->text[0] == '\0' || strchr(n->text, '$'))
+            rc = doc_fail(&m->doc, n->mark, e,
+                          "skip_without takes paths as they are, without variables; found `%s`",
+                          n->text);
+    return rc;
 }
 
 const char *manifest_absent(const struct manifest *m)

@@ -339,8 +339,13 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
 int run_record_find(const struct ledger *l, const char *id, const char *name,
                     struct run_record *out, struct err *e)
 {
-    if (!str_eq(id, "last"))
-        return run_record_load(l, id, out, e);
+    if (!str_eq(id, "last")) {
+        int loaded = run_record_load(l, id, out, e);
+        if (loaded == 0 && name != NULL && !str_eq(out->name, name))
+            loaded = err_set(e, ERR_CONFIG, "run %.12s is one of %s, not of %s", out->commit,
+                             out->name, name);
+        return loaded;
+    }
     struct json *list = NULL;
     int rc = runs_list(l, NULL, name, &list, e);
     const char *commit = rc == 0 ? run_text(json_first(list), "commit") : NULL;

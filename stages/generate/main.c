@@ -212,7 +212,7 @@ static void say_draft(const struct generate *g)
 static int answer(struct generate *g, struct err *e)
 {
     int context = g->adapted.model.shape.context;
-    int room = context - (int)g->prompt.n_ids;
+    int room = context - (int)g->prompt.n_ids + 1; /* the last token of an answer is not fed */
     int max_new = g->config->max_new_tokens < room ? (int)g->config->max_new_tokens : room;
     g->out = xalloc_array((size_t)max_new, sizeof *g->out);
     struct decoder_request request = {
@@ -222,7 +222,8 @@ static int answer(struct generate *g, struct err *e)
         .out = g->out,
     };
     g->stream.render = &g->format.render;
-    int status = reserve(g, request.n_prompt + max_new, e);
+    int positions = request.n_prompt + max_new < context ? request.n_prompt + max_new : context;
+    int status = reserve(g, positions, e);
     if (status == 0)
         status = generation_answer(&g->generation, &request, e);
     if (status == 0 && g->stream_error.code != 0) {

@@ -117,6 +117,8 @@ static int check_golden(struct prep *p, const char *path, struct err *e)
         status = rules_check(&golden.rows, "golden", &p->template, p->findings, e);
     if (status == 0 && p->config->leaks == PREP_LEAKS_DROP)
         rules_drop_leaks(&p->raw, &golden.rows, "golden", p->findings);
+    if (status == 0 && p->raw.n_rows == 0)
+        status = err_set(e, ERR_FORMAT, "every training row has a prompt of the golden set");
     if (status == 0)
         status = rules_check_leak(&p->raw, &golden.rows, "golden", true, p->findings, e);
     goldenset_close(&golden);

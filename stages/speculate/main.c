@@ -238,14 +238,16 @@ static int write_outputs(const struct speculate *s, struct err *e)
         chance *= ratio(n->kept[k], n->judged[k]);
         judged += n->judged[k];
         kept += n->kept[k];
-        json_put_f64(metrics, name, chance);
+        if (n->judged[0] > 0) /* else the prompts leave the draft no room */
+            json_put_f64(metrics, name, chance);
         struct json *row = blocks_row(rows);
         json_append(row, json_new_i64(k + 1));
         json_append(row, json_new_i64(n->judged[k]));
         json_append(row, json_new_i64(n->kept[k]));
         json_append(row, json_new_f64(chance));
     }
-    json_put_f64(metrics, "acceptance", ratio(kept, judged));
+    if (judged > 0)
+        json_put_f64(metrics, "acceptance", ratio(kept, judged));
     json_put_f64(metrics, "tokens_per_pass", ratio(n->tokens, n->base_passes));
     json_put_i64(metrics, "tokens", n->tokens);
     json_put_i64(metrics, "base_passes", n->base_passes);

@@ -67,7 +67,7 @@ static void add_matrix(struct json *report, const char *title, const struct labe
             json_append(row, json_new_i64(counts[i * (n + 1) + j]));
         json_append(values, row);
     }
-    json_append(columns, json_new_string("other"));
+    json_append(columns, json_new_string("(none of them)"));
     json_put(block, "rows", rows);
     json_put(block, "columns", columns);
     json_put(block, "values", values);

@@ -11,8 +11,8 @@
 #define CONFUSION_LABELS_MAX 80
 
 /* Adds the blocks that make sense to a report. answers: one text per row of the set. Rows are the
- * expected labels in order of bytes; columns are the same and then "other": whatever is none of
- * them. A label belongs to classes when there are at least twice as many rows as labels. */
+ * expected labels in order of bytes; columns are the same and then whatever is none of them. A
+ * label belongs to classes when there are at least twice as many rows as labels. */
 void confusion_add(struct json *report, const struct goldenset *g, char *const *answers);
 
 #endif

@@ -14,6 +14,10 @@ static int take_field(struct golden_field *f, const struct json *v, struct err *
     f->name = xstrdup(json_key(v));
     if (!str_is_word(f->name))
         return err_set(e, ERR_FORMAT, "field \"%s\": expected letters, digits and _", f->name);
+    if (str_eq(f->name, "exact") || str_eq(f->name, "number"))
+        return err_set(e, ERR_FORMAT,
+                       "field \"%s\": its metric would be %s_match, which has another meaning",
+                       f->name, f->name);
     if (json_type(v) != JSON_OBJECT)
         return err_set(e, ERR_FORMAT, "field \"%s\": expected an object", f->name);
     int status = json_only_keys(v, keys, 2, e);

@@ -77,7 +77,7 @@ struct overlap overlap_words(const char *expected, const char *answer)
 static void add_leaves(const struct json *v, struct buf *path, struct bag *b)
 {
     enum json_type type = json_type(v);
-    if (type != JSON_OBJECT && type != JSON_ARRAY) {
+    if ((type != JSON_OBJECT && type != JSON_ARRAY) || json_count(v) == 0) {
         struct buf leaf;
         buf_init(&leaf, BUF_MAX_DEFAULT);
         buf_add_text(&leaf, buf_text(path));
@@ -121,6 +121,29 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static bool is_word(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Digits [first, end): where the number begins when groups of three follow commas, "12,345". */
+static size_t before_thousands(const char *text, size_t first, size_t end)
+{
+    size_t group = end - first;
+    while (group == 3 && first > 1 && text[first - 1] == ',' && is_digit(text[first - 2])) {
+        size_t next = first - 1;
+        group = 0;
+        while (next > 0 && is_digit(text[next - 1])) {
+            next--;
+            group++;
+        }
+        if (group > 3)
+            return first;
+        first = next;
+    }
+    return first;
+}
+
 bool overlap_last_number(const char *text, double *out)
 {
     size_t end = strlen(text);
@@ -128,15 +151,22 @@ bool overlap_last_number(const char *text, double *out)
         end--;
     if (end == 0)
         return false;
-    size_t first = end;
-    while (first > 0 &&
-           (is_digit(text[first - 1]) || ((text[first - 1] == '.' || text[first - 1] == ',') &&
-                                          first > 1 && is_digit(text[first - 2]))))
+    size_t first = end, whole_end = end; /* of the digits before a point */
+    while (first > 0 && is_digit(text[first - 1]))
         first--;
+    if (first > 1 && text[first - 1] == '.' && is_digit(text[first - 2])) {
+        whole_end = first - 1;
+        for (first = whole_end; first > 0 && is_digit(text[first - 1]);)
+            first--;
+    }
+    first = before_thousands(text, first, whole_end);
     struct buf digits;
     buf_init(&digits, BUF_MAX_DEFAULT);
-    if (first > 0 && text[first - 1] == '-')
+    bool minus = first > 0 && text[first - 1] == '-';
+    if (minus && (first == 1 || !is_word(text[first - 2])))
         buf_add_char(&digits, '-');
+    while (text[first] == '0' && is_digit(text[first + 1]))
+        first++;
     for (size_t i = first; i < end; i++)
         if (text[i] != ',')
             buf_add_char(&digits, text[i]);

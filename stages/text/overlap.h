@@ -22,7 +22,8 @@ struct overlap overlap_leaves(const struct json *expected, const struct json *an
 /* 2 both / (expected + answer); 1 when both are empty. */
 double overlap_f1(const struct overlap *o);
 
-/* The last number of a text, thousands with commas allowed; false without one. */
+/* The last number of a text, thousands with commas and leading zeros allowed; false without one. A
+ * minus is a sign only where no letter or digit stands before it ("3-4" is 4). */
 bool overlap_last_number(const char *text, double *out);
 
 #endif

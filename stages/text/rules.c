@@ -305,7 +305,8 @@ size_t rules_drop_leaks(struct chat_list *train, const struct chat_list *held_ou
         buf_clear(&text);
         write_prompt(c, &text);
         size_t row = find_key(keys, held_out->n_rows, hash_of(&text));
-        if (row < held_out->n_rows) {
+        bool has_letters = strspn(buf_text(&text), "\n") < text.n_bytes;
+        if (has_letters && row < held_out->n_rows) {
             finding_add(&dropped, "training %a = %b", c->line, held_out->rows[row].line);
             chat_release(c);
         } else {

@@ -38,8 +38,8 @@ int rules_check_leak(const struct chat_list *train, const struct chat_list *held
                      const char *name, bool exact_refused, struct json *findings,
                      struct err *e) MUST_USE;
 
-/* Takes out the training rows whose prompt is one of held_out (compared as rules_check_leak does)
- * and says how many as a finding. Returns their number. */
+/* Takes out the training rows whose prompt is one of held_out (compared as rules_check_leak does;
+ * prompts of marks alone stay) and says how many as a finding. Returns their number. */
 size_t rules_drop_leaks(struct chat_list *train, const struct chat_list *held_out, const char *name,
                         struct json *findings);
 

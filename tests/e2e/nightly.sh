@@ -19,7 +19,7 @@ has reports/nightly/2026-01-31/index.html 'no baseline'
 
 # Accepted; then nothing runs, and it is as it was.
 expect 0 fm accept last --name tiny_task
-has stdout.txt '1 baselines in golden/baselines/tiny_task'
+has stdout.txt '1 baseline in golden/baselines/tiny_task'
 baseline='golden/baselines/tiny_task/quality[toolkit=tiny-0.1].json'
 [ -s "$baseline" ] || die "there is no $baseline"
 exact=$(sed -n 's/^  "exact_match": \([0-9.]*\),*$/\1/p' "$baseline")
@@ -65,7 +65,46 @@ sed -i 's/learning_rate: 1e-2/learning_rate: 0.3/' nightly/task.yaml
 expect 3 fm nightly nightly --date 2026-02-06
 has stdout.txt '0.01 is allowed'
 
+# What the baseline has and the run has not is worse, and named; a run is accepted once, whole, and ok.
+cp task.yaml nightly/task.yaml
+sed -i 's/^  quality:/  judged:/; s/needs: .quality./needs: [judged]/' nightly/task.yaml
+expect 3 fm nightly nightly --date 2026-02-07
+has stdout.txt 'quality[toolkit=tiny-0.1]: exact_match was'
+expect 2 fm accept last last
+has stderr.txt 'given twice'
+cp task.yaml nightly/task.yaml
+sed -i 's/    with: { max_new_tokens: 16 }/&\n    gates: [ "exact_match >= 2" ]/' nightly/task.yaml
+expect 3 fm run nightly/task.yaml --record
+expect 2 fm accept last
+has stderr.txt 'ended with `gates`'
+
+# Nothing of it is lost or hidden: metrics that the store cannot give, a damaged baseline, bytes that are
+# no text, a link that leads nowhere, a folder of pages that cannot be written.
+cp task.yaml nightly/task.yaml
+printf 'fmforge: 1\nname: x\xff\n' >nightly/$'b\xff.yaml'
+ln -s nowhere.yaml nightly/c.yaml
+expect 1 fm nightly nightly --date 2026-02-08 --json
+has stdout.txt '"exit_status": 1'
+has reports/nightly/2026-02-08/junit.xml 'b\xff.yaml'
+rm nightly/b* nightly/c.yaml
+echo '<<<<<<< HEAD' >"$baseline"
+expect 1 fm nightly nightly --date 2026-02-09
+has stdout.txt "$baseline"
+rm "$baseline"
+chmod u+w "$(find .fmforge/objects -name "$(artifact quality/metrics).zst")"
+echo junk >"$(find .fmforge/objects -name "$(artifact quality/metrics).zst")"
+rm -rf .fmforge/raw
+expect 1 fm nightly nightly --date 2026-02-10
+has stdout.txt 'cannot give the metrics of quality'
+expect 0 fm nightly nightly --date 2026-02-10 # made again
+touch file
+expect 1 fm nightly nightly --reports file
+has stdout.txt 'nightly/task.yaml ('
+has stderr.txt 'the page is not written: file'
+
 expect 2 fm nightly nowhere
+expect 2 fm nightly nightly --date ../../x
+expect 2 fm nightly nightly --date $'\xff'
 expect 2 fm accept
 expect 1 fm accept 0123456789ab
 echo ok

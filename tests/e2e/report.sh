@@ -38,7 +38,7 @@ expect 0 fm run task.yaml
 # An object that is gone is said in its place; an unwritable folder is an error that names it.
 rm -f "$(find .fmforge/objects -name "$(artifact quality/report).zst")"
 expect 0 fm report --run last --reports elsewhere
-has elsewhere/tiny_task/index.html 'does not have this stage'
+has elsewhere/tiny_task/index.html 'cannot give this stage'
 touch file
 expect 1 fm report --reports file
 has stderr.txt 'file: cannot make the folder'

@@ -59,15 +59,27 @@ static void read_only_for_its_golden_set(void **state)
     baseline_release(&b);
 }
 
+#define BASE(schema, rows, metrics, more)                                      \
+    ("{\"schema\":" schema ",\"golden\":\"a\",\"runs\":[\"c\"],\"rows\":" rows \
+     ",\"metrics\":" metrics more "}")
+
 static void damaged_files_are_named(void **state)
 {
     static const char *const texts[] = {
         "{",
         "[]",
         "{\"schema\":1}",
-        "{\"schema\":2,\"golden\":\"a\",\"metrics\":{}}",
-        "{\"schema\":1,\"golden\":\"a\",\"metrics\":[]}",
-        "{\"schema\":1,\"golden\":\"a\",\"metrics\":{},\"more\":1}"};
+        BASE("2", "5", "{}", ""),
+        BASE("1", "0", "{}", ""),
+        BASE("1", "-10", "{}", ""),
+        BASE("1", "0.5", "{}", ""),
+        BASE("1", "5", "[]", ""),
+        BASE("1", "5", "{\"m\":\"x\"}", ""),
+        BASE("1", "5", "{}", ",\"more\":1"),
+        BASE("1", "5", "{\"m\":1}", ",\"spread\":{\"m\":-1}"),
+        BASE("1", "5", "{\"m\":1}", ",\"spread\":{\"m\":[]}"),
+        "{\"schema\":1,\"golden\":\"a\",\"rows\":5,\"metrics\":{}}",
+    };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct baseline b;
@@ -90,21 +102,31 @@ static double allowed(const char *text)
     return v;
 }
 
+static bool near(double a, double b)
+{
+    return fabs(a - b) < 1e-15;
+}
+
 static void what_is_allowed(void **state)
 {
     (void)state;
-    /* One run: two standard errors of a difference; at the ends one row. */
-    assert_true(fabs(allowed("{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\"],\"rows\":200,"
-                             "\"metrics\":{\"m\":0.8}}") -
-                     2 * sqrt(2 * 0.8 * 0.2 / 200)) < 1e-15);
-    assert_true(allowed("{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\"],\"rows\":200,"
-                        "\"metrics\":{\"m\":1}}") == 1.0 / 200);
-    /* Three runs: their spread; two say too little about it. */
-    assert_true(fabs(allowed("{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\",\"d\",\"e\"],"
-                             "\"rows\":200,\"metrics\":{\"m\":0.8},\"spread\":{\"m\":0.01}}") -
-                     3 * 0.01 * sqrt(4.0 / 3)) < 1e-15);
-    assert_true(allowed("{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\",\"d\"],"
-                        "\"rows\":200,\"metrics\":{\"m\":0.8},\"spread\":{\"m\":0.0001}}") > 0.07);
+    /* One run: two standard errors of a difference, also of a share that was 1. */
+    double p = (0.8 * 200 + 1) / 202;
+    assert_true(
+        near(allowed(BASE("1", "200", "{\"m\":0.8}", "")), 2 * sqrt(2 * p * (1 - p) / 200)));
+    p = 201.0 / 202;
+    assert_true(near(allowed(BASE("1", "200", "{\"m\":1}", "")), 2 * sqrt(2 * p * (1 - p) / 200)));
+    assert_true(allowed(BASE("1", "1", "{\"m\":0.5}", "")) == 1);
+    /* Five runs: their spread, though never less than a row; four say too little about it. */
+    static const char *const five =
+        "{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\",\"d\",\"e\",\"f\",\"g\"],\"rows\":200,"
+        "\"metrics\":{\"m\":0.8},\"spread\":{\"m\":0.01}}";
+    assert_true(near(allowed(five), 4 * 0.01 * sqrt(6.0 / 5)));
+    assert_true(allowed("{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\",\"d\",\"e\",\"f\",\"g\"],"
+                        "\"rows\":200,\"metrics\":{\"m\":0.8},\"spread\":{\"m\":1e-9}}") ==
+                1.0 / 200);
+    assert_true(allowed("{\"schema\":1,\"golden\":\"a\",\"runs\":[\"c\",\"d\",\"e\",\"f\"],"
+                        "\"rows\":200,\"metrics\":{\"m\":0.8},\"spread\":{\"m\":1e-9}}") > 0.07);
 }
 
 int main(void)

@@ -120,6 +120,7 @@ static void bad_sets(void **state)
         SET("text", "\"a\":{\"metric\":\"match\"}"),
         SET("json", "\"a\":{\"metric\":\"near\"}"),
         SET("json", "\"absent\":{\"metric\":\"match\"}"),
+        SET("json", "\"exact\":{\"metric\":\"match\"}"),
     };
     (void)state;
     put_set();
@@ -259,8 +260,12 @@ static void leaves_and_numbers(void **state)
         const char *text;
         bool found;
         double value;
-    } numbers[] = {{"none", false, 0},  {"7", true, 7},      {"a 12. Or 3,456.5!", true, 3456.5},
-                   {"x -4.", true, -4}, {"1.2.", true, 1.2}, {"10,", true, 10}};
+    } numbers[] = {
+        {"none", false, 0},       {"7", true, 7},        {"a 12. Or 3,456.5!", true, 3456.5},
+        {"x -4.", true, -4},      {"1.2.", true, 1.2},   {"10,", true, 10},
+        {"#### 007", true, 7},    {"at 10:05", true, 5}, {"3-4", true, 4},
+        {"pages 1,2,3", true, 3}, {"v1.2.3", true, 2.3}, {"1,234,567", true, 1234567},
+        {"1234,567", true, 567},  {"0.50", true, 0.5},   {"-0", true, 0}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         double v = 0;
         assert_int_equal(overlap_last_number(numbers[i].text, &v), numbers[i].found);
@@ -285,10 +290,11 @@ static void confusions(void **state)
     struct buf b;
     buf_init(&b, 4096);
     json_write_canonical(report, &b);
-    assert_string_equal(buf_text(&b),
-                        "{\"blocks\":[{\"columns\":[\"a\",\"b\",\"other\"],\"rows\":[\"a\",\"b\"],"
-                        "\"title\":\"Answer: expected (rows) and answered\",\"type\":\"matrix\","
-                        "\"values\":[[1,1,0],[0,1,1]]}]}");
+    assert_string_equal(
+        buf_text(&b),
+        "{\"blocks\":[{\"columns\":[\"a\",\"b\",\"(none of them)\"],\"rows\":[\"a\",\"b\"],"
+        "\"title\":\"Answer: expected (rows) and answered\",\"type\":\"matrix\","
+        "\"values\":[[1,1,0],[0,1,1]]}]}");
     buf_release(&b);
     json_free(report);
     score_release(&s);
