@@ -10,13 +10,13 @@ passed=0 failed=0
 fresh() {
     rm -rf "$tree"
     mkdir -p "$tree"/pipeline/{base,store,manifest,engine,provenance} \
-        "$tree"/stages/{kit,text,model,prep,train} "$tree/tests" "$tree/configs/toolkits/nano-0.1"
+        "$tree"/stages/{kit,text,model,prep,train} "$tree/tests" "$tree/configs/toolkits/nano-1.0"
     printf '#ifndef FMFORGE_BASE_A_H\n#define FMFORGE_BASE_A_H\nint a(void);\n#endif\n' \
         >"$tree/pipeline/base/a.h"
     printf '#include "pipeline/base/a.h"\n\nint a(void)\n{\n    return 1;\n}\n' \
         >"$tree/pipeline/base/a.c"
-    echo base >"$tree/configs/toolkits/nano-0.1/base.bin"
-    (cd "$tree/configs/toolkits" && sha256sum nano-0.1/base.bin >SHA256SUMS)
+    echo base >"$tree/configs/toolkits/nano-1.0/base.bin"
+    (cd "$tree/configs/toolkits" && sha256sum nano-1.0/base.bin >SHA256SUMS)
 }
 
 # NAME EXPECTED: runs lint on the tree; EXPECTED is a part of its output, "" wants no finding.
@@ -83,10 +83,10 @@ expect "a second parser of numbers" 'stages/prep/f.c:1: number:'
 fresh; printf 'see %s/main\n' /work >"$tree/README.md"
 expect "an absolute path" 'README.md:1: absolute path:'
 
-fresh; echo other >"$tree/configs/toolkits/nano-0.1/base.bin"
+fresh; echo other >"$tree/configs/toolkits/nano-1.0/base.bin"
 expect "a toolkit that changed" 'toolkit: content differs'
-fresh; echo more >"$tree/configs/toolkits/nano-0.1/more.bin"
-expect "a toolkit file that is not listed" 'configs/toolkits/nano-0.1/more.bin:1: toolkit: not both'
+fresh; echo more >"$tree/configs/toolkits/nano-1.0/more.bin"
+expect "a toolkit file that is not listed" 'configs/toolkits/nano-1.0/more.bin:1: toolkit: not both'
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -3,9 +3,9 @@
 
     python3 configs/quickstart/make_rows.py            write tickets.jsonl
     python3 configs/quickstart/make_rows.py --check    print figures about the written file
-    python3 configs/quickstart/make_rows.py --split DIR  generated rows and hand rows apart, for tune.yaml
+    python3 configs/quickstart/make_rows.py --split DIR  hand.jsonl apart from the other rows, for tune.yaml
 
-The rows are hand.jsonl plus rows drawn from the frames below. A frame is one line "ticket => subject".
+The rows are hand.jsonl and hand_2.jsonl plus rows drawn from the frames below. A frame is one line "ticket => subject".
   {i}               a slot, filled from a list of words; the same slot in the subject gets the same words
   [a|b|c]           one of several wordings
   [v:a|b|c]         the same, remembered as {v} for the subject; likewise [u:a|b|c] and {u}
@@ -23,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HAND = HERE / "hand.jsonl"
+HAND_2 = HERE / "hand_2.jsonl"
 OUT = HERE / "tickets.jsonl"
 GOLDEN = HERE.parent.parent / "golden" / "support_desk" / "rows.jsonl"
 SEED = 20240611
@@ -1411,10 +1412,13 @@ def make():
     def near_golden(ticket, words_):
         return any(jaccard(words_, g) > 0.45 for g in golden_bags) or bool(runs(ticket) & golden_runs)
 
-    for ticket, team, subject in read(HAND):
+    for ticket, team, subject in read(HAND) + read(HAND_2):
         words_ = bag(ticket)
-        if near_golden(ticket, words_):
+        if near_golden(ticket, words_) or subject.lower() in golden_subjects:
             dropped["hand near golden"] += 1
+            continue
+        if any(jaccard(words_, b) > 0.8 for b in bags) or subject.lower() in subjects:
+            dropped["hand near repeat"] += 1
             continue
         rows.append((ticket, team, subject))
         bags.append(words_)
@@ -1515,7 +1519,7 @@ def check(verbose):
     print("naive Bayes, team           %.0f %%" % (100 * sum(a == b[1] for a, b in zip(guess, golden)) / g))
     hand = read(HAND)
     made = [r for r in rows if r not in set(hand)]
-    print("naive Bayes, hand rows from generated rows  %.0f %%" % (
+    print("naive Bayes, hand.jsonl from the other rows  %.0f %%" % (
         100 * sum(a == b[1] for a, b in zip(bayes(made, hand), hand)) / len(hand)))
     if verbose:
         for (ticket, team, subject), got in zip(golden, guess):
@@ -1526,20 +1530,20 @@ def check(verbose):
                 print("  hand, Bayes says %s: %s | %s" % (got, team, ticket))
 
 
-# ---------------------------------------------------------------- the hand rows as held-out rows
+# ---------------------------------------------------------------- hand.jsonl as held-out rows
 
 
 def split(folder):
-    """Generated rows to train on and the hand rows as a golden set: settings are chosen on these."""
+    """hand.jsonl as a golden set and all other rows to train on: settings are chosen on these."""
     hand = set(HAND.read_text(encoding="ascii").splitlines())
     rows = OUT.read_text(encoding="ascii").splitlines()
     golden = folder / "hand"
     golden.mkdir(parents=True, exist_ok=True)
-    made = [row for row in rows if row not in hand]
-    (folder / "generated.jsonl").write_text("".join(r + "\n" for r in made), encoding="ascii")
+    rest = [row for row in rows if row not in hand]
+    (folder / "rest.jsonl").write_text("".join(r + "\n" for r in rest), encoding="ascii")
     (golden / "rows.jsonl").write_bytes(HAND.read_bytes())
     (golden / "set.json").write_bytes((GOLDEN.parent / "set.json").read_bytes())
-    print("%d generated rows, %d rows by hand in %s" % (len(made), len(hand), folder))
+    print("%d rows to train on, %d held-out rows in %s" % (len(rest), len(hand), folder))
 
 
 if __name__ == "__main__":
@@ -1548,6 +1552,7 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["--split"] and len(sys.argv) == 3:
         split(Path(sys.argv[2]))
     elif sys.argv[1:]:
-        raise SystemExit("usage: make_rows.py [--check [-v] | --split FOLDER]")
+        print("usage: make_rows.py [--check [-v] | --split FOLDER]", file=sys.stderr)
+        sys.exit(2)
     else:
         make()
