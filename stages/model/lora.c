@@ -69,6 +69,15 @@ void adapter_release(struct adapter *a)
     memset(a, 0, sizeof *a);
 }
 
+void adapter_round_f16(struct adapter *a)
+{
+    for (size_t i = 0; i < a->n_values; i++) {
+        float rounded = tensor_f16_to_f32(tensor_f16_from_f32(a->values[i]));
+        if (rounded >= -65504.0f && rounded <= 65504.0f)
+            a->values[i] = rounded;
+    }
+}
+
 void adapter_name_at(const struct adapter *a, size_t offset, char out[SHAPE_NAME_BYTES + 16])
 {
     struct shape_module m;

@@ -42,6 +42,10 @@ void adapter_release(struct adapter *a); /* safe on zeroed, safe twice */
 int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dtype,
                  const struct tensor_meta *meta, size_t n_meta, struct err *e) MUST_USE;
 
+/* Rounds every value to the nearest of fp16, which is what a package holds; values beyond fp16's
+ * range stay, and export names them. */
+void adapter_round_f16(struct adapter *a);
+
 static inline float *adapter_a(const struct adapter *a, const struct shape_module *m)
 {
     return a->values + m->a_offset;

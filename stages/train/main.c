@@ -70,8 +70,9 @@ static const struct stage_port INS[] = {
 };
 
 static const struct stage_port OUTS[] = {
-    {"checkpoint", "adapter", true, "The adapter, fp32."},
-    {"metrics", "metrics", true, "Losses, steps and tokens."},
+    {"checkpoint", "adapter", true,
+     "The adapter, fp32; its values are rounded to fp16, as the package holds them."},
+    {"metrics", "metrics", true, "Losses (before that rounding), steps and tokens."},
     {"report", "report", true, "Loss curves."},
 };
 

@@ -137,9 +137,11 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
     return reserve_batches(t, e);
 }
 
-int train_run_save(const struct train_run *t, const char *path, struct err *e)
+int train_run_save(struct train_run *t, const char *path, struct err *e)
 {
     const struct tensor_meta meta[] = {{"fmforge.base", t->base_id.hex}};
+    /* What is judged and tried is then what the package holds, to the bit. */
+    adapter_round_f16(&t->adapter);
     return adapter_save(&t->adapter, path, DTYPE_F32, meta, 1, e);
 }
 

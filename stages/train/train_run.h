@@ -32,7 +32,8 @@ struct train_run {
 
 /* Opens and checks every input; ready for lora_training_run. Release also after a failure. */
 int train_run_open(struct train_run *t, const struct stage_run *run, struct err *e) MUST_USE;
-int train_run_save(const struct train_run *t, const char *path, struct err *e) MUST_USE;
+/* Rounds the adapter to fp16 first. */
+int train_run_save(struct train_run *t, const char *path, struct err *e) MUST_USE;
 void train_run_release(struct train_run *t); /* safe on zeroed */
 
 #endif

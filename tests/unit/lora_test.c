@@ -222,12 +222,34 @@ static void passes_equal_double(void **state)
     compute_close(&c);
 }
 
+static void rounding_gives_values_of_fp16(void **state)
+{
+    static const struct shape shape = {64, 32, 1, 1, 4, 2, 8, 48, 64, 10000, 1e-5, true};
+    struct adapter a = {0};
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(adapter_init(&a, &shape, 4, 0, 6, &e), 0);
+    a.values[0] = 0.1f;
+    a.values[1] = 65504.0f;
+    a.values[2] = 1e6f; /* export names it */
+    a.values[3] = -1e-9f;
+    adapter_round_f16(&a);
+    assert_true(a.values[0] == 0.0999755859375f);
+    assert_true(a.values[1] == 65504.0f && a.values[2] == 1e6f && a.values[3] == 0);
+    for (size_t i = 4; i < a.n_values; i++)
+        assert_true(a.values[i] == tensor_f16_to_f32(tensor_f16_from_f32(a.values[i])));
+    adapter_release(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fresh_adapters_are_seeded), cmocka_unit_test(files_round_trip),
-        cmocka_unit_test(misfits_are_listed),        cmocka_unit_test(long_names_fit_into_messages),
+        cmocka_unit_test(fresh_adapters_are_seeded),
+        cmocka_unit_test(files_round_trip),
+        cmocka_unit_test(misfits_are_listed),
+        cmocka_unit_test(long_names_fit_into_messages),
         cmocka_unit_test(passes_equal_double),
+        cmocka_unit_test(rounding_gives_values_of_fp16),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
