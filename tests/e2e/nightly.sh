@@ -70,12 +70,12 @@ cp task.yaml nightly/task.yaml
 sed -i 's/^  quality:/  judged:/; s/needs: .quality./needs: [judged]/' nightly/task.yaml
 expect 3 fm nightly nightly --date 2026-02-07
 has stdout.txt 'quality[toolkit=tiny-0.1]: exact_match was'
-expect 2 fm accept last last
+expect 2 fm accept last last --name tiny_task
 has stderr.txt 'given twice'
 cp task.yaml nightly/task.yaml
 sed -i 's/    with: { max_new_tokens: 16 }/&\n    gates: [ "exact_match >= 2" ]/' nightly/task.yaml
 expect 3 fm run nightly/task.yaml --record
-expect 2 fm accept last
+expect 2 fm accept last --name tiny_task
 has stderr.txt 'ended with `gates`'
 
 # Nothing of it is lost or hidden: metrics that the store cannot give, a damaged baseline, bytes that are
