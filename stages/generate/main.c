@@ -37,7 +37,7 @@ static const struct param PARAMS[] = {
      "Then among the fewest likeliest tokens that have this share of the probability."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
      "The same seed gives the same answer."},
-    {"draft_tokens", PARAM_INT, AT(draft_tokens), "5", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
+    {"draft_tokens", PARAM_INT, AT(draft_tokens), "3", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
      "tokens", "Proposed at a time by the draft, when there is one."},
 };
 

@@ -34,7 +34,7 @@ static const char *const SYSTEM_CHOICES[] = {"keep", "default", NULL};
 static const struct param PARAMS[] = {
     {"max_new_tokens", PARAM_INT, AT(max_new_tokens), "96", 1, 4096, NULL, "tokens",
      "An answer is cut there."},
-    {"draft_tokens", PARAM_INT, AT(draft_tokens), "5", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
+    {"draft_tokens", PARAM_INT, AT(draft_tokens), "3", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
      "tokens", "Proposed at a time."},
     {"temperature", PARAM_FLOAT, AT(temperature), "0", 0, 100, NULL, "", "0: greedy answers."},
     {"top_k", PARAM_INT, AT(top_k), "0", 0, 10000000, NULL, "tokens",
