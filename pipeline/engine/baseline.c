@@ -108,10 +108,8 @@ double baseline_allowed(const struct baseline *b, const char *metric)
 
 static const char *golden_id(const struct json *stage)
 {
-    for (const struct json *i = run_items(stage, "inputs"); i; i = json_next(i))
-        if (run_text(i, "kind") && str_eq(run_text(i, "kind"), "golden"))
-            return run_text(i, "id");
-    return NULL;
+    const struct json *golden = run_item_of_kind(stage, "inputs", "golden");
+    return golden ? run_text(golden, "id") : NULL;
 }
 
 static const struct json *find_stage(const struct run_record *r, const char *name)
@@ -200,14 +198,6 @@ static int make_stage(const struct run_record *runs, size_t n_runs, struct store
     return rc;
 }
 
-static bool has_metrics(const struct json *stage)
-{
-    for (const struct json *o = run_items(stage, "outputs"); o; o = json_next(o))
-        if (run_text(o, "kind") && str_eq(run_text(o, "kind"), "metrics"))
-            return true;
-    return false;
-}
-
 static int check_runs(const struct run_record *runs, size_t n_runs, struct err *e)
 {
     for (size_t k = 0; k < n_runs; k++) {
@@ -252,7 +242,7 @@ int baseline_accept(const struct run_record *runs, size_t n_runs, struct store *
     int rc = check_runs(runs, n_runs, e);
     for (const struct json *t = run_items(runs[0].root, "stages"); t && rc == 0; t = json_next(t)) {
         struct json *one = NULL;
-        if (!run_text(t, "stage") || !golden_id(t) || !has_metrics(t))
+        if (!run_text(t, "stage") || !golden_id(t) || !run_item_of_kind(t, "outputs", "metrics"))
             continue;
         rc = make_stage(runs, n_runs, s, t, &one, e);
         if (rc == 0)

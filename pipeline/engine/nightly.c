@@ -95,11 +95,9 @@ static void add_gone(struct nightly_item *item, const struct baseline *b, const 
 static int compare_stage(struct nightly_item *item, const struct run_record *r, struct store *s,
                          const struct json *stage, struct err *e)
 {
-    const char *name = run_text(stage, "stage"), *golden = NULL;
+    const struct json *input = run_item_of_kind(stage, "inputs", "golden");
+    const char *name = run_text(stage, "stage"), *golden = input ? run_text(input, "id") : NULL;
     bool missing = false;
-    for (const struct json *i = run_items(stage, "inputs"); i; i = json_next(i))
-        if (run_text(i, "kind") && str_eq(run_text(i, "kind"), "golden"))
-            golden = run_text(i, "id");
     struct json *metrics = golden && name ? report_output(s, stage, "metrics", &missing) : NULL;
     if (missing)
         return err_set(e, ERR_MISSING, "the store cannot give the metrics of %s", name);

@@ -8,6 +8,7 @@
 #include "pipeline/engine/nightly.h"
 #include "pipeline/engine/report_cells.h"
 #include "pipeline/provenance/statement.h"
+#include "pipeline/report/html.h"
 
 static const char *tone_of(const char *verdict)
 {
@@ -174,26 +175,12 @@ struct json *nightly_page(const struct nightly *n)
 /* --- JUnit -------------------------------------------------------------------------------------
  */
 
-/* Any bytes as text in XML 1.0: marks escaped, wrong bytes as statement_text writes them, control
- * characters that XML does not allow as '?'. */
+/* Any bytes as text in XML 1.0, wrong bytes as statement_text writes them. What HTML refuses covers
+ * what XML refuses. */
 static void add_xml(struct buf *out, const char *bytes)
 {
     struct json *clean = statement_text(bytes);
-    for (const char *text = json_string(clean); *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '&')
-            buf_add_text(out, "&amp;");
-        else if (c == '<')
-            buf_add_text(out, "&lt;");
-        else if (c == '>')
-            buf_add_text(out, "&gt;");
-        else if (c == '"')
-            buf_add_text(out, "&quot;");
-        else if (c == '\n')
-            buf_add_text(out, "&#10;");
-        else
-            buf_add_char(out, c < 0x20 && c != '\t' ? '?' : *text);
-    }
+    html_add_text(out, json_string(clean));
     json_free(clean);
 }
 

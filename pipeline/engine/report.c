@@ -24,19 +24,10 @@ static bool is_number(const struct json *v)
     return v && json_type(v) == JSON_NUMBER;
 }
 
-static const struct json *find_output(const struct json *stage, const char *kind)
-{
-    const struct json *o = run_items(stage, "outputs");
-    for (; o; o = json_next(o))
-        if (str_eq(text_of(o, "kind"), kind))
-            return o;
-    return NULL;
-}
-
 struct json *report_output(struct store *s, const struct json *stage, const char *kind,
                            bool *missing)
 {
-    const struct json *o = find_output(stage, kind);
+    const struct json *o = run_item_of_kind(stage, "outputs", kind);
     const char *id = o ? run_text(o, "id") : NULL;
     struct json *v = NULL;
     if (!id)
@@ -186,19 +177,11 @@ static void add_gates(struct json *page, const struct run_record *r)
 /* --- metrics side by side ----------------------------------------------------------------------
  */
 
-static const struct json *golden_of(const struct json *stage)
-{
-    const struct json *i = run_items(stage, "inputs");
-    for (; i; i = json_next(i))
-        if (str_eq(text_of(i, "kind"), "golden"))
-            return i;
-    return NULL;
-}
-
 static bool answers_golden(const struct json *stage, const char *golden_id)
 {
-    const struct json *g = golden_of(stage);
-    return g && str_eq(text_of(g, "id"), golden_id) && find_output(stage, "metrics");
+    const struct json *g = run_item_of_kind(stage, "inputs", "golden");
+    return g && str_eq(text_of(g, "id"), golden_id) &&
+           run_item_of_kind(stage, "outputs", "metrics");
 }
 
 /* Every metric of the stages that answer one golden set: a row a metric, a column a stage. */
@@ -244,7 +227,7 @@ static void add_results(struct json *page, const struct run_record *r, struct st
 {
     struct json *blocks = NULL;
     for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
-        const struct json *golden = golden_of(t);
+        const struct json *golden = run_item_of_kind(t, "inputs", "golden");
         if (!golden || !answers_golden(t, text_of(golden, "id")))
             continue;
         bool first = true; /* stage of this golden set */

@@ -23,6 +23,14 @@ const struct json *run_items(const struct json *object, const char *key)
     return v != NULL && json_type(v) == JSON_ARRAY ? json_first(v) : NULL;
 }
 
+const struct json *run_item_of_kind(const struct json *stage, const char *key, const char *kind)
+{
+    for (const struct json *i = run_items(stage, key); i != NULL; i = json_next(i))
+        if (run_text(i, "kind") != NULL && str_eq(run_text(i, "kind"), kind))
+            return i;
+    return NULL;
+}
+
 const char *run_record_file(const struct run_record *r, const char *path)
 {
     for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f))

@@ -53,6 +53,9 @@ const struct json *run_record_producer(const struct run_record *r, const char *i
                                        const char *prefer, const struct json **output);
 /* An array member's first item, NULL when there is none or it is no array. */
 const struct json *run_items(const struct json *object, const char *key);
+/* The first of a stage's "inputs" or "outputs" that is of a kind, NULL when there is none.
+ * Borrowed. */
+const struct json *run_item_of_kind(const struct json *stage, const char *key, const char *kind);
 /* A string member of a JSON object, or NULL. */
 const char *run_text(const struct json *object, const char *key);
 
