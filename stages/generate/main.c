@@ -81,19 +81,6 @@ struct generate {
     int32_t *out;
 };
 
-static int open_draft(struct generate *g, struct err *e)
-{
-    const char *path = stage_in(g->run, "draft");
-    if (!path)
-        return 0;
-    int status = model_open(&g->draft, path, e);
-    int vocab = g->adapted.model.shape.vocab;
-    if (status == 0 && g->draft.shape.vocab != vocab)
-        status = err_set(e, ERR_CONFIG, "the draft has a vocabulary of %d, the base one of %d",
-                         g->draft.shape.vocab, vocab);
-    return status;
-}
-
 static int open_all(struct generate *g, struct err *e)
 {
     const struct stage_run *r = g->run;
@@ -104,8 +91,8 @@ static int open_all(struct generate *g, struct err *e)
                               stage_in(r, "package"), e);
     if (status == 0)
         status = prompt_format_check_vocab(&g->format, g->adapted.model.shape.vocab, e);
-    if (status == 0)
-        status = open_draft(g, e);
+    if (status == 0 && stage_in(r, "draft"))
+        status = adapted_open_draft(&g->adapted, stage_in(r, "draft"), &g->draft, e);
     if (status == 0)
         status = compute_open(&g->compute, r->n_threads, r->kernels, e);
     return status;

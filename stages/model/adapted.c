@@ -33,6 +33,16 @@ int adapted_open(struct adapted *a, const char *base_path, const char *adapter_p
     return open_adapter(a, base_path, package_path ? package_path : adapter_path, package, e);
 }
 
+int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,
+                       struct err *e)
+{
+    int rc = model_open(draft, path, e);
+    if (rc == 0 && draft->shape.vocab != a->model.shape.vocab)
+        rc = err_set(e, ERR_CONFIG, "the draft has a vocabulary of %d, the base one of %d",
+                     draft->shape.vocab, a->model.shape.vocab);
+    return rc;
+}
+
 void adapted_release(struct adapted *a)
 {
     adapter_release(&a->own);

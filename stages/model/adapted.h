@@ -17,6 +17,10 @@ struct adapted {
  */
 int adapted_open(struct adapted *a, const char *base_path, const char *adapter_path,
                  const char *package_path, struct err *e) MUST_USE;
+/* Opens a draft for it: ERR_CONFIG when their vocabularies differ. The caller releases the draft.
+ */
+int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,
+                       struct err *e) MUST_USE;
 void adapted_release(struct adapted *a); /* safe on zeroed, safe twice */
 
 #endif

@@ -108,10 +108,7 @@ static int open_models(struct speculate *s, struct err *e)
     if (rc == 0)
         rc = prompt_format_check_vocab(&s->format, s->adapted.model.shape.vocab, e);
     if (rc == 0)
-        rc = model_open(&s->draft, stage_in(r, "draft"), e);
-    if (rc == 0 && s->draft.shape.vocab != s->adapted.model.shape.vocab)
-        rc = err_set(e, ERR_CONFIG, "the draft has a vocabulary of %d, the base one of %d",
-                     s->draft.shape.vocab, s->adapted.model.shape.vocab);
+        rc = adapted_open_draft(&s->adapted, stage_in(r, "draft"), &s->draft, e);
     if (rc == 0)
         rc = compute_open(&s->compute, r->n_threads, r->kernels, e);
     return rc;
