@@ -8,6 +8,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/report_cells.h"
+#include "pipeline/engine/report_compare.h"
 #include "pipeline/provenance/statement.h"
 #include "pipeline/report/page.h"
 
@@ -171,74 +172,6 @@ static void add_gates(struct json *page, const struct run_record *r)
                                           : json_new_null());
         json_append(row,
                     report_cell_tone(text_of(g, "verdict"), status_tone(text_of(g, "verdict"))));
-    }
-}
-
-/* --- metrics side by side ----------------------------------------------------------------------
- */
-
-static bool answers_golden(const struct json *stage, const char *golden_id)
-{
-    const struct json *g = run_item_of_kind(stage, "inputs", "golden");
-    return g && str_eq(text_of(g, "id"), golden_id) &&
-           run_item_of_kind(stage, "outputs", "metrics");
-}
-
-/* Every metric of the stages that answer one golden set: a row a metric, a column a stage. */
-static void add_golden(struct json *blocks, const struct run_record *r, struct store *s,
-                       const struct json *golden)
-{
-    enum { STAGES_MAX = 24 };
-    const char *id = text_of(golden, "id"), *columns[STAGES_MAX + 2] = {"metric"};
-    struct json *metrics[STAGES_MAX] = {NULL}, *names = json_new_object();
-    size_t n = 0;
-    for (const struct json *t = run_items(r->root, "stages"); t && n < STAGES_MAX; t = json_next(t))
-        if (answers_golden(t, id)) {
-            columns[n + 1] = text_of(t, "stage");
-            metrics[n] = report_output(s, t, "metrics", NULL);
-            for (const struct json *m = metrics[n] ? json_first(metrics[n]) : NULL; m;
-                 m = json_next(m))
-                if (is_number(m) && !json_get(names, json_key(m)))
-                    json_put_bool(names, json_key(m), true);
-            n++;
-        }
-    char *title = xasprintf("On %s", text_of(golden, "from"));
-    struct json *rows = page_add_table(blocks, title, columns);
-    xfree(title);
-    for (const struct json *name = json_first(names); name; name = json_next(name)) {
-        struct json *row = page_add_row(rows);
-        json_append(row, report_cell_text(json_key(name)));
-        for (size_t i = 0; i < n; i++) {
-            const struct json *v = metrics[i] ? json_get(metrics[i], json_key(name)) : NULL;
-            char *key = xasprintf("%s/%s", columns[i + 1], json_key(name));
-            json_append(row,
-                        is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
-            xfree(key);
-        }
-    }
-    if (n == STAGES_MAX)
-        page_add_text(blocks, "", "Only the first 24 stages stand side by side here.");
-    for (size_t i = 0; i < n; i++)
-        json_free(metrics[i]);
-    json_free(names);
-}
-
-static void add_results(struct json *page, const struct run_record *r, struct store *s)
-{
-    struct json *blocks = NULL;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
-        const struct json *golden = run_item_of_kind(t, "inputs", "golden");
-        if (!golden || !answers_golden(t, text_of(golden, "id")))
-            continue;
-        bool first = true; /* stage of this golden set */
-        for (const struct json *u = run_items(r->root, "stages"); u != t && first; u = json_next(u))
-            first = !answers_golden(u, text_of(golden, "id"));
-        if (!first)
-            continue;
-        if (!blocks)
-            blocks = page_add_section(page, "results", "Golden sets", true,
-                                      "Every stage that answered the set, side by side.");
-        add_golden(blocks, r, s, golden);
     }
 }
 
@@ -443,7 +376,8 @@ struct json *report_page(const struct run_record *r, struct store *s)
     struct json *page = json_new_object();
     add_head(page, r);
     add_gates(page, r);
-    add_results(page, r, s);
+    report_add_golden(page, r, s);
+    report_add_alike(page, r, s);
     add_stages(page, r);
     add_reports(page, r, s);
     add_origin(page, r);

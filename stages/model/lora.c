@@ -239,6 +239,31 @@ int adapter_open(struct adapter *a, const char *path, const struct shape *shape,
     return 0;
 }
 
+static int check_start(const struct adapter *a, const struct content_id *base, int rank,
+                       double alpha, struct err *e)
+{
+    int rc = adapter_check_base(a, base, e);
+    if (rc == 0 && a->rank != rank)
+        rc = err_set(e, ERR_CONFIG, "the adapter has rank %d, but rank %d is asked for", a->rank,
+                     rank);
+    if (rc == 0 && alpha != 0 && alpha != a->alpha)
+        rc = err_set(e, ERR_CONFIG, "the adapter has alpha %g, but alpha %g is asked for", a->alpha,
+                     alpha);
+    return rc;
+}
+
+int adapter_start(struct adapter *a, const char *init, const struct shape *shape,
+                  const struct content_id *base, int rank, double alpha, int64_t seed,
+                  struct err *e)
+{
+    if (!init)
+        return adapter_init(a, shape, rank, alpha, seed, e);
+    int rc = adapter_open(a, init, shape, e);
+    if (rc == 0)
+        rc = check_start(a, base, rank, alpha, e);
+    return rc ? err_wrap(e, "init") : 0;
+}
+
 int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dtype,
                  const struct tensor_meta *meta, size_t n_meta, struct err *e)
 {

@@ -36,6 +36,11 @@ int adapter_open(struct adapter *a, const char *path, const struct shape *shape,
  * loads and computes nonsense. */
 int adapter_check_base(const struct adapter *a, const struct content_id *base,
                        struct err *e) MUST_USE;
+/* To train on a base: from the adapter file `init`, which must have this rank, this alpha (0: any)
+ * and be of this base; NULL: fresh. */
+int adapter_start(struct adapter *a, const char *init, const struct shape *shape,
+                  const struct content_id *base, int rank, double alpha, int64_t seed,
+                  struct err *e) MUST_USE;
 void adapter_release(struct adapter *a); /* safe on zeroed, safe twice */
 /* Metadata: fmforge.kind=adapter, fmforge.rank, fmforge.alpha, fmforge.shape, and the given ones
  * (e.g. fmforge.base). dtype F32 or F16. */

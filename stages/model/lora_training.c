@@ -123,13 +123,12 @@ struct json *lora_training_metrics(const struct lora_training *t)
     return m;
 }
 
-struct json *lora_training_report(const struct lora_training *t, const char *title)
+struct json *lora_training_report(const struct lora_training *t, const struct json *metrics,
+                                  const char *title)
 {
     struct json *report = json_new_object(), *blocks = json_new_array();
-    struct json *metrics = lora_training_metrics(t);
     json_append(blocks, train_loop_table(title, metrics));
     json_append(blocks, train_loop_block(&t->loop, "Loss"));
     json_put(report, "blocks", blocks);
-    json_free(metrics);
     return report;
 }

@@ -48,7 +48,8 @@ void lora_training_release(struct lora_training *t); /* safe on zeroed, safe twi
 
 /* {"rows":..,"steps":..,"tokens":..,"train_loss":..,"valid_loss":..,...}; caller frees. */
 struct json *lora_training_metrics(const struct lora_training *t);
-/* {"blocks":[curves, numbers]}; caller frees. */
-struct json *lora_training_report(const struct lora_training *t, const char *title);
+/* {"blocks":[numbers, curves]}: the metrics under this title; caller frees. */
+struct json *lora_training_report(const struct lora_training *t, const struct json *metrics,
+                                  const char *title);
 
 #endif

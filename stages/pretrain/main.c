@@ -16,12 +16,14 @@ static const char *const PRECISION[] = {"f32", NULL};
 
 static const struct param PARAMS[] = {
     {"mode", PARAM_CHOICE, AT(mode), "fresh", 0, 0, MODES, "",
-     "fresh: train from random values; random: no training, a random base on the grid (for "
+     "fresh: train, from random values or from the input init; random: no training, a random base "
+     "on the grid (for "
      "tests)."},
-    {"tokens", PARAM_INT, AT(tokens), "8000000", 1, 1e15, NULL, "tokens",
-     "Text seen by the fp32 model."},
-    {"qat_tokens", PARAM_INT, AT(qat_tokens), "2000000", 1, 1e15, NULL, "tokens",
-     "Text seen after that with the weights on the 2-bit grid."},
+    {"tokens", PARAM_INT, AT(tokens), "8000000", 0, 1e15, NULL, "tokens",
+     "Text seen by the fp32 model; 0: the phase is left out."},
+    {"qat_tokens", PARAM_INT, AT(qat_tokens), "2000000", 0, 1e15, NULL, "tokens",
+     "Text seen after that with the weights on the 2-bit grid; 0: they are plainly rounded, each "
+     "matrix at its best scale."},
     {"batch_tokens", PARAM_INT, AT(batch_tokens), "4096", 16, 1e9, NULL, "tokens",
      "Tokens per optimiser step, in whole windows."},
     {"sequence_length", PARAM_INT, AT(sequence_length), "256", 16, 1000000, NULL, "tokens",
@@ -45,7 +47,7 @@ static const struct param PARAMS[] = {
     {"clip", PARAM_FLOAT, AT(clip), "1", 0, 1e9, NULL, "",
      "Largest global norm of a step's gradient; 0 = off."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
-     "Values of the model and order of the text."},
+     "Values of a fresh model and order of the text."},
     {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, PRECISION, "",
      "Arithmetic of the products."},
     {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "100", 0, 1000000000, NULL, "steps",
@@ -60,6 +62,8 @@ static const struct stage_port INS[] = {
     {"valid", "text", false, "Held-out text of the same form."},
     {"tokenizer", "tokenizer", false, "The SentencePiece model. Needed in mode fresh."},
     {"shape", "shape", true, "Dimensions of the model."},
+    {"init", "base", false,
+     "Go on from this base, in whatever form it is stored, instead of from random values."},
 };
 
 static const struct stage_port OUTS[] = {
@@ -97,10 +101,10 @@ static int publish(const struct stage_run *run, struct pretrain_run *p, struct e
     struct json *metrics = pretrain_run_metrics(p);
     struct json *report = json_new_object(), *blocks = json_new_array();
     json_append(blocks, train_loop_table("Base", metrics));
-    if (p->config->mode == PRETRAIN_FRESH) {
+    if (p->fp32.state.step)
         json_append(blocks, train_loop_block(&p->fp32, "Training in fp32"));
+    if (p->grid.state.step)
         json_append(blocks, train_loop_block(&p->grid, "Training on the grid"));
-    }
     json_put(report, "blocks", blocks);
     int rc = 0;
     if (stage_out(run, "base"))

@@ -22,7 +22,7 @@ static int loss(void *context, const struct batch *b, float scale, float *grads,
     struct pretrain_run *p = context;
     const struct model *m = p->on_grid ? &p->qat.view : &p->model;
     int rc = transformer_loss(&p->pass, m, NULL, b, scale, grads, sum, e);
-    if (!rc && grads && p->on_grid)
+    if (!rc && p->on_grid && (grads || p->calibrates))
         qat_observe(&p->qat, p->pass.kv_abs_max);
     return rc;
 }
@@ -152,6 +152,28 @@ static int reserve(struct pretrain_run *p, struct err *e)
     return rc ? rc : transformer_reserve(&p->pass, &p->compute, &p->shape, &plan, e);
 }
 
+/* The weights to begin with. */
+static int start_model(struct pretrain_run *p, struct err *e)
+{
+    const char *init = stage_in(p->run, "init");
+    if (!init) {
+        int rc = model_init(&p->model, &p->shape, e);
+        if (!rc)
+            model_randomise(&p->model, p->config->seed);
+        return rc;
+    }
+    if (p->config->mode == PRETRAIN_RANDOM)
+        return err_set(e, ERR_CONFIG, "mode random makes its own values: leave the input init out");
+    int rc = model_open_trainable(&p->model, init, e);
+    if (rc)
+        return err_wrap(e, "init");
+    if (!shape_equal(&p->model.shape, &p->shape))
+        return err_set(e, ERR_CONFIG, "init: this base has other dimensions than the input shape");
+    for (int i = 0; i < p->shape.layers_0; i++) /* the fp32 phase rounds nothing */
+        p->model.layers[i].key_range = p->model.layers[i].value_range = (struct kv_range){0, 0};
+    return 0;
+}
+
 int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struct err *e)
 {
     p->run = run;
@@ -163,14 +185,11 @@ int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struc
     if (!rc && trains)
         rc = open_text(p, e);
     if (!rc)
-        rc = model_init(&p->model, &p->shape, e);
+        rc = start_model(p, e);
     if (!rc)
         rc = reserve(p, e);
-    if (rc)
+    if (rc || !trains)
         return rc;
-    model_randomise(&p->model, p->config->seed);
-    if (!trains)
-        return 0;
     flat_params_groups(&p->shape, 0, p->groups);
     connect(p);
     stage_say(run, "%llu documents, %llu tokens, %u windows per pass; %u windows per step",
@@ -217,6 +236,20 @@ int pretrain_run_dense(struct pretrain_run *p, struct err *e)
     return rc ? rc : train_loop_run(&p->fp32, e);
 }
 
+/* Ranges of keys and values for weights that no step on the grid will train: from as much text as
+ * one evaluation sees. */
+static int calibrate(struct pretrain_run *p, struct err *e)
+{
+    struct loss_sum sum = {0};
+    p->calibrates = true;
+    qat_start(&p->qat, 1);
+    int rc = trainer_evaluate(&p->trainer, &p->rows,
+                              (uint32_t)(p->config->valid_tokens / p->config->sequence_length + 1),
+                              &sum, e);
+    p->calibrates = false;
+    return rc;
+}
+
 /* No weight decay here: it would pull the masters off their levels. */
 int pretrain_run_grid(struct pretrain_run *p, struct err *e)
 {
@@ -227,7 +260,9 @@ int pretrain_run_grid(struct pretrain_run *p, struct err *e)
     qat_start(&p->qat, (int64_t)((1 - FROZEN_SHARE) * (double)steps));
     p->on_grid = true;
     p->grid.n_blocks = qat_blocks(&p->qat, p->grid.blocks);
-    int rc = train_loop_reserve(&p->grid, e);
+    int rc = steps ? 0 : calibrate(p, e);
+    if (!rc)
+        rc = train_loop_reserve(&p->grid, e);
     if (!rc)
         rc = train_loop_run(&p->grid, e);
     if (rc)
@@ -275,12 +310,15 @@ struct json *pretrain_run_metrics(const struct pretrain_run *p)
     json_put_i64(m, "steps", a->step);
     json_put_i64(m, "qat_steps", b->step);
     json_put_i64(m, "clipped_steps", a->n_clipped + b->n_clipped);
-    json_put_f64(m, "train_loss_fp32", a->last_train_loss);
-    json_put_f64(m, "train_loss_qat", b->last_train_loss);
+    if (a->step)
+        json_put_f64(m, "train_loss_fp32", a->last_train_loss);
+    if (b->step)
+        json_put_f64(m, "train_loss_qat", b->last_train_loss);
     if (p->held_out.n_rows) {
         json_put_f64(m, "loss_fp32", a->last_valid_loss);
         json_put_f64(m, "loss_rounded", p->grid.valid_curve.points[0].loss);
-        json_put_f64(m, "loss_qat", b->last_valid_loss);
+        if (b->step)
+            json_put_f64(m, "loss_qat", b->last_valid_loss);
     }
     return m;
 }

@@ -41,6 +41,7 @@ struct pretrain_run {
     struct trainer_group *groups;
     struct train_loop fp32, grid;
     bool on_grid;       /* the second phase is on */
+    bool calibrates;    /* ranges of keys and values follow passes without gradients too */
     struct arena arena; /* groups, batches */
 };
 

@@ -52,6 +52,8 @@ static const struct stage_port INS[] = {
     {"valid", "text", false, "Held-out text of the same form."},
     {"tokenizer", "tokenizer", true, "The base's SentencePiece model."},
     {"base", "base", true, "The frozen base."},
+    {"init", "adapter", false,
+     "Go on from this adapter (of stage pissa); its rank must be the rank asked for."},
 };
 
 static const struct stage_port OUTS[] = {
@@ -82,7 +84,7 @@ static int publish(const struct stage_run *run, struct recover_run *r, struct er
     if (stage_out(run, "adapter"))
         rc = recover_run_save(r, stage_out(run, "adapter"), e);
     struct json *metrics = lora_training_metrics(&r->training);
-    struct json *report = lora_training_report(&r->training, "Recovery");
+    struct json *report = lora_training_report(&r->training, metrics, "Recovery");
     if (!rc && stage_out(run, "metrics"))
         rc = blocks_save(metrics, stage_out(run, "metrics"), e);
     if (!rc && stage_out(run, "report"))

@@ -86,7 +86,8 @@ int recover_run_open(struct recover_run *r, const struct stage_run *run, struct 
     if (!rc)
         rc = open_text(r, e);
     if (!rc)
-        rc = adapter_init(&r->adapter, &r->base.shape, rank, r->config->alpha, r->config->seed, e);
+        rc = adapter_start(&r->adapter, stage_in(run, "init"), &r->base.shape, &r->base_id, rank,
+                           r->config->alpha, r->config->seed, e);
     if (!rc)
         rc = compute_open(&r->compute, run->n_threads, run->kernels, e);
     if (rc)

@@ -67,6 +67,9 @@ static const struct stage_port INS[] = {
     {"init", "adapter", false,
      "Start from this adapter (the recovery adapter); its rank must be the rank asked for. Without "
      "it: A random, B zero."},
+    {"against", "metrics", false,
+     "Metrics of another training on the same valid rows: this one then says after how many steps "
+     "its held-out loss was as low as the other's last (measured at each evaluation)."},
 };
 
 static const struct stage_port OUTS[] = {
@@ -94,8 +97,8 @@ static int publish(const struct stage_run *run, struct train_run *t, struct err 
     int rc = 0;
     if (stage_out(run, "checkpoint"))
         rc = train_run_save(t, stage_out(run, "checkpoint"), e);
-    struct json *metrics = lora_training_metrics(&t->training);
-    struct json *report = lora_training_report(&t->training, "Training");
+    struct json *metrics = train_run_metrics(t);
+    struct json *report = lora_training_report(&t->training, metrics, "Training");
     if (!rc && stage_out(run, "metrics"))
         rc = blocks_save(metrics, stage_out(run, "metrics"), e);
     if (!rc && stage_out(run, "report"))

@@ -45,20 +45,27 @@ static int open_tokens(struct train_run *t, const char *name, struct tokfile *f,
 static int open_adapter(struct train_run *t, struct err *e)
 {
     const struct train_config *c = t->config;
-    const char *init = stage_in(t->run, "init");
-    if (!init)
-        return adapter_init(&t->adapter, &t->base.shape, (int)c->rank, c->alpha, c->seed, e);
-    int rc = adapter_open(&t->adapter, init, &t->base.shape, e);
+    return adapter_start(&t->adapter, stage_in(t->run, "init"), &t->base.shape, &t->base_id,
+                         (int)c->rank, c->alpha, c->seed, e);
+}
+
+static int open_against(struct train_run *t, struct err *e)
+{
+    const char *path = stage_in(t->run, "against");
+    struct json *v = NULL;
+    if (!path)
+        return 0;
+    if (t->valid_rows.n_rows == 0)
+        return err_set(e, ERR_CONFIG, "against: there are no valid rows to compare the loss on");
+    int rc = json_read(path, &v, e);
     if (!rc)
-        rc = adapter_check_base(&t->adapter, &t->base_id, e);
+        rc = json_need_f64(v, "steps", &t->against.steps, e);
+    if (!rc)
+        rc = json_need_f64(v, "valid_loss_last", &t->against.loss, e);
+    json_free(v);
     if (rc)
-        return err_wrap(e, "init");
-    if (t->adapter.rank != c->rank)
-        return err_set(e, ERR_CONFIG, "init: the adapter has rank %d, but rank %lld is asked for",
-                       t->adapter.rank, (long long)c->rank);
-    if (c->alpha != 0 && c->alpha != t->adapter.alpha)
-        return err_set(e, ERR_CONFIG, "init: the adapter has alpha %g, but alpha %g is asked for",
-                       t->adapter.alpha, c->alpha);
+        return err_wrap(e, "against: not the metrics of a training with valid rows");
+    t->against.given = true;
     return 0;
 }
 
@@ -129,12 +136,34 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
     if (!rc)
         rc = open_adapter(t, e);
     if (!rc)
+        rc = open_against(t, e);
+    if (!rc)
         rc = compute_open(&t->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
     set_dropout(t);
     set_options(t);
     return reserve_batches(t, e);
+}
+
+struct json *train_run_metrics(const struct train_run *t)
+{
+    struct json *m = lora_training_metrics(&t->training);
+    if (!t->against.given)
+        return m;
+    const struct train_loop *l = &t->training.loop;
+    json_put_f64(m, "against_loss", t->against.loss);
+    json_put_f64(m, "against_steps", t->against.steps);
+    for (int64_t i = 0; i < l->state.n_valid_points; i++) {
+        const struct loss_point *p = &l->valid_curve.points[i];
+        if (p->loss > t->against.loss)
+            continue;
+        json_put_i64(m, "steps_to_against", p->step);
+        if (t->against.steps > 0)
+            json_put_f64(m, "share_of_against_steps", (double)p->step / t->against.steps);
+        break;
+    }
+    return m;
 }
 
 int train_run_save(struct train_run *t, const char *path, struct err *e)

@@ -17,6 +17,12 @@ struct train_config {
     int precision; /* 0 f32 */
 };
 
+/* Another training, to say when this one is as far: its metrics. */
+struct train_against {
+    bool given;
+    double steps, loss; /* how long it took, and its last held-out loss */
+};
+
 struct train_run {
     const struct stage_run *run;
     const struct train_config *config;
@@ -27,11 +33,14 @@ struct train_run {
     struct row_source train_rows, valid_rows;
     struct arena batches;
     struct adapter adapter;
+    struct train_against against;
     struct lora_training training;
 };
 
 /* Opens and checks every input; ready for lora_training_run. Release also after a failure. */
 int train_run_open(struct train_run *t, const struct stage_run *run, struct err *e) MUST_USE;
+/* The numbers of the result; caller frees. */
+struct json *train_run_metrics(const struct train_run *t);
 /* Rounds the adapter to fp16 first. */
 int train_run_save(struct train_run *t, const char *path, struct err *e) MUST_USE;
 void train_run_release(struct train_run *t); /* safe on zeroed */

@@ -1,0 +1,222 @@
+#include "pipeline/engine/report_compare.h"
+
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/report.h"
+#include "pipeline/engine/report_cells.h"
+
+/* More do not fit on a page; it says so. */
+#define STAGES_MAX 24
+#define LINES_MAX 8
+
+static const char *text_of(const struct json *o, const char *key)
+{
+    const char *text = run_text(o, key);
+    return text ? text : "";
+}
+
+static bool is_number(const struct json *v)
+{
+    return v && json_type(v) == JSON_NUMBER;
+}
+
+/* Stages that belong together, in the run's order. */
+struct group {
+    const struct json *stages[STAGES_MAX];
+    size_t n, n_all; /* those above, and how many there are */
+};
+
+/* Does the stage belong to the group that `first` begins? */
+typedef bool belongs_fn(const struct json *first, const struct json *stage);
+
+static const struct json *golden_of(const struct json *stage)
+{
+    return run_item_of_kind(stage, "inputs", "golden");
+}
+
+static bool has_metrics(const struct json *stage)
+{
+    return run_item_of_kind(stage, "outputs", "metrics") != NULL;
+}
+
+static bool same_golden(const struct json *first, const struct json *stage)
+{
+    const struct json *a = golden_of(first), *b = golden_of(stage);
+    return a && b && has_metrics(first) && has_metrics(stage) &&
+           str_eq(text_of(a, "id"), text_of(b, "id"));
+}
+
+static bool same_program(const struct json *first, const struct json *stage)
+{
+    return !golden_of(first) && !golden_of(stage) && has_metrics(first) && has_metrics(stage) &&
+           str_eq(text_of(first, "run"), text_of(stage, "run"));
+}
+
+/* The group that begins at `first`; false when an earlier stage begins it. */
+static bool group_from(const struct run_record *r, const struct json *first, belongs_fn *belongs,
+                       struct group *g)
+{
+    *g = (struct group){0};
+    if (!belongs(first, first))
+        return false;
+    bool is_later = false;
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        is_later = is_later || t == first;
+        if (!belongs(first, t))
+            continue;
+        if (!is_later)
+            return false;
+        if (g->n < STAGES_MAX)
+            g->stages[g->n++] = t;
+        g->n_all++;
+    }
+    return true;
+}
+
+/* --- metrics -----------------------------------------------------------------------------------
+ */
+
+static void add_names(struct json *names, const struct json *metrics)
+{
+    for (const struct json *m = metrics ? json_first(metrics) : NULL; m; m = json_next(m))
+        if (is_number(m) && !json_get(names, json_key(m)))
+            json_put_bool(names, json_key(m), true);
+}
+
+static void add_cells(struct json *row, const char *name, const char *const *stages,
+                      struct json *const *metrics, size_t n)
+{
+    json_append(row, report_cell_text(name));
+    for (size_t i = 0; i < n; i++) {
+        const struct json *v = metrics[i] ? json_get(metrics[i], name) : NULL;
+        char *key = xasprintf("%s/%s", stages[i], name);
+        json_append(row, is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
+        xfree(key);
+    }
+}
+
+/* A row a metric, a column a stage. */
+static void add_metrics(struct json *blocks, struct store *s, const char *title,
+                        const struct group *g)
+{
+    const char *columns[STAGES_MAX + 2] = {"metric"};
+    struct json *metrics[STAGES_MAX] = {NULL}, *names = json_new_object();
+    for (size_t i = 0; i < g->n; i++) {
+        columns[i + 1] = text_of(g->stages[i], "stage");
+        metrics[i] = report_output(s, g->stages[i], "metrics", NULL);
+        add_names(names, metrics[i]);
+    }
+    struct json *rows = page_add_table(blocks, title, columns);
+    for (const struct json *name = json_first(names); name; name = json_next(name))
+        add_cells(page_add_row(rows), json_key(name), columns + 1, metrics, g->n);
+    if (g->n_all > g->n) {
+        char *note = xasprintf("The first %zu of %zu stages.", g->n, g->n_all);
+        page_add_text(blocks, "", note);
+        xfree(note);
+    }
+    for (size_t i = 0; i < g->n; i++)
+        json_free(metrics[i]);
+    json_free(names);
+}
+
+/* --- curves ------------------------------------------------------------------------------------
+ */
+
+static const struct json *series_of(const struct json *report, const char *title)
+{
+    for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))
+        if (str_eq(text_of(b, "type"), "series") && str_eq(text_of(b, "title"), title))
+            return b;
+    return NULL;
+}
+
+static const struct json *line_of(const struct json *series, const char *name)
+{
+    for (const struct json *l = series ? run_items(series, "lines") : NULL; l; l = json_next(l))
+        if (str_eq(text_of(l, "name"), name))
+            return l;
+    return NULL;
+}
+
+/* The line `name` of the series of every stage as one chart, where two stages or more have it. */
+static void add_chart(struct json *blocks, const struct json *series, const char *name,
+                      const struct group *g, struct json *const *reports)
+{
+    const char *title = text_of(series, "title");
+    struct json *lines = json_new_array();
+    for (size_t i = 0; i < g->n && json_count(lines) < LINES_MAX; i++) {
+        const struct json *line = line_of(series_of(reports[i], title), name);
+        if (!line || !json_get(line, "x") || !json_get(line, "y"))
+            continue;
+        struct json *o = json_new_object();
+        json_put_string(o, "name", text_of(g->stages[i], "stage"));
+        json_put(o, "x", json_clone(json_get(line, "x")));
+        json_put(o, "y", json_clone(json_get(line, "y")));
+        json_append(lines, o);
+    }
+    if (json_count(lines) < 2) {
+        json_free(lines);
+        return;
+    }
+    struct json *chart = json_new_object();
+    char *whole = xasprintf("%s: %s", title, name);
+    json_put_string(chart, "type", "series");
+    json_put_string(chart, "title", whole);
+    json_put_string(chart, "x_label", text_of(series, "x_label"));
+    json_put_string(chart, "y_label", text_of(series, "y_label"));
+    json_put(chart, "lines", lines);
+    json_append(blocks, chart);
+    xfree(whole);
+}
+
+/* Charts for the curves of the first stage. */
+static void add_curves(struct json *blocks, struct store *s, const struct group *g)
+{
+    struct json *reports[STAGES_MAX] = {NULL};
+    for (size_t i = 0; i < g->n; i++)
+        reports[i] = report_output(s, g->stages[i], "report", NULL);
+    for (const struct json *b = reports[0] ? run_items(reports[0], "blocks") : NULL; b;
+         b = json_next(b))
+        for (const struct json *l = str_eq(text_of(b, "type"), "series") ? run_items(b, "lines")
+                                                                         : NULL;
+             l; l = json_next(l))
+            add_chart(blocks, b, text_of(l, "name"), g, reports);
+    for (size_t i = 0; i < g->n; i++)
+        json_free(reports[i]);
+}
+
+/* --- sections ----------------------------------------------------------------------------------
+ */
+
+void report_add_golden(struct json *page, const struct run_record *r, struct store *s)
+{
+    struct json *blocks = NULL;
+    struct group g;
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        if (!group_from(r, t, same_golden, &g))
+            continue;
+        if (!blocks)
+            blocks = page_add_section(page, "results", "Golden sets", true,
+                                      "Every stage that answered the set, side by side.");
+        char *title = xasprintf("On %s", text_of(golden_of(t), "from"));
+        add_metrics(blocks, s, title, &g);
+        xfree(title);
+    }
+}
+
+void report_add_alike(struct json *page, const struct run_record *r, struct store *s)
+{
+    struct json *blocks = NULL;
+    struct group g;
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+        if (!group_from(r, t, same_program, &g) || g.n < 2)
+            continue;
+        if (!blocks)
+            blocks = page_add_section(page, "alike", "Side by side", true,
+                                      "Stages that ran the same program.");
+        char *title = xasprintf("Program %s", text_of(t, "run"));
+        add_metrics(blocks, s, title, &g);
+        xfree(title);
+        add_curves(blocks, s, &g);
+    }
+}
