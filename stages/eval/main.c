@@ -8,9 +8,11 @@
 
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/eval/expected.h"
 #include "stages/kit/stage.h"
 #include "stages/model/adapted.h"
 #include "stages/model/decoder.h"
+#include "stages/model/fmath.h"
 #include "stages/text/answers.h"
 #include "stages/text/prompt_format.h"
 #include "stages/text/rules.h"
@@ -46,7 +48,9 @@ static const struct stage_port INS[] = {
 
 static const struct stage_port OUTS[] = {
     {"answers", "answers", true, "One line per golden row."},
-    {"metrics", "metrics", true, "The set's metrics."},
+    {"metrics", "metrics", true,
+     "The set's metrics; expected_token_probability: how likely the model finds the expected "
+     "answers, the geometric mean over their tokens."},
     {"report", "report", true, "Metrics and answers for people."},
 };
 
@@ -170,6 +174,22 @@ static int answer_all(struct eval *v, struct err *e)
     return status;
 }
 
+/* The mean probability of a token of the expected answers: geometric, so a loss turned round. */
+static int measure_expected(struct eval *v, struct answers_extra *out, struct err *e)
+{
+    struct expected_job job = {.adapted = &v->adapted,
+                               .format = &v->format,
+                               .golden = &v->golden,
+                               .prompts = v->prompts,
+                               .default_system = v->config->system == SYSTEM_DEFAULT};
+    struct loss_sum sum = {0};
+    int status = expected_measure(&job, &v->compute, &sum, e);
+    double loss = sum.n_tokens ? sum.loss / (double)sum.n_tokens : 0;
+    *out = (struct answers_extra){"expected_token_probability",
+                                  sum.n_tokens ? fm_exp(loss < 700 ? -loss : -700) : 0};
+    return status;
+}
+
 static void release(struct eval *v)
 {
     size_t n = v->golden.rows.n_rows;
@@ -197,11 +217,16 @@ static int run(const struct stage_run *r, struct err *e)
         status = render_prompts(&v, e);
     if (status == 0)
         status = answer_all(&v, e);
+    struct answers_extra likely = {0};
+    if (status == 0)
+        status = measure_expected(&v, &likely, e);
     if (status == 0) {
         struct answers_job job = {
             .golden = &v.golden,
             .answers = v.answers,
             .against_path = stage_in(r, "against"),
+            .extras = &likely,
+            .n_extras = 1,
             .answers_path = stage_out(r, "answers"),
             .metrics_path = stage_out(r, "metrics"),
             .report_path = stage_out(r, "report"),

@@ -27,8 +27,10 @@ int svd(int m, int n, double *a, double *s, double *u, double *vt, struct err *e
         dgesdd_("S", &m, &n, a, &m, s, u, &m, vt, &least, work, &n_work, iwork, &info, 1);
         xfree(work);
         if (info != 0)
-            rc = err_set(e, ERR_NUMERIC, "the singular values of a matrix of %d x %d were not "
-                                         "found (dgesdd: %d)", m, n, info);
+            rc = err_set(e, ERR_NUMERIC,
+                         "the singular values of a matrix of %d x %d were not "
+                         "found (dgesdd: %d)",
+                         m, n, info);
     }
     xfree(iwork);
     return rc;

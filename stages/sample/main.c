@@ -135,8 +135,8 @@ static int open_all(struct sampling_run *s, const struct stage_run *r, struct er
 static void begin_document(struct sampling_run *s, int slot)
 {
     s->documents = xrealloc_array(s->documents, s->n_documents + 1, sizeof *s->documents);
-    s->documents[s->n_documents] = (struct document){
-        .ids = xalloc_array((size_t)s->config->document_tokens, sizeof(int32_t))};
+    s->documents[s->n_documents] =
+        (struct document){.ids = xalloc_array((size_t)s->config->document_tokens, sizeof(int32_t))};
     s->in_slot[slot] = s->n_documents++;
     s->next_id[slot] = SPM_EOS;
     decoder_reset(&s->decoder, s->sequence[slot]);

@@ -1,0 +1,56 @@
+#include "stages/eval/expected.h"
+
+#include "pipeline/base/xalloc.h"
+
+/* Everything that lives as long as the measurement. */
+struct expected {
+    const struct expected_job *job;
+    struct transformer pass;
+    struct sample row;
+    int32_t *pos, *target; /* (context) */
+};
+
+/* The row as one segment; only what comes behind its prompt has a target. */
+static int add_row(struct expected *x, size_t i, struct loss_sum *sum, struct err *e)
+{
+    const struct expected_job *job = x->job;
+    int rc = render_chat(&job->format->render, &job->golden->rows.rows[i], job->default_system,
+                         &x->row, e);
+    if (rc)
+        return rc;
+    int32_t n = (int32_t)x->row.n_ids, start[2] = {0, n};
+    size_t from = job->prompts[i].n_ids;
+    if (n > x->pass.plan.tokens_max || from < 1)
+        return 0;
+    for (int32_t t = 0; t < n; t++) {
+        bool counts = t + 1 < n && (size_t)t + 1 >= from && x->row.labels[t + 1];
+        x->pos[t] = t;
+        x->target[t] = counts ? x->row.ids[t + 1] : -1;
+    }
+    struct batch b = {n, x->row.ids, x->pos, x->target, 1, start};
+    return transformer_loss(&x->pass, &job->adapted->model, job->adapted->adapter, &b, 1, NULL, sum,
+                            e);
+}
+
+int expected_measure(const struct expected_job *job, struct compute *c, struct loss_sum *sum,
+                     struct err *e)
+{
+    const struct shape *s = &job->adapted->model.shape;
+    const struct adapter *a = job->adapted->adapter;
+    struct expected x = {.job = job};
+    struct transformer_plan plan = {
+        .tokens_max = s->context, .rank = a ? a->rank : 0, .what = TRAIN_NOTHING};
+    x.pos = xalloc_array((size_t)s->context, sizeof *x.pos);
+    x.target = xalloc_array((size_t)s->context, sizeof *x.target);
+    int rc = transformer_reserve(&x.pass, c, s, &plan, e);
+    for (size_t i = 0; !rc && i < job->golden->rows.n_rows; i++) {
+        rc = add_row(&x, i, sum, e);
+        if (rc)
+            err_wrap(e, "golden row %zu", i + 1);
+    }
+    transformer_release(&x.pass);
+    sample_release(&x.row);
+    xfree(x.pos);
+    xfree(x.target);
+    return rc;
+}
