@@ -27,7 +27,7 @@ static int add_row(struct expected *x, size_t i, struct loss_sum *sum, struct er
         x->pos[t] = t;
         x->target[t] = counts ? x->row.ids[t + 1] : -1;
     }
-    struct batch b = {n, x->row.ids, x->pos, x->target, 1, start};
+    struct batch b = {n, x->row.ids, x->pos, x->target, 1, start, NULL};
     return transformer_loss(&x->pass, &job->adapted->model, job->adapted->adapter, &b, 1, NULL, sum,
                             e);
 }

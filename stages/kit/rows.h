@@ -13,6 +13,7 @@ struct rows_batch {
     int n_tokens, n_segments;
     const int32_t *ids, *pos, *target; /* (n_tokens) */
     const int32_t *segment_start;      /* (n_segments + 1) */
+    const float *weight;               /* (n_tokens), NULL = 1 */
 };
 
 struct rows {
@@ -20,7 +21,7 @@ struct rows {
     uint32_t n_rows; /* per epoch; 0 = none */
     uint32_t row_tokens_max;
     uint32_t (*tokens)(void *context, int64_t epoch, uint32_t row);
-    uint32_t (*labels)(void *context, int64_t epoch, uint32_t row);
+    uint32_t (*labels)(void *context, int64_t epoch, uint32_t row); /* sum of their weights */
     /* One batch of these rows; its arrays stay until the next call. */
     void (*fill)(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
                  struct rows_batch *out);

@@ -79,7 +79,8 @@ static int run_rows(struct trainer *t, const struct rows *from, int64_t epoch, c
                           .pos = r.pos,
                           .target = r.target,
                           .n_segments = r.n_segments,
-                          .segment_start = r.segment_start};
+                          .segment_start = r.segment_start,
+                          .weight = r.weight};
         int rc = t->loss(t->context, &b, scale, grads, &out->loss, e);
         if (rc)
             return rc;

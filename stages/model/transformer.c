@@ -451,10 +451,22 @@ int transformer_run(struct transformer *t, const struct model *m, const struct a
 
 struct cross_entropy {
     const struct transformer_work *w;
+    const float *weight; /* of struct batch */
     int vocab;
     float scale;
     struct loss_sum sum;
 };
+
+/* Each row's gradient times its token's weight. */
+static void weigh(const struct cross_entropy *x, const struct head_slice *slice)
+{
+    for (int i = 0; i < slice->n_rows; i++) {
+        float weight = x->weight[slice->rows[i]];
+        float *row = slice->logits + (size_t)i * (size_t)x->vocab;
+        for (int v = 0; v < x->vocab && weight != 1; v++)
+            row[v] *= weight;
+    }
+}
 
 static int cross_entropy_head(void *context, struct compute *c, const struct head_slice *slice,
                               struct err *e)
@@ -470,6 +482,8 @@ static int cross_entropy_head(void *context, struct compute *c, const struct hea
         x->sum.n_tokens++;
         x->sum.n_correct += x->w->correct[i];
     }
+    if (x->weight && slice->want_grad)
+        weigh(x, slice);
     return 0;
 }
 
@@ -477,7 +491,7 @@ int transformer_loss(struct transformer *t, const struct model *m, const struct 
                      const struct batch *b, float loss_scale, float *grads, struct loss_sum *sum,
                      struct err *e)
 {
-    struct cross_entropy x = {t->work, t->shape.vocab, loss_scale, {0, 0, 0}};
+    struct cross_entropy x = {t->work, b->weight, t->shape.vocab, loss_scale, {0, 0, 0}};
     int rc = transformer_run(t, m, a, b, cross_entropy_head, &x, grads, e);
     if (rc != 0)
         return rc;

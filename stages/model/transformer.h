@@ -26,6 +26,7 @@ struct batch {
     const int32_t *target; /* (T) id of the token to predict here, -1 = no loss */
     int n_segments;
     const int32_t *segment_start; /* (n_segments + 1): first token of each; last = n_tokens */
+    const float *weight; /* (T) factor of each token's gradient; NULL = 1. Losses are without it */
 };
 
 /* ERR_FORMAT / ERR_LIMIT: ids and targets inside the vocabulary, positions restart at segment
@@ -70,10 +71,10 @@ struct loss_sum {
 
 /*
  * Cross entropy over the labelled tokens of a batch, added to *sum (caller zeroes it).
- * grads: NULL = forward only; else gradients of loss_scale * sum are ADDED to it: for TRAIN_LORA an
- * array of shape_lora_floats (as adapter->values), for TRAIN_FULL of shape_flat_floats.
- * adapter may be NULL where the plan does not train it; its rank must be the plan's.
- * ERR_NUMERIC when a loss is not finite.
+ * grads: NULL = forward only; else gradients of loss_scale * weighted sum are ADDED to it: for
+ * TRAIN_LORA an array of shape_lora_floats (as adapter->values), for TRAIN_FULL of
+ * shape_flat_floats. adapter may be NULL where the plan does not train it; its rank must be the
+ * plan's. ERR_NUMERIC when a loss is not finite.
  */
 int transformer_loss(struct transformer *t, const struct model *m, const struct adapter *a,
                      const struct batch *b, float loss_scale, float *grads, struct loss_sum *sum,

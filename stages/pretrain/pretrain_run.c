@@ -281,7 +281,7 @@ int pretrain_run_random(struct pretrain_run *p, struct err *e)
         pos[i] = i;
         target[i] = i == 0 ? 0 : -1;
     }
-    struct batch b = {segments[1], ids, pos, target, 1, segments};
+    struct batch b = {segments[1], ids, pos, target, 1, segments, NULL};
     struct loss_sum sum = {0};
     qat_start(&p->qat, 1);
     qat_round(&p->qat);

@@ -10,7 +10,7 @@ size_t token_batch_bytes(int tokens_max)
 {
     CHECK(tokens_max > 0);
     size_t n = size_mul((size_t)tokens_max, sizeof(int32_t));
-    return size_add(3 * arena_cost(n), arena_cost(n + sizeof(int32_t)));
+    return size_add(4 * arena_cost(n), arena_cost(n + sizeof(int32_t)));
 }
 
 void token_batch_reserve(struct token_batch *b, struct arena *a, int tokens_max)
@@ -21,6 +21,7 @@ void token_batch_reserve(struct token_batch *b, struct arena *a, int tokens_max)
     b->pos = arena_take(a, n);
     b->target = arena_take(a, n);
     b->segment_start = arena_take(a, n + sizeof(int32_t));
+    b->weight = arena_take(a, n);
     b->tokens_max = tokens_max;
     token_batch_clear(b);
 }
@@ -44,6 +45,7 @@ static void add_token(struct token_batch *b, int32_t id, bool starts_segment)
     b->ids[t] = id;
     b->pos[t] = t - b->segment_start[b->n_segments - 1];
     b->target[t] = TOKEN_BATCH_NO_TARGET;
+    b->weight[t] = 1;
     b->segment_start[b->n_segments] = b->n_tokens;
 }
 
@@ -77,6 +79,16 @@ void token_batch_drop_prompt(struct token_batch *b, int first, double share, con
     for (int i = first; i < b->n_tokens; i++)
         if (is_prompt(b, i) && rng_u32_at(r, first_draw + (uint64_t)(i - first)) < below)
             b->ids[i] = SPM_PAD;
+}
+
+void token_batch_weigh_leads(struct token_batch *b, int first, int n, float weight)
+{
+    int run = 0;
+    for (int i = first; i < b->n_tokens; i++) {
+        run = b->target[i] >= 0 ? run + 1 : 0;
+        if (run > 0 && run <= n)
+            b->weight[i] = weight;
+    }
 }
 
 void token_batch_add_text(struct token_batch *b, const int32_t *ids, const int32_t *next, int n,

@@ -19,6 +19,7 @@
 struct token_batch {
     int32_t *ids, *pos, *target; /* (tokens_max) */
     int32_t *segment_start;      /* n_segments + 1 entries; the last is n_tokens */
+    float *weight;               /* (tokens_max) of each target; 1 unless token_batch_weigh_leads */
     int n_tokens, n_segments;
     int n_targets; /* positions with loss */
     int tokens_max;
@@ -40,6 +41,9 @@ void token_batch_add_row(struct token_batch *b, const struct tokfile *t, uint64_
  */
 void token_batch_drop_prompt(struct token_batch *b, int first, double share, const struct rng *r,
                              uint64_t first_draw);
+
+/* The first n targets of every answer that begins at [first, n_tokens) get this weight. */
+void token_batch_weigh_leads(struct token_batch *b, int first, int n, float weight);
 
 /*
  * Appends n inputs of plain text: next[0..n) follows, shifted by one: next[i] is what ids[i]

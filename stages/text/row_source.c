@@ -35,9 +35,28 @@ static uint32_t row_tokens(void *context, int64_t epoch, uint32_t row)
     return windows_row_tokens(s->windows, epoch, row);
 }
 
+static bool weighs_leads(const struct row_source *s)
+{
+    return s->lead_tokens > 0 && s->lead_weight > 1;
+}
+
+/* Labelled tokens among the first lead_tokens of their answer. */
+static uint32_t row_leads(const struct row_source *s, uint32_t row)
+{
+    uint32_t n = tokfile_row_tokens(s->tokens, row), leads = 0, run = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        run = tokfile_label(s->tokens, row, i) ? run + 1 : 0;
+        leads += run > 0 && run <= (uint32_t)s->lead_tokens;
+    }
+    return leads;
+}
+
 static uint32_t row_labels(void *context, int64_t epoch, uint32_t row)
 {
     const struct row_source *s = context;
+    if (s->tokens && weighs_leads(s))
+        return tokfile_row_labels(s->tokens, row) +
+               row_leads(s, row) * ((uint32_t)s->lead_weight - 1);
     if (s->tokens)
         return tokfile_row_labels(s->tokens, row);
     return windows_row_tokens(s->windows, epoch, row);
@@ -51,6 +70,8 @@ static void add_tokens_row(struct row_source *s, int64_t epoch, uint32_t row)
     if (s->prompt_dropout > 0)
         token_batch_drop_prompt(b, first, s->prompt_dropout, &s->dropout,
                                 ((uint64_t)epoch * s->n_rows + row) * s->row_tokens_max);
+    if (weighs_leads(s))
+        token_batch_weigh_leads(b, first, s->lead_tokens, (float)s->lead_weight);
 }
 
 static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
@@ -70,7 +91,8 @@ static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_
                                .ids = b->ids,
                                .pos = b->pos,
                                .target = b->target,
-                               .segment_start = b->segment_start};
+                               .segment_start = b->segment_start,
+                               .weight = weighs_leads(s) ? b->weight : NULL};
 }
 
 struct rows row_source_rows(struct row_source *s)

@@ -15,8 +15,9 @@ struct row_source {
     uint32_t n_rows;
     uint32_t row_tokens_max;
     double prompt_dropout; /* share of a prompt's tokens that become padding; tokens files only */
-    struct rng dropout;    /* draws of prompt_dropout, by epoch, row and token */
-    struct token_batch batch; /* see row_source_reserve */
+    int lead_tokens, lead_weight; /* the first tokens of answers weigh more; tokens files only */
+    struct rng dropout;           /* draws of prompt_dropout, by epoch, row and token */
+    struct token_batch batch;     /* see row_source_reserve */
 };
 
 void row_source_of_tokens(struct row_source *s, const struct tokfile *t);

@@ -45,6 +45,10 @@ static const struct param PARAMS[] = {
     {"prompt_dropout", PARAM_FLOAT, AT(prompt_dropout), "0", 0, 0.9, NULL, "",
      "Share of the prompt's tokens that become padding, drawn anew in each epoch. "
      "Keeps an adapter from learning the phrases of a small or generated set by heart."},
+    {"lead_tokens", PARAM_INT, AT(lead_tokens), "0", 0, 100000, NULL, "tokens",
+     "So many tokens at the beginning of every answer weigh lead_weight times as much: where a "
+     "decision stands in front of a long text that would drown it."},
+    {"lead_weight", PARAM_INT, AT(lead_weight), "1", 1, 1000, NULL, "", "See lead_tokens."},
     {"eval_every", PARAM_INT, AT(eval_every), "0", 0, 1000000000, NULL, "steps",
      "Evaluate on the valid rows so often; 0 = at the end of each epoch. Also before the first and "
      "after the last step."},

@@ -80,11 +80,13 @@ static int reserve_batches(struct train_run *t, struct err *e)
     return 0;
 }
 
-static void set_dropout(struct train_run *t)
+static void set_rows(struct train_run *t)
 {
     const struct train_config *c = t->config;
     t->train_rows.prompt_dropout = c->prompt_dropout;
     t->train_rows.dropout = rng_open(c->seed, "prompt_dropout");
+    t->train_rows.lead_tokens = (int)c->lead_tokens;
+    t->train_rows.lead_weight = (int)c->lead_weight;
 }
 
 static void set_options(struct train_run *t)
@@ -141,7 +143,7 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
         rc = compute_open(&t->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
-    set_dropout(t);
+    set_rows(t);
     set_options(t);
     return reserve_batches(t, e);
 }

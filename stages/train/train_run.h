@@ -10,6 +10,7 @@
 #include "stages/text/row_source.h"
 
 struct train_config {
+    int64_t lead_tokens, lead_weight;
     int64_t epochs, batch_size, accumulation, rank, eval_every, seed, checkpoint_every;
     double learning_rate, warmup_fraction, alpha, weight_decay, beta1, beta2, eps, clip;
     double prompt_dropout;

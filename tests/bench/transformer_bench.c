@@ -157,7 +157,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i <= SEGMENTS; i++)
         start[i] = i * LENGTH;
-    struct batch b = {TOKENS, ids, pos, target, SEGMENTS, start};
+    struct batch b = {TOKENS, ids, pos, target, SEGMENTS, start, NULL};
     s.b = b;
     int rc = compute_open(&s.c, (int)threads, argc > 2 ? argv[2] : "auto", &e);
     if (rc == 0)

@@ -44,7 +44,7 @@ static void fill_expected(struct fixture *f)
         pos[i] = i;
         target[i] = 0;
     }
-    struct batch b = {LENGTH, f->ids, pos, target, 1, start};
+    struct batch b = {LENGTH, f->ids, pos, target, 1, start, NULL};
     need(transformer_reserve(&t, &f->c, &shape, &plan, &e), &e);
     need(transformer_hidden(&t, &f->m, &f->a, &b, hidden, NULL, &e), &e);
     transformer_logits(&f->c, &f->m, LENGTH, hidden, f->expected);

@@ -118,7 +118,7 @@ static void read_batch(struct fixture *f)
         f->pos[i] = i - f->start[segment];
         f->n_labels += f->target[i] >= 0;
     }
-    f->b = (struct batch){f->n_tokens, f->ids, f->pos, f->target, f->n_segments, f->start};
+    f->b = (struct batch){f->n_tokens, f->ids, f->pos, f->target, f->n_segments, f->start, NULL};
 }
 
 static void read_adamw(struct fixture *f)

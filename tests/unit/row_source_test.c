@@ -76,10 +76,48 @@ static void dropout_is_drawn_by_epoch_and_row(void **state)
     unlink(path);
 }
 
+/* Targets stand where the token before them is: the answer's first is predicted at LENGTH - 3. */
+static void leads_of_answers_weigh_more(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/row_source_test_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    write_row(path);
+    struct err e = {0};
+    struct tokfile t;
+    struct row_source s;
+    struct arena a = {0};
+    struct rows_batch b;
+    const uint32_t both[2] = {0, 1};
+    assert_int_equal(tokfile_open(&t, path, &e), 0);
+    row_source_of_tokens(&s, &t);
+    assert_int_equal(arena_reserve(&a, "batch", token_batch_bytes(2 * LENGTH), &e), 0);
+    row_source_reserve(&s, &a, 2 * LENGTH);
+    struct rows rows = row_source_rows(&s);
+    assert_int_equal(rows.labels(rows.context, 0, 0), 2);
+    rows.fill(rows.context, 0, both, 2, &b);
+    assert_null(b.weight);
+
+    s.lead_tokens = 1;
+    s.lead_weight = 5;
+    assert_int_equal(rows.labels(rows.context, 0, 0), 6);
+    rows.fill(rows.context, 0, both, 2, &b);
+    for (int i = 0; i < 2 * LENGTH; i++)
+        assert_true(b.weight[i] == (i % LENGTH == LENGTH - 3 ? 5 : 1));
+    s.lead_tokens = 9;
+    assert_int_equal(rows.labels(rows.context, 0, 1), 10);
+    tokfile_close(&t);
+    arena_release(&a);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropout_is_drawn_by_epoch_and_row),
+        cmocka_unit_test(leads_of_answers_weigh_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,7 +306,7 @@ static void packed_models_round_trip(void **state)
     assert_int_equal(mapped.embedding.form, WEIGHT_Q4);
     int32_t ids[5] = {1, 60, 3, 9, 3}, pos[5] = {0, 1, 2, 3, 4}, target[5] = {60, 3, 9, 3, -1};
     int32_t start[2] = {0, 5};
-    struct batch b = {5, ids, pos, target, 1, start};
+    struct batch b = {5, ids, pos, target, 1, start, NULL};
     struct transformer t = {0};
     struct transformer_plan plan = {5, 0, TRAIN_NOTHING, 0};
     struct loss_sum packed = {0, 0, 0}, unpacked = {0, 0, 0};

@@ -62,7 +62,7 @@ static void fixture_open(struct fixture *f, const struct shape *s, int n_threads
         f->target[i] = i % 3 == 0 ? -1 : (int32_t)(rng_u32_at(&r, 777 + (uint64_t)i) % 64);
         f->pos[i] = i - starts[segment];
     }
-    f->b = (struct batch){TOKENS, f->ids, f->pos, f->target, 4, f->start};
+    f->b = (struct batch){TOKENS, f->ids, f->pos, f->target, 4, f->start, NULL};
 }
 
 static void fixture_close(struct fixture *f)
@@ -259,7 +259,7 @@ static void packed_equals_unpacked(void **state)
     for (int i = 0; i < f.b.n_segments; i++) {
         int first = f.start[i];
         int32_t start[2] = {0, f.start[i + 1] - first};
-        struct batch b = {start[1], f.ids + first, f.pos + first, f.target + first, 1, start};
+        struct batch b = {start[1], f.ids + first, f.pos + first, f.target + first, 1, start, NULL};
         int rows = logits_of(&f, true, &b, alone);
         assert_memory_equal(alone, packed + (size_t)row * 64, sizeof(float) * (size_t)(rows * 64));
         row += rows;
@@ -329,6 +329,37 @@ static void gradients_accumulate(void **state)
     assert_memory_equal(twice, once, f.a.n_values * sizeof *once);
     xfree(once);
     xfree(twice);
+    fixture_close(&f);
+}
+
+/* Tokens with weight 3 add twice more of their own gradient; the loss stays as it is. */
+static void weights_scale_gradients(void **state)
+{
+    struct fixture f;
+    float weight[TOKENS];
+    int32_t target[TOKENS];
+    (void)state;
+    fixture_open(&f, &tiny, 1, "auto");
+    size_t n = f.a.n_values;
+    float *all = xalloc_array(n, sizeof *all), *some = xalloc_array(n, sizeof *some);
+    float *weighed = xalloc_array(n, sizeof *weighed);
+    double loss = pass(&f, TRAIN_LORA, true, 0, all);
+    memcpy(target, f.target, sizeof target);
+    for (int i = 0; i < TOKENS; i++) {
+        weight[i] = i % 3 == 0 ? 3 : 1;
+        f.target[i] = i % 3 == 0 ? target[i] : -1;
+    }
+    pass(&f, TRAIN_LORA, true, 0, some);
+    memcpy(f.target, target, sizeof target);
+    f.b.weight = weight;
+    assert_true(pass(&f, TRAIN_LORA, true, 5, weighed) == loss);
+    for (size_t i = 0; i < n; i++) {
+        float expected = all[i] + 2 * some[i];
+        assert_true(fabsf(weighed[i] - expected) <= 1e-4f * fabsf(expected) + 1e-5f);
+    }
+    xfree(all);
+    xfree(some);
+    xfree(weighed);
     fixture_close(&f);
 }
 
@@ -438,6 +469,7 @@ int main(void)
         cmocka_unit_test(packed_equals_unpacked),
         cmocka_unit_test(same_bits_everywhere),
         cmocka_unit_test(gradients_accumulate),
+        cmocka_unit_test(weights_scale_gradients),
         cmocka_unit_test(overfits_eight_examples),
         cmocka_unit_test(observer_follows_values),
         cmocka_unit_test(bad_batches_are_refused),
