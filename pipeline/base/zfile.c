@@ -95,11 +95,15 @@ static int decompress(const char *from, uint64_t max_bytes, struct sink *s, uint
         ZSTD_outBuffer piece = {block, room, 0};
         size_t before = in.pos;
         wanted = ZSTD_decompressStream(context, &piece, &in);
-        if (ZSTD_isError(wanted))
+        if (ZSTD_isError(wanted) && before == 0)
+            rc = err_set(e, ERR_FORMAT, "%s: expected zstd data, found something else (%s)", from,
+                         ZSTD_getErrorName(wanted));
+        else if (ZSTD_isError(wanted))
             rc = err_set(e, ERR_FORMAT, "%s: broken zstd data near byte %zu: %s", from, before,
                          ZSTD_getErrorName(wanted));
         else if (piece.pos == 0 && in.pos == before && in.pos == in.size)
-            rc = err_set(e, ERR_FORMAT, "%s: zstd data ends in the middle of a frame", from);
+            rc = err_set(e, ERR_FORMAT,
+                         "%s: zstd data ends in the middle of a frame: the file was cut off", from);
         else if (piece.pos > max_bytes - total)
             rc = err_set(e, ERR_LIMIT, "%s: unpacks to more than %llu bytes", from,
                          (unsigned long long)max_bytes);

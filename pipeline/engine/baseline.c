@@ -24,9 +24,20 @@ static int check_numbers(const struct json *o, const char *what, double least, s
     return 0;
 }
 
-static int check(const struct json *root, struct err *e)
+/* Files of earlier versions do not say whose they are. */
+static int check_manifest(const struct json *root, const char *manifest, struct err *e)
 {
-    static const char *const keys[] = {"schema", "golden", "runs", "rows", "metrics", "spread"};
+    const char *name = manifest;
+    int rc = json_get(root, "manifest") ? json_need_string(root, "manifest", &name, e) : 0;
+    if (rc == 0 && !str_eq(name, manifest))
+        rc = err_set(e, ERR_FORMAT, "a baseline of the manifest %s, not of %s", name, manifest);
+    return rc;
+}
+
+static int check(const struct json *root, const char *manifest, struct err *e)
+{
+    static const char *const keys[] = {"schema", "manifest", "golden", "runs",
+                                       "rows",   "metrics",  "spread"};
     const struct json *metrics = NULL, *spread = NULL, *runs = NULL;
     const char *golden = NULL;
     int64_t schema = 0, rows = 0;
@@ -36,6 +47,8 @@ static int check(const struct json *root, struct err *e)
     if (rc == 0 && schema != 1)
         rc = err_set(e, ERR_FORMAT, "a baseline of schema %lld, this program knows 1 only",
                      (long long)schema);
+    if (rc == 0)
+        rc = check_manifest(root, manifest, e);
     if (rc == 0)
         rc = json_need_string(root, "golden", &golden, e);
     if (rc == 0)
@@ -56,13 +69,18 @@ static int check(const struct json *root, struct err *e)
 int baseline_read_any(struct baseline *b, const char *manifest, const char *instance, struct err *e)
 {
     char *path = path_of(manifest, instance);
+    struct err cause = {0};
     memset(b, 0, sizeof *b);
-    int rc = file_exists(path) ? json_read(path, &b->root, e) : 0;
-    if (rc == 0 && b->root && check(b->root, e) < 0)
-        rc = err_wrap(e, "%s", path);
+    int rc = file_exists(path) ? json_read(path, &b->root, &cause) : 0;
+    if (rc == 0 && b->root && check(b->root, manifest, &cause) < 0)
+        rc = err_wrap(&cause, "%s", path);
     xfree(path);
-    if (rc < 0)
+    if (rc < 0) {
+        /* A run whose gates do not hold cannot be accepted: the file must go first. */
+        rc = err_set(e, cause.code, "%s: put it back with git, or remove it and accept a run",
+                     cause.text);
         baseline_release(b);
+    }
     b->metrics = b->root ? json_get(b->root, "metrics") : NULL;
     return rc;
 }
@@ -169,6 +187,7 @@ static struct json *make(const struct run_record *runs, size_t n_runs, const str
     struct json *root = json_new_object(), *commits = json_new_array();
     struct json *means = json_new_object(), *spreads = json_new_object();
     json_put_i64(root, "schema", 1);
+    json_put_string(root, "manifest", runs[0].name);
     json_put_string(root, "golden", golden_id(stage));
     for (size_t k = 0; k < n_runs; k++)
         json_append(commits, json_new_string(runs[k].commit));

@@ -5,8 +5,9 @@
  * Accepted results: golden/baselines/<manifest>/<instance>.json, one file for each stage that
  * answers a golden set. Written by `fmforge accept`, read by `drop` gates and by the nightly.
  *
- *   {"schema": 1, "golden": <content id of the set>, "runs": [<ledger commit>, ..],
- *    "rows": 500, "metrics": {"exact_match": 0.86, ..}, "spread": {"exact_match": 0.008, ..}}
+ *   {"schema": 1, "manifest": <its name>, "golden": <content id of the set>,
+ *    "runs": [<ledger commit>, ..], "rows": 500, "metrics": {"exact_match": 0.86, ..},
+ *    "spread": {"exact_match": 0.008, ..}}
  *
  * metrics are means over the accepted runs; spread is their standard deviation (n - 1), there only
  * from two runs on: runs that differ in their seed say how much of a change means nothing.
@@ -30,8 +31,8 @@ struct baseline {
     bool is_of_another_set;
 };
 
-/* golden_id: what the stage answers now. A missing file is no error; ERR_FORMAT for a damaged one.
- */
+/* golden_id: what the stage answers now. A missing file is no error; ERR_FORMAT for a damaged one
+ * and for one of another manifest. */
 int baseline_read(struct baseline *b, const char *manifest, const char *instance,
                   const char *golden_id, struct err *e) MUST_USE;
 /* Whatever set it is one of. */

@@ -124,12 +124,15 @@ struct gate_result gate_judge(const struct gate *g, const struct json *own,
                      g->stage_metric);
     } else if (g->type == GATE_DROP && !baseline) {
         r.verdict = GATE_NO_BASELINE;
-        snprintf(r.note, sizeof r.note, "no baseline yet");
+        snprintf(r.note, sizeof r.note, "no baseline yet: fmforge accept RUN makes one");
         return r;
     } else if (g->type == GATE_DROP) {
         r.has_bound = metric_of(baseline, g->metric, &r.bound);
         if (!r.has_bound)
-            snprintf(r.note, sizeof r.note, "the baseline has no metric `%.100s`", g->metric);
+            snprintf(r.note, sizeof r.note,
+                     "the baseline has no metric `%.100s`: name another, or remove the baseline "
+                     "and accept a run",
+                     g->metric);
     } else {
         r.has_bound = true;
         r.bound = g->value;

@@ -42,7 +42,7 @@ struct gate_result {
     enum gate_verdict verdict;
     double value, bound; /* bound: what it was compared with */
     bool has_value, has_bound;
-    char note[256]; /* why it cannot be judged: "there is no metric x"; "" */
+    char note[ERR_TEXT_BYTES]; /* why it cannot be judged: "there is no metric x"; "" */
 };
 
 /* Judges with flat metrics objects: own, the other stage's (STAGE), the baseline (DROP); NULL

@@ -4,6 +4,7 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/check.h"
+#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/stage_config.h"
@@ -146,6 +147,19 @@ static size_t stage_index(const struct graph *g, const struct manifest_stage *s)
     return (size_t)(s - g->manifest->stages);
 }
 
+/* Inputs of stages on the trail that are files too, which is what was meant most likely. */
+static void add_file_hint(const struct graph *g, size_t from, struct buf *b)
+{
+    for (size_t i = from; i < g->n_trail; i++) {
+        const struct doc_node *inputs = g->manifest->stages[g->trail[i]].inputs;
+        for (const struct doc_node *n = inputs ? inputs->first : NULL; n; n = n->next) {
+            const char *output = NULL;
+            if (graph_stage_of(g, n->text, &output) && file_exists(n->text))
+                buf_printf(b, "; for the file or folder %s write ./%s", n->text, n->text);
+        }
+    }
+}
+
 static int fail_cycle(struct graph *g, size_t i_stage, struct err *e)
 {
     struct buf b;
@@ -156,8 +170,9 @@ static int fail_cycle(struct graph *g, size_t i_stage, struct err *e)
     for (size_t i = from; i < g->n_trail; i++)
         buf_printf(&b, "%s -> ", g->manifest->stages[g->trail[i]].name);
     const struct manifest_stage *s = &g->manifest->stages[i_stage];
-    int rc = doc_fail(&g->manifest->doc, s->mark, e, "cycle: %s%s (each needs the next)",
-                      buf_text(&b), s->name);
+    buf_printf(&b, "%s (each needs the next)", s->name);
+    add_file_hint(g, from, &b);
+    int rc = doc_fail(&g->manifest->doc, s->mark, e, "cycle: %s", buf_text(&b));
     buf_release(&b);
     return rc;
 }

@@ -175,6 +175,16 @@ static int from_toolkit(struct graph *g, const struct instance *n, const char *t
     return pick_output(g->instances[in->producer]->desc, f->name, NULL, in, e);
 }
 
+/* Behind the error of an input that was read as a stage's: a file or folder may have been meant. */
+static int name_file(int rc, const char *text, struct err *e)
+{
+    size_t used = strlen(e->text);
+    if (rc < 0 && file_exists(text) && !strstr(e->text, "write ./"))
+        snprintf(e->text + used, sizeof e->text - used, "; for the file or folder %s write ./%s",
+                 text, text);
+    return rc;
+}
+
 static int resolve(struct graph *g, const struct instance *n, const struct doc_node *node,
                    const char *folder, struct graph_input *in, struct err *e)
 {
@@ -194,7 +204,7 @@ static int resolve(struct graph *g, const struct instance *n, const struct doc_n
     else if (str_starts(node->text, "toolkit."))
         rc = from_toolkit(g, n, text + strlen("toolkit."), in, e);
     else if (stage)
-        rc = from_stage(g, n, stage, output, in, e);
+        rc = name_file(from_stage(g, n, stage, output, in, e), text, e);
     else
         rc = take_path(in, folder && *text != '/' ? file_join(folder, text) : xstrdup(text), e);
     /* A word with a dot that is no file was most likely meant as a stage. */

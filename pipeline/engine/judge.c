@@ -1,11 +1,13 @@
 #include "pipeline/engine/judge.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/baseline.h"
+#include "pipeline/provenance/statement.h"
 
 int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err *e)
 {
@@ -35,28 +37,39 @@ int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err 
     return rc < 0 ? err_wrap(e, "%s", p->graph->instances[i]->name) : 0;
 }
 
-/* The accepted result of an earlier run, when it is one of the golden set that is answered now.
- * False when it cannot be read: said, and its gates fail, but no work is lost by it. */
-static bool read_baseline(const struct plan *p, size_t i, struct baseline *b, struct buf *table)
+/* The accepted result of an earlier run, when it is one of the golden set that is answered now;
+ * else why there is none that can be compared with. One that cannot be read is no error here: its
+ * gates fail, but no work is lost by it. */
+static void read_baseline(const struct plan *p, size_t i, struct baseline *b, struct err *cause)
 {
     const struct instance *n = p->graph->instances[i];
     const char *golden = NULL;
-    struct err cause = {0};
     bool wanted = false;
     for (size_t k = 0; k < n->n_inputs; k++)
         if (str_eq(n->inputs[k].port->kind, "golden"))
             golden = p->items[i].inputs[k].id.hex;
     for (size_t g = 0; g < n->n_gates; g++)
         wanted |= n->gates[g].type == GATE_DROP;
-    if (!wanted)
-        return true;
-    int rc = baseline_read(b, p->graph->manifest->name, n->name, golden, &cause);
-    if (rc < 0)
-        buf_printf(table, "  its baseline cannot be read: %s\n", cause.text);
-    if (b->is_of_another_set)
-        buf_printf(table,
-                   "  its baseline was accepted on another golden set: fmforge accept RUN\n");
-    return rc == 0;
+    if (wanted && baseline_read(b, p->graph->manifest->name, n->name, golden, cause) < 0)
+        err_wrap(cause, "its baseline cannot be read");
+}
+
+/* What a drop gate is judged by; a baseline of another set is said, one that is broken fails. */
+static struct gate_result judge_one(const struct gate *g, const struct json *own,
+                                    const struct json *other, const struct baseline *b,
+                                    const struct err *cause)
+{
+    struct gate_result r = gate_judge(g, own, other, b->metrics);
+    if (g->type != GATE_DROP || r.verdict != GATE_NO_BASELINE)
+        return r;
+    if (cause->code != 0) {
+        r.verdict = GATE_FAILS;
+        snprintf(r.note, sizeof r.note, "%s", cause->text);
+    } else if (b->is_of_another_set) {
+        snprintf(r.note, sizeof r.note,
+                 "its baseline was accepted on another golden set: fmforge accept RUN");
+    }
+    return r;
 }
 
 static void add_number(struct buf *b, bool known, double v)
@@ -89,7 +102,7 @@ static void put_record(const struct plan *p, size_t i, const struct gate *g,
                     : r->verdict == GATE_FAILS ? "fails"
                                                : "no_baseline");
     if (r->note[0])
-        json_put_string(o, "note", r->note);
+        json_put(o, "note", statement_text(r->note));
     json_append(records, o);
 }
 
@@ -129,10 +142,10 @@ static void add_line(const struct gate *g, const struct gate_result *r, struct b
         buf_add_text(table, g->type == GATE_STAGE ? "against " : "was ");
         add_number(table, r->has_bound, r->bound);
     }
-    buf_printf(table, "%s%s%s%s\n", verdict_text(r->verdict),
-               r->note[0] && r->verdict != GATE_NO_BASELINE ? " (" : "",
-               r->verdict != GATE_NO_BASELINE ? r->note : "",
-               r->note[0] && r->verdict != GATE_NO_BASELINE ? ")" : "");
+    buf_add_text(table, verdict_text(r->verdict));
+    if (r->note[0])
+        buf_printf(table, " (%s)", r->note);
+    buf_add_char(table, '\n');
 }
 
 int judge_instance(const struct plan *p, size_t i, const bool *others_done, struct json *records,
@@ -141,7 +154,7 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
     const struct instance *n = p->graph->instances[i];
     struct json *own = NULL;
     struct baseline baseline = {0};
-    bool readable = true;
+    struct err cause = {0};
     struct json **others = xalloc_array(n->n_gates, sizeof(struct json *));
     int rc = judge_metrics(p, i, &own, e);
     for (size_t g = 0; g < n->n_gates && rc == 0; g++)
@@ -151,12 +164,10 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
     if (rc == 0) {
         buf_printf(table, "%s\n", n->name);
         add_comparison(p, i, own, others, table);
-        readable = read_baseline(p, i, &baseline, table);
+        read_baseline(p, i, &baseline, &cause);
     }
     for (size_t g = 0; g < n->n_gates && rc == 0; g++) {
-        struct gate_result r = gate_judge(&n->gates[g], own, others[g], baseline.metrics);
-        if (n->gates[g].type == GATE_DROP && !readable)
-            r.verdict = GATE_FAILS;
+        struct gate_result r = judge_one(&n->gates[g], own, others[g], &baseline, &cause);
         *held = *held && r.verdict != GATE_FAILS;
         put_record(p, i, &n->gates[g], &r, records);
         add_line(&n->gates[g], &r, table);

@@ -206,6 +206,60 @@ static void change_to_text(const struct nightly_item *item, const struct json *c
                    number_of(c, "change"), number_of(c, "allowed"));
 }
 
+static bool has_verdict(const struct json *change, const char *verdict)
+{
+    return str_eq(run_text(change, "verdict"), verdict);
+}
+
+/* A stage's changes stand together, from c on: says what could not be compared, and why. */
+static void uncompared_to_text(const struct nightly_item *item, const struct json *c,
+                               struct buf *out)
+{
+    const char *stage = run_text(c, "stage");
+    size_t n = 0, n_none = 0, n_other = 0;
+    struct buf names;
+    buf_init(&names, BUF_MAX_DEFAULT);
+    for (; c && str_eq(run_text(c, "stage"), stage); c = json_next(c), n++) {
+        n_other += has_verdict(c, "another golden set");
+        if (has_verdict(c, "no baseline"))
+            buf_printf(&names, "%s%s", n_none++ > 0 ? ", " : "", run_text(c, "metric"));
+    }
+    if (n_other > 0)
+        buf_printf(out,
+                   "%s: %s: not compared: its baseline was accepted on another golden set "
+                   "(fmforge accept RUN)\n",
+                   item->name, stage);
+    else if (n_none == n)
+        buf_printf(out, "%s: %s: not compared: no baseline yet (fmforge accept RUN)\n", item->name,
+                   stage);
+    else if (n_none > 0)
+        buf_printf(out, "%s: %s: not compared: its baseline has no %s (fmforge accept RUN)\n",
+                   item->name, stage, buf_text(&names));
+    buf_release(&names);
+}
+
+static void gates_to_text(const struct nightly_item *item, struct buf *out)
+{
+    for (const struct json *g = run_items(item->run, "gates"); g; g = json_next(g))
+        if (run_text(g, "note") && has_verdict(g, "fails"))
+            buf_printf(out, "%s: %s: gate %s: %s\n", item->name, run_text(g, "stage"),
+                       run_text(g, "gate"), run_text(g, "note"));
+}
+
+static void details_to_text(const struct nightly_item *item, struct buf *out)
+{
+    const char *stage = "";
+    gates_to_text(item, out);
+    for (const struct json *c = item->changes ? json_first(item->changes) : NULL; c;
+         c = json_next(c)) {
+        if (!str_eq(run_text(c, "stage"), stage))
+            uncompared_to_text(item, c, out);
+        stage = run_text(c, "stage");
+        if (nightly_is_worse(c))
+            change_to_text(item, c, out);
+    }
+}
+
 void nightly_to_text(const struct nightly *n, struct buf *out)
 {
     for (size_t i = 0; i < n->n_items; i++) {
@@ -226,8 +280,5 @@ void nightly_to_text(const struct nightly *n, struct buf *out)
         buf_add_char(out, '\n');
     }
     for (size_t i = 0; i < n->n_items; i++)
-        for (const struct json *c = n->items[i].changes ? json_first(n->items[i].changes) : NULL; c;
-             c = json_next(c))
-            if (nightly_is_worse(c))
-                change_to_text(&n->items[i], c, out);
+        details_to_text(&n->items[i], out);
 }

@@ -146,7 +146,8 @@ static void add_changes(struct json *page, const struct nightly *n, bool only_wo
 
 static void add_gates(struct json *page, const struct nightly *n)
 {
-    static const char *const columns[] = {"manifest", "stage", "gate", "value", "verdict", NULL};
+    static const char *const columns[] = {"manifest", "stage", "gate", "value",
+                                          "verdict",  "note",  NULL};
     struct json *blocks = page_add_section(page, "gates", "Gates", true, NULL);
     struct json *rows = page_add_table(blocks, "", columns);
     for (size_t i = 0; i < n->n_items; i++)
@@ -157,7 +158,9 @@ static void add_gates(struct json *page, const struct nightly *n)
             json_append(row, report_cell_text(run_text(g, "stage")));
             json_append(row, report_cell_text(run_text(g, "gate")));
             json_append(row, number_cell(g, "value"));
-            json_append(row, report_cell_tone(verdict, tone_of(verdict)));
+            bool none = str_eq(verdict, "no_baseline");
+            json_append(row, report_cell_tone(none ? "no baseline" : verdict, tone_of(verdict)));
+            json_append(row, report_cell_text(run_text(g, "note")));
         }
 }
 
@@ -234,17 +237,19 @@ static void cases_of_gates(const struct nightly_item *item, struct tally *t, str
 {
     for (const struct json *g = run_items(item->run, "gates"); g; g = json_next(g)) {
         const char *verdict = run_text(g, "verdict") ? run_text(g, "verdict") : "";
-        bool fails = str_eq(verdict, "fails");
+        bool fails = str_eq(verdict, "fails"), unjudged = str_eq(verdict, "no_baseline");
+        const char *note = run_text(g, "note");
         char *name = xasprintf("%s: gate %s", run_text(g, "stage"), run_text(g, "gate"));
         char *problem = NULL;
         const struct json *value = json_get(g, "value");
-        if (fails && value && json_type(value) == JSON_NUMBER)
+        if (fails && !note && value && json_type(value) == JSON_NUMBER)
             problem = xasprintf("%s is %.6g", run_text(g, "metric"), json_number(value));
-        else if (fails)
-            problem = xstrdup(run_text(g, "note") ? run_text(g, "note") : "cannot be judged");
+        else if (fails || unjudged)
+            problem = xstrdup(note ? note : "cannot be judged");
         t->n_cases++;
         t->n_failures += fails;
-        add_case(out, label_of(item), name, "failure", problem);
+        t->n_skipped += unjudged;
+        add_case(out, label_of(item), name, unjudged ? "skipped" : "failure", problem);
         xfree(problem);
         xfree(name);
     }

@@ -147,10 +147,16 @@ static void add_tile(struct json *tiles, const struct json *gate)
     xfree(note);
 }
 
+static const char *verdict_text(const struct json *gate)
+{
+    const char *verdict = text_of(gate, "verdict");
+    return str_eq(verdict, "no_baseline") ? "no baseline" : verdict;
+}
+
 static void add_gates(struct json *page, const struct run_record *r)
 {
-    static const char *const columns[] = {"stage",         "gate",    "value",
-                                          "compared with", "verdict", NULL};
+    static const char *const columns[] = {"stage",   "gate", "value", "compared with",
+                                          "verdict", "note", NULL};
     const struct json *g = run_items(r->root, "gates");
     struct json *tiles = json_new_array();
     json_put(page, "tiles", tiles);
@@ -170,8 +176,8 @@ static void add_gates(struct json *page, const struct run_record *r)
                                           : json_new_null());
         json_append(row, is_number(bound) ? report_cell_number(json_number(bound), NULL)
                                           : json_new_null());
-        json_append(row,
-                    report_cell_tone(text_of(g, "verdict"), status_tone(text_of(g, "verdict"))));
+        json_append(row, report_cell_tone(verdict_text(g), status_tone(text_of(g, "verdict"))));
+        json_append(row, report_cell_text(text_of(g, "note")));
     }
 }
 

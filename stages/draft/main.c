@@ -99,7 +99,7 @@ static int measure(struct draft_run *d, struct json *m, struct err *e)
     return 0;
 }
 
-static struct json *report_of(const struct draft_run *d, const struct json *metrics)
+static struct json *report_of(struct draft_run *d, const struct json *metrics)
 {
     struct json *report = json_new_object(), *blocks = json_new_array();
     json_append(blocks, train_loop_table("Draft", metrics));
@@ -107,6 +107,7 @@ static struct json *report_of(const struct draft_run *d, const struct json *metr
         json_append(blocks, train_loop_block(&d->distil.ce, "Cross entropy of the fresh draft"));
     json_append(blocks, train_loop_block(&d->distil.kl, "Reverse KL to the teacher"));
     json_put(report, "blocks", blocks);
+    windows_report(&d->text, &d->valid_text, report);
     return report;
 }
 

@@ -6,6 +6,7 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/size.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
 #define OWN_BLOCKS 7
@@ -248,8 +249,9 @@ int train_loop_run(struct train_loop *l, struct err *e)
     memset(&l->state, 0, sizeof l->state);
     resume(l, &digest);
     rc = steps(l, &digest, e);
+    /* A stage of one phase has its name, and that is printed anyway. */
     if (rc)
-        return err_wrap(e, "%s", l->phase);
+        return str_eq(l->phase, l->run->spec->name) ? rc : err_wrap(e, "%s", l->phase);
     if (l->keep_best && l->state.best_step > 0)
         memcpy(l->trainer->params, l->best, best_bytes(l));
     return 0;

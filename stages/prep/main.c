@@ -10,7 +10,9 @@
 #include "stages/prep/prep.h"
 #include "stages/prep/summary.h"
 #include "stages/text/blocks.h"
+#include "stages/text/finding.h"
 #include "stages/text/goldenset.h"
+#include "stages/text/labels.h"
 #include "stages/text/rules.h"
 #include "stages/text/split.h"
 
@@ -31,7 +33,8 @@ static const struct param PARAMS[] = {
     {"long_rows", PARAM_CHOICE, offsetof(struct prep_config, long_rows), "refuse", 0, 0,
      LONG_CHOICES, "", "What to do with rows above max_length."},
     {"leaks", PARAM_CHOICE, offsetof(struct prep_config, leaks), "refuse", 0, 0, LEAK_CHOICES, "",
-     "Training rows whose prompt is one of the golden set: an error, or left out and said."},
+     "Training rows whose prompt is one of the golden set: an error, or left out and said. Near "
+     "repeats are kept and said."},
     {"system", PARAM_CHOICE, offsetof(struct prep_config, system), "keep", 0, 0, SYSTEM_CHOICES, "",
      "Rows without a system message stay so, or get the template's default one."},
     {"objects", PARAM_BOOL, offsetof(struct prep_config, objects), "false", 0, 0, NULL, "",
@@ -77,8 +80,10 @@ struct prep {
     struct spm *spm;
     struct render render;
     struct chat_list raw;
-    struct chat_list valid; /* no rows when there is no such input */
-    bool *held_out;         /* by raw row */
+    struct chat_list valid;  /* no rows when there is no such input */
+    struct goldenset golden; /* as well */
+    uint64_t n_dropped;      /* rows of raw that are golden */
+    bool *held_out;          /* by raw row */
     struct prep_sink train_sink, valid_sink;
     struct json *report;
     struct json *findings; /* rows of a table in the report */
@@ -95,6 +100,8 @@ static int open_inputs(struct prep *p, const struct stage_run *r, struct err *e)
         status = chat_list_read(&p->raw, stage_in(r, "raw"), p->config->objects, e);
     if (status == 0 && stage_in(r, "valid"))
         status = chat_list_read(&p->valid, stage_in(r, "valid"), p->config->objects, e);
+    if (status == 0 && stage_in(r, "golden"))
+        status = goldenset_open(&p->golden, stage_in(r, "golden"), e);
     return status;
 }
 
@@ -109,20 +116,55 @@ static struct chat_list training_rows(const struct prep *p, bool held_out)
     return list;
 }
 
-static int check_golden(struct prep *p, const char *path, struct err *e)
+static int check_golden(struct prep *p, struct err *e)
 {
-    struct goldenset golden = {0};
-    int status = goldenset_open(&golden, path, e);
-    if (status == 0)
-        status = rules_check(&golden.rows, "golden", &p->template, p->findings, e);
+    const struct chat_list *golden = &p->golden.rows;
+    const struct rules_leak trained = {&p->raw, "training", golden, "golden", true};
+    const struct rules_leak chosen_by = {&p->valid, "validation", golden, "golden", false};
+    int status = rules_check(golden, "golden", &p->template, p->findings, e);
     if (status == 0 && p->config->leaks == PREP_LEAKS_DROP)
-        rules_drop_leaks(&p->raw, &golden.rows, "golden", p->findings);
+        p->n_dropped = rules_drop_leaks(&p->raw, golden, "golden", p->findings);
     if (status == 0 && p->raw.n_rows == 0)
-        status = err_set(e, ERR_FORMAT, "every training row has a prompt of the golden set");
+        status =
+            err_set(e, ERR_FORMAT, "raw: every training row (%llu) has a prompt of the golden set",
+                    (unsigned long long)p->n_dropped);
     if (status == 0)
-        status = rules_check_leak(&p->raw, &golden.rows, "golden", true, p->findings, e);
-    goldenset_close(&golden);
+        status = rules_check_leak(&trained, p->findings, e);
+    if (status == 0 && p->valid.n_rows > 0)
+        status = rules_check_leak(&chosen_by, p->findings, e);
     return status;
+}
+
+static void find_no_valid(struct prep *p)
+{
+    struct buf where;
+    buf_init(&where, BUF_MAX_DEFAULT);
+    buf_add_text(&where, "valid_fraction ");
+    json_add_number(&where, p->config->valid_fraction);
+    buf_printf(&where, " of %zu rows", p->raw.n_rows);
+    finding_put(p->findings, "valid", "no row was held out: nothing will show overfitting", 0,
+                buf_text(&where));
+    buf_release(&where);
+}
+
+static int check_split(struct prep *p, const struct chat_list *train, const struct chat_list *valid,
+                       struct err *e)
+{
+    const struct rules_leak leak = {train, "training", valid, "valid", false};
+    const struct goldenset *set = p->golden.rows.n_rows > 0 ? &p->golden : NULL;
+    if (train->n_rows == 0)
+        return err_set(e, ERR_FORMAT,
+                       "raw: no training row is left: all %zu were held out; lower valid_fraction "
+                       "or add rows",
+                       p->raw.n_rows);
+    if (set)
+        labels_check(train, &set->rows, set, "golden", p->findings);
+    if (valid->n_rows == 0 && p->config->valid_fraction > 0)
+        find_no_valid(p);
+    if (valid->n_rows == 0)
+        return 0;
+    labels_check(train, valid, set, "valid", p->findings);
+    return rules_check_leak(&leak, p->findings, e);
 }
 
 static int check_rows(struct prep *p, struct err *e)
@@ -134,12 +176,7 @@ static int check_rows(struct prep *p, struct err *e)
         return status;
     struct chat_list train = training_rows(p, false);
     struct chat_list held = training_rows(p, true);
-    const struct chat_list *valid = p->valid.n_rows > 0 ? &p->valid : &held;
-    if (train.n_rows == 0)
-        status =
-            err_set(e, ERR_FORMAT, "no training row is left: all %zu were held out", p->raw.n_rows);
-    else if (valid->n_rows > 0)
-        status = rules_check_leak(&train, valid, "valid", false, p->findings, e);
+    status = check_split(p, &train, p->valid.n_rows > 0 ? &p->valid : &held, e);
     xfree(train.rows);
     xfree(held.rows);
     return status;
@@ -168,8 +205,12 @@ static int write_tokens(struct prep *p, const struct stage_run *r, struct err *e
     if (status < 0)
         return err_wrap(e, "valid");
     if (p->train_sink.counts.samples == 0)
-        return err_set(e, ERR_FORMAT, "no training row is left after cutting to max_length %lld",
+        return err_set(e, ERR_FORMAT,
+                       "raw: no training row is left after cutting to max_length %lld",
                        (long long)config->max_length);
+    if (p->valid_sink.counts.rows > 0 && p->valid_sink.counts.samples == 0)
+        finding_put(p->findings, "valid", "no row is left after the cut to max_length",
+                    p->valid_sink.counts.rows, "all of them");
     status = tokfile_writer_save(&p->train_sink.writer, stage_out(r, "train"), e);
     if (status == 0)
         status = tokfile_writer_save(&p->valid_sink.writer, stage_out(r, "valid"), e);
@@ -178,17 +219,18 @@ static int write_tokens(struct prep *p, const struct stage_run *r, struct err *e
 
 static int write_report(struct prep *p, const struct stage_run *r, struct err *e)
 {
-    summary_add_counts(p->report, &p->train_sink, &p->valid_sink,
+    summary_add_counts(p->report, &p->train_sink, &p->valid_sink, p->n_dropped,
                        p->raw.blank_lines + p->valid.blank_lines);
     summary_add_lengths(p->report, &p->train_sink.counts, &p->valid_sink.counts);
     int status = summary_add_samples(p->report, &p->raw, p->held_out, &p->render, p->config, e);
     if (status == 0)
         status = blocks_save(p->report, stage_out(r, "report"), e);
-    stage_say(r, "%llu training and %llu validation samples, %llu and %llu tokens, %zu findings",
+    stage_say(r, "%llu training and %llu validation samples, %llu and %llu tokens, %zu finding%s",
               (unsigned long long)p->train_sink.counts.samples,
               (unsigned long long)p->valid_sink.counts.samples,
               (unsigned long long)p->train_sink.writer.counts.tokens,
-              (unsigned long long)p->valid_sink.writer.counts.tokens, json_count(p->findings));
+              (unsigned long long)p->valid_sink.writer.counts.tokens, json_count(p->findings),
+              json_count(p->findings) == 1 ? "" : "s");
     return status;
 }
 
@@ -198,6 +240,7 @@ static void release(struct prep *p)
     tokfile_writer_release(&p->valid_sink.writer);
     chat_list_release(&p->raw);
     chat_list_release(&p->valid);
+    goldenset_close(&p->golden);
     xfree(p->held_out);
     json_free(p->report);
     spm_close(p->spm);
@@ -210,12 +253,12 @@ static int run(const struct stage_run *r, struct err *e)
     tokfile_writer_init(&p.train_sink.writer, SPM_EOS);
     tokfile_writer_init(&p.valid_sink.writer, SPM_EOS);
     p.report = blocks_new();
-    p.findings = blocks_add_table(p.report, "table", "Findings", RULES_COLUMNS);
+    p.findings = blocks_add_table(p.report, "table", "Findings", FINDING_COLUMNS);
     int status = open_inputs(&p, r, e);
     if (status == 0)
         status = rules_check(&p.raw, "raw", &p.template, p.findings, e);
     if (status == 0 && stage_in(r, "golden"))
-        status = check_golden(&p, stage_in(r, "golden"), e);
+        status = check_golden(&p, e);
     if (status == 0) {
         split(&p);
         status = check_rows(&p, e);

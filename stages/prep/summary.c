@@ -13,7 +13,7 @@ static void add_counts(struct json *rows, const char *name, uint64_t train, uint
 }
 
 void summary_add_counts(struct json *report, const struct prep_sink *train,
-                        const struct prep_sink *valid, uint64_t blank_lines)
+                        const struct prep_sink *valid, uint64_t n_dropped, uint64_t blank_lines)
 {
     static const char *const columns[] = {"what", "train", "valid", NULL};
     struct json *rows = blocks_add_table(report, "table", "Rows", columns);
@@ -21,7 +21,8 @@ void summary_add_counts(struct json *report, const struct prep_sink *train,
     const struct prep_counts *b = &valid->counts;
     const struct tokfile_counts *s = &train->writer.counts;
     const struct tokfile_counts *t = &valid->writer.counts;
-    add_counts(rows, "rows read", a->rows, b->rows);
+    add_counts(rows, "rows read", a->rows + n_dropped, b->rows);
+    add_counts(rows, "left out: prompt of the golden set", n_dropped, 0);
     add_counts(rows, "samples written", a->samples, b->samples);
     add_counts(rows, "cut at max_length", a->cut, b->cut);
     add_counts(rows, "left out: nothing to learn after the cut", a->empty, b->empty);

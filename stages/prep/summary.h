@@ -7,8 +7,9 @@
 #include "pipeline/base/json.h"
 #include "stages/prep/prep.h"
 
+/* n_dropped: training rows that no sink has seen, since their prompt is measured. */
 void summary_add_counts(struct json *report, const struct prep_sink *train,
-                        const struct prep_sink *valid, uint64_t blank_lines);
+                        const struct prep_sink *valid, uint64_t n_dropped, uint64_t blank_lines);
 void summary_add_lengths(struct json *report, const struct prep_counts *train,
                          const struct prep_counts *valid);
 /* The first three training rows, rendered; labelled text in [[ ]]. */

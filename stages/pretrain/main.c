@@ -106,6 +106,7 @@ static int publish(const struct stage_run *run, struct pretrain_run *p, struct e
     if (p->grid.state.step)
         json_append(blocks, train_loop_block(&p->grid, "Training on the grid"));
     json_put(report, "blocks", blocks);
+    windows_report(&p->text, &p->valid, report);
     int rc = 0;
     if (stage_out(run, "base"))
         rc = model_save(&p->qat.view, stage_out(run, "base"), "base", DTYPE_F32, NULL, 0, e);

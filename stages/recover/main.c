@@ -85,6 +85,7 @@ static int publish(const struct stage_run *run, struct recover_run *r, struct er
         rc = recover_run_save(r, stage_out(run, "adapter"), e);
     struct json *metrics = lora_training_metrics(&r->training);
     struct json *report = lora_training_report(&r->training, metrics, "Recovery");
+    windows_report(&r->text, &r->valid, report);
     if (!rc && stage_out(run, "metrics"))
         rc = blocks_save(metrics, stage_out(run, "metrics"), e);
     if (!rc && stage_out(run, "report"))

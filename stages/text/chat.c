@@ -369,7 +369,8 @@ static int read_lines(struct chat_list *l, struct jsonl *lines, const char *path
     if (n_bad > 0)
         status = err_set(e, ERR_FORMAT, "%s", buf_text(&reasons));
     else if (l->n_rows == 0)
-        status = err_set(e, ERR_FORMAT, "%s: no row in it", path);
+        status = err_set(e, ERR_FORMAT,
+                         "%s: no row in it: expected one JSON array of messages a line", path);
     l->blank_lines = lines->blank_lines;
     buf_release(&reasons);
     return status;

@@ -6,63 +6,20 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/xalloc.h"
-#include "stages/text/blocks.h"
+#include "stages/text/finding.h"
 #include "stages/text/textindex.h"
-
-const char *const RULES_COLUMNS[] = {"finding", "rows", "where", NULL};
 
 /* The character that SentencePiece writes for a space. */
 #define SPACE_MARK "\xE2\x96\x81"
 
-/* A finding that is being collected. */
-struct finding {
-    uint64_t n;
-    struct buf where;
-};
-
-static void finding_add(struct finding *f, const char *format, uint64_t a, uint64_t b)
+static void add_line(struct finding *f, uint64_t line)
 {
-    if (f->n == 0)
-        buf_init(&f->where, BUF_MAX_DEFAULT);
-    if (++f->n > RULES_LINES_SHOWN)
-        return;
-    if (f->n > 1)
-        buf_add_text(&f->where, ", ");
-    /* Formats are ours: %a and %b stand for the two lines. */
-    for (const char *at = format; *at; at++) {
-        if (at[0] == '%' && (at[1] == 'a' || at[1] == 'b')) {
-            buf_printf(&f->where, "%llu", (unsigned long long)(at[1] == 'a' ? a : b));
-            at++;
-        } else {
-            buf_add_char(&f->where, *at);
-        }
-    }
+    finding_add(f, "%llu", (unsigned long long)line);
 }
 
-/* Ends the text "line 3, line 7, ..." */
-static const char *finding_where(struct finding *f)
+static void add_pair(struct finding *f, uint64_t line, const char *between, uint64_t other)
 {
-    if (f->n > RULES_LINES_SHOWN)
-        buf_add_text(&f->where, ", ...");
-    return buf_text(&f->where);
-}
-
-/* Moves the finding to the table; nothing when it was never seen. */
-static void finding_close(struct finding *f, const char *name, const char *what,
-                          struct json *findings)
-{
-    if (f->n > 0) {
-        struct buf text;
-        struct json *row = blocks_row(findings);
-        buf_init(&text, BUF_MAX_DEFAULT);
-        buf_printf(&text, "%s: %s", name, what);
-        json_append(row, json_new_string(buf_text(&text)));
-        json_append(row, json_new_i64((int64_t)f->n));
-        json_append(row, json_new_string(finding_where(f)));
-        buf_release(&text);
-    }
-    buf_release(&f->where);
-    *f = (struct finding){0};
+    finding_add(f, "%llu %s%llu", (unsigned long long)line, between, (unsigned long long)other);
 }
 
 const char *rules_find_special(const struct template *t, const char *text)
@@ -90,14 +47,14 @@ int rules_check_special(const struct chat_list *rows, const char *name, const st
         if (!piece)
             continue;
         first = first ? first : piece;
-        finding_add(&lines, "%a", c->line, 0);
+        add_line(&lines, c->line);
     }
     if (lines.n > 0)
         status = err_set(e, ERR_FORMAT,
                          "%s: %llu rows hold a special piece of the template as text, first %s "
                          "(lines %s): the model would read it as the end or start of a turn",
                          name, (unsigned long long)lines.n, first, finding_where(&lines));
-    buf_release(&lines.where);
+    finding_release(&lines);
     return status;
 }
 
@@ -128,18 +85,42 @@ static void write_row(const struct chat *c, struct buf *out)
     chat_write(c, out);
 }
 
-/* Everything but the answer, letters (in lower case) and digits only. */
+/* Bytes of a punctuation mark above ASCII, 0 where none begins: U+0080 to U+00BF (quotes, signs)
+ * and U+2000 to U+207F (spaces, dashes, curly quotes, dots). */
+static size_t mark_bytes(const char *text)
+{
+    const unsigned char *t = (const unsigned char *)text;
+    if (t[0] == 0xC2)
+        return 2;
+    return t[0] == 0xE2 && (t[1] == 0x80 || t[1] == 0x81) ? 3 : 0;
+}
+
+static bool is_kept(unsigned char x)
+{
+    return (x >= 'a' && x <= 'z') || (x >= '0' && x <= '9') || x >= 0x80;
+}
+
+/* Letters (those of ASCII in lower case) and digits; all of a message that has none. */
+static void write_letters(const char *text, struct buf *out)
+{
+    size_t before = out->n_bytes;
+    for (const char *at = text; *at;) {
+        size_t n = mark_bytes(at);
+        char x = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
+        if (n == 0 && is_kept((unsigned char)x))
+            buf_add_char(out, x);
+        at += n > 0 ? n : 1;
+    }
+    if (out->n_bytes == before)
+        buf_add_text(out, text);
+}
+
+/* Everything but the answer, as it is compared. */
 static void write_prompt(const struct chat *c, struct buf *out)
 {
     for (size_t m = 0; m + 1 < c->n_messages; m++) {
         buf_add_char(out, '\n');
-        for (const char *at = c->messages[m].content; *at; at++) {
-            char x = *at;
-            if (x >= 'A' && x <= 'Z')
-                x = (char)(x - 'A' + 'a');
-            if ((x >= 'a' && x <= 'z') || (x >= '0' && x <= '9') || (unsigned char)x >= 0x80)
-                buf_add_char(out, x);
-        }
+        write_letters(c->messages[m].content, out);
     }
 }
 
@@ -185,11 +166,11 @@ static void find_repeats(const struct chat_list *rows, const char *name, struct 
         const struct chat *a = &rows->rows[whole[i - 1].row];
         const struct chat *b = &rows->rows[whole[i].row];
         if (whole[i - 1].hash == whole[i].hash)
-            finding_add(&same_row, "%a = %b", a->line, b->line);
+            add_pair(&same_row, a->line, "= ", b->line);
         a = &rows->rows[prompts[i - 1].row];
         b = &rows->rows[prompts[i].row];
         if (prompts[i - 1].hash == prompts[i].hash && strcmp(chat_answer(a), chat_answer(b)) != 0)
-            finding_add(&other_answer, "%a and %b", a->line, b->line);
+            add_pair(&other_answer, a->line, "and ", b->line);
     }
     finding_close(&same_row, name, "rows that occur twice", findings);
     finding_close(&other_answer, name, "one prompt, different answers", findings);
@@ -209,18 +190,18 @@ static void find_oddities(const struct chat_list *rows, const char *name, struct
         if (chat_system(c))
             n_with_system++;
         else
-            finding_add(&no_system, "%a", c->line, 0);
+            add_line(&no_system, c->line);
         bool is_odd = false;
         for (size_t m = 0; m < c->n_messages; m++) {
             const char *text = c->messages[m].content;
             bool is_answer = c->messages[m].role == CHAT_ASSISTANT;
             if (text[0] == '\0' && !c->messages[m].tools)
-                finding_add(is_answer ? &empty_answer : &empty_other, "%a", c->line, 0);
+                add_line(is_answer ? &empty_answer : &empty_other, c->line);
             else if (is_answer && text[0] != '\0')
                 is_odd |= text[0] == ' ' || text[strlen(text) - 1] == ' ';
         }
         if (is_odd)
-            finding_add(&spaces, "%a", c->line, 0);
+            add_line(&spaces, c->line);
     }
     if (n_with_system == 0)
         no_system.n = 0; /* no row has one: not a mixture */
@@ -241,73 +222,90 @@ int rules_check(const struct chat_list *rows, const char *name, const struct tem
     return 0;
 }
 
-static void find_near(const struct chat_list *train, const struct chat_list *held_out,
-                      struct finding *near)
+/* By row of held_out: the row of `rows` with the same prompt, or rows->n_rows. Caller xfrees. */
+static size_t *same_prompts(const struct chat_list *rows, const struct chat_list *held_out)
 {
-    struct textindex index = {0};
-    for (size_t i = 0; i < train->n_rows; i++) {
-        const char *text = chat_last_user(&train->rows[i]);
-        textindex_add(&index, text, strlen(text));
-    }
-    textindex_finish(&index);
-    for (size_t i = 0; i < held_out->n_rows; i++) {
-        const struct chat *c = &held_out->rows[i];
-        const char *text = chat_last_user(c);
-        struct textindex_match match = textindex_alike(&index, text, strlen(text));
-        if (match.value >= RULES_NEAR_SHARE)
-            finding_add(near, "%a near training %b", c->line, train->rows[match.text].line);
-    }
-    textindex_release(&index);
-}
-
-int rules_check_leak(const struct chat_list *train, const struct chat_list *held_out,
-                     const char *name, bool exact_refused, struct json *findings, struct err *e)
-{
-    struct finding exact = {0};
-    struct finding near = {0};
     struct buf text;
-    int status = 0;
-    struct row_key *keys = keys_of(train, write_prompt);
+    struct row_key *keys = keys_of(rows, write_prompt);
+    size_t *same = xalloc_array(held_out->n_rows, sizeof *same);
     buf_init(&text, BUF_MAX_DEFAULT);
     for (size_t i = 0; i < held_out->n_rows; i++) {
         buf_clear(&text);
         write_prompt(&held_out->rows[i], &text);
-        size_t row = find_key(keys, train->n_rows, hash_of(&text));
-        if (row < train->n_rows)
-            finding_add(&exact, "%a = training %b", held_out->rows[i].line, train->rows[row].line);
+        same[i] = find_key(keys, rows->n_rows, hash_of(&text));
     }
     buf_release(&text);
     xfree(keys);
-    if (exact.n > 0 && exact_refused) {
-        status = err_set(e, ERR_FORMAT,
-                         "%s: %llu prompts are also training prompts (lines %s): what is measured "
-                         "may not be trained on",
-                         name, (unsigned long long)exact.n, finding_where(&exact));
-        buf_release(&exact.where);
-        return status;
+    return same;
+}
+
+/* Of the rows that are no exact repeat. */
+static void find_near(const struct rules_leak *leak, const size_t *same, struct finding *near)
+{
+    struct textindex index = {0};
+    const struct chat_list *rows = leak->rows;
+    for (size_t i = 0; i < rows->n_rows; i++) {
+        const char *text = chat_last_user(&rows->rows[i]);
+        textindex_add(&index, text, strlen(text));
     }
-    find_near(train, held_out, &near);
-    finding_close(&exact, name, "prompt is also a training prompt", findings);
-    finding_close(&near, name, "near repeat of a training row", findings);
-    return 0;
+    textindex_finish(&index);
+    for (size_t i = 0; i < leak->held_out->n_rows; i++) {
+        const struct chat *c = &leak->held_out->rows[i];
+        const char *text = chat_last_user(c);
+        if (same[i] < rows->n_rows)
+            continue;
+        struct textindex_match match = textindex_alike(&index, text, strlen(text));
+        if (match.value >= RULES_NEAR_SHARE)
+            finding_add(near, "%llu near %s %llu", (unsigned long long)c->line, leak->rows_name,
+                        (unsigned long long)rows->rows[match.text].line);
+    }
+    textindex_release(&index);
+}
+
+int rules_check_leak(const struct rules_leak *leak, struct json *findings, struct err *e)
+{
+    struct finding exact = {0};
+    struct finding near = {0};
+    int status = 0;
+    const struct chat_list *rows = leak->rows, *held_out = leak->held_out;
+    size_t *same = same_prompts(rows, held_out);
+    for (size_t i = 0; i < held_out->n_rows; i++)
+        if (same[i] < rows->n_rows)
+            finding_add(&exact, "%llu = %s %llu", (unsigned long long)held_out->rows[i].line,
+                        leak->rows_name, (unsigned long long)rows->rows[same[i]].line);
+    if (exact.n > 0 && leak->refused) {
+        status = err_set(e, ERR_FORMAT,
+                         "%s: %llu prompts are also %s prompts (lines %s): what is measured may "
+                         "not be trained on; take those rows out, or set leaks: drop",
+                         leak->name, (unsigned long long)exact.n, leak->rows_name,
+                         finding_where(&exact));
+    } else {
+        struct buf what;
+        buf_init(&what, BUF_MAX_DEFAULT);
+        find_near(leak, same, &near);
+        buf_printf(&what, "prompt is also a %s prompt, kept", leak->rows_name);
+        finding_close(&exact, leak->name, buf_text(&what), findings);
+        buf_clear(&what);
+        buf_printf(&what, "near repeat of a %s row, kept", leak->rows_name);
+        finding_close(&near, leak->name, buf_text(&what), findings);
+        buf_release(&what);
+    }
+    finding_release(&exact);
+    xfree(same);
+    return status;
 }
 
 size_t rules_drop_leaks(struct chat_list *train, const struct chat_list *held_out, const char *name,
                         struct json *findings)
 {
     struct finding dropped = {0};
-    struct buf text;
-    struct row_key *keys = keys_of(held_out, write_prompt);
+    size_t *same = same_prompts(held_out, train);
     size_t n_kept = 0;
-    buf_init(&text, BUF_MAX_DEFAULT);
     for (size_t i = 0; i < train->n_rows; i++) {
         struct chat *c = &train->rows[i];
-        buf_clear(&text);
-        write_prompt(c, &text);
-        size_t row = find_key(keys, held_out->n_rows, hash_of(&text));
-        bool has_letters = strspn(buf_text(&text), "\n") < text.n_bytes;
-        if (has_letters && row < held_out->n_rows) {
-            finding_add(&dropped, "training %a = %b", c->line, held_out->rows[row].line);
+        if (same[i] < held_out->n_rows) {
+            finding_add(&dropped, "training %llu = %llu", (unsigned long long)c->line,
+                        (unsigned long long)held_out->rows[same[i]].line);
             chat_release(c);
         } else {
             train->rows[n_kept++] = *c;
@@ -315,8 +313,7 @@ size_t rules_drop_leaks(struct chat_list *train, const struct chat_list *held_ou
     }
     size_t n_dropped = train->n_rows - n_kept;
     train->n_rows = n_kept;
-    buf_release(&text);
-    xfree(keys);
+    xfree(same);
     finding_close(&dropped, name, "training row left out, its prompt is measured", findings);
     return n_dropped;
 }

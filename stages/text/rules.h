@@ -14,15 +14,13 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "stages/text/chat.h"
+#include "stages/text/finding.h"
 #include "stages/text/template.h"
 
-/* Two user texts whose different words agree to this share are near repeats... */
+/* Two user texts whose different words agree to this share are near repeats. */
 #define RULES_NEAR_SHARE 0.75
-/* ...and warnings name that many lines. */
-#define RULES_LINES_SHOWN 8
 
-/* One finding: what, how often, where. Appended to the rows of a table with these columns. */
-extern const char *const RULES_COLUMNS[];
+/* Findings are rows of a table with FINDING_COLUMNS (finding.h). */
 
 /* What a message may not hold, and text does: borrowed, NULL when there is nothing. */
 const char *rules_find_special(const struct template *t, const char *text);
@@ -32,14 +30,19 @@ int rules_check_special(const struct chat_list *rows, const char *name, const st
 /* The rows of one file against the rules of a set. name: "raw", for messages. */
 int rules_check(const struct chat_list *rows, const char *name, const struct template *t,
                 struct json *findings, struct err *e) MUST_USE;
-/* Training rows against rows held out of them. exact_refused: the same prompt in both is an error,
- * otherwise a finding. */
-int rules_check_leak(const struct chat_list *train, const struct chat_list *held_out,
-                     const char *name, bool exact_refused, struct json *findings,
-                     struct err *e) MUST_USE;
+/* Rows that are learned from (or chosen by) against rows held out of them. */
+struct rules_leak {
+    const struct chat_list *rows;
+    const char *rows_name; /* "training" */
+    const struct chat_list *held_out;
+    const char *name; /* of held_out: "golden" */
+    bool refused;     /* the same prompt in both is an error, else a finding */
+};
 
-/* Takes out the training rows whose prompt is one of held_out (compared as rules_check_leak does;
- * prompts of marks alone stay) and says how many as a finding. Returns their number. */
+int rules_check_leak(const struct rules_leak *leak, struct json *findings, struct err *e) MUST_USE;
+
+/* Takes out the training rows whose prompt is one of held_out (compared as rules_check_leak does)
+ * and says how many as a finding. Returns their number. */
 size_t rules_drop_leaks(struct chat_list *train, const struct chat_list *held_out, const char *name,
                         struct json *findings);
 

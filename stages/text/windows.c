@@ -4,40 +4,14 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/check.h"
-#include "pipeline/base/file.h"
 #include "pipeline/base/size.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/base/zfile.h"
 
 #define END_MARK "<|endoftext|>"
 #define NEWLINE "<n>"
 #define SPAN_MIN 4u
 #define SPAN_MAX 24u
-
-static bool is_text_name(const char *name)
-{
-    return str_ends(name, ".txt") || str_ends(name, ".txt.zst");
-}
-
-/* "a/books.txt.zst" -> "books", new memory. */
-static char *stem_of(const char *path)
-{
-    const char *base = file_base_name(path);
-    size_t n = strlen(base);
-    if (str_ends(base, ".zst"))
-        n -= 4;
-    if (n > 4 && strncmp(base + n - 4, ".txt", 4) == 0)
-        n -= 4;
-    return xstrndup(base, n);
-}
-
-static int read_text(const char *path, struct buf *text, struct err *e)
-{
-    if (str_ends(path, ".zst"))
-        return zfile_read(path, WINDOWS_FILE_BYTES_MAX, text, e);
-    return file_read(path, WINDOWS_FILE_BYTES_MAX, text, e);
-}
 
 /* --- the mix -----------------------------------------------------------------------------------
  */
@@ -157,42 +131,32 @@ static int tokenise(struct windows *w, struct window_file *f, struct spm *spm,
     return rc;
 }
 
-static int read_file(struct windows *w, const char *path, struct spm *spm, struct err *e)
+static int read_file(struct windows *w, size_t i, struct spm *spm, struct err *e)
 {
-    struct window_file *f = NULL;
+    struct window_file *f = &w->files[w->n_files++];
     struct buf text;
     buf_init(&text, (size_t)WINDOWS_FILE_BYTES_MAX + 1);
-    w->files = xrealloc_array(w->files, w->n_files + 1, sizeof *w->files);
-    f = &w->files[w->n_files++];
-    memset(f, 0, sizeof *f);
-    f->name = stem_of(path);
-    f->weight = 1;
-    int rc = read_text(path, &text, e);
-    if (!rc)
+    *f = (struct window_file){.name = xstrdup(w->corpus.files[i].name), .weight = 1};
+    int rc = corpus_read(&w->corpus, i, WINDOWS_FILE_BYTES_MAX, "WINDOWS_FILE_BYTES_MAX", &text, e);
+    if (!rc) {
         rc = tokenise(w, f, spm, &text, e);
+        if (rc)
+            err_wrap(e, "%s", w->corpus.files[i].path);
+    }
     buf_release(&text);
-    return rc ? err_wrap(e, "%s", file_base_name(path)) : 0;
+    return rc;
 }
 
-static int read_folder(struct windows *w, const char *path, struct spm *spm, struct err *e)
+static int read_files(struct windows *w, const char *path, struct spm *spm, struct err *e)
 {
-    struct file_list list = {0};
-    int rc = file_list_folder(path, &list, e);
-    for (size_t i = 0; !rc && i < list.n_paths; i++) {
-        if (!is_text_name(list.paths[i]))
-            continue;
-        if (w->n_files == WINDOWS_FILES_MAX) {
-            rc = err_set(e, ERR_LIMIT, "more than WINDOWS_FILES_MAX = %d text files",
-                         WINDOWS_FILES_MAX);
-            break;
-        }
-        char *file = file_join(path, list.paths[i]);
-        rc = read_file(w, file, spm, e);
-        xfree(file);
-    }
-    file_list_release(&list);
-    if (!rc && w->n_files == 0)
-        rc = err_set(e, ERR_CONFIG, "no *.txt or *.txt.zst below this folder");
+    int rc = corpus_open(&w->corpus, path, e);
+    size_t n = w->corpus.n_files;
+    if (!rc && n > WINDOWS_FILES_MAX)
+        rc = err_set(e, ERR_LIMIT, "%s: more than WINDOWS_FILES_MAX = %d text files", path,
+                     WINDOWS_FILES_MAX);
+    w->files = xalloc_array(n, sizeof *w->files);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = read_file(w, i, spm, e);
     return rc;
 }
 
@@ -208,6 +172,8 @@ static int lay_out(struct windows *w, struct err *e)
         struct window_file *f = &w->files[i];
         uint64_t spare = w->plan.in_order ? 1 : stride;
         f->n_windows = f->n_ids > spare ? (f->n_ids - spare) / stride : 0;
+        if (f->n_windows == 0 && f->n_ids > 0)
+            finding_add(&w->too_short, "%s (%llu tokens)", f->name, (unsigned long long)f->n_ids);
         f->first_row = (uint32_t)rows;
         double wanted = f->weight * (double)f->n_windows + 0.5;
         if (wanted + (double)rows > UINT32_MAX / 2)
@@ -216,7 +182,9 @@ static int lay_out(struct windows *w, struct err *e)
         rows += f->n_rows;
     }
     if (rows == 0)
-        return err_set(e, ERR_CONFIG, "%llu tokens of text do not fill a window of %d",
+        return err_set(e, ERR_CONFIG,
+                       "%llu tokens of text do not fill a window of %d: give more text, or "
+                       "make the window shorter",
                        (unsigned long long)w->n_tokens, w->plan.window);
     w->n_rows = (uint32_t)rows;
     return 0;
@@ -233,7 +201,7 @@ int windows_open(struct windows *w, const char *path, const struct windows_plan 
     w->phase = rng_open(plan->seed, "windows/phase");
     w->choice = rng_open(plan->seed, "windows/repeat");
     w->scratch = xalloc_array((size_t)plan->window + 1, sizeof *w->scratch);
-    int rc = file_is_folder(path) ? read_folder(w, path, spm, e) : read_file(w, path, spm, e);
+    int rc = read_files(w, path, spm, e);
     if (!rc)
         rc = set_mix(w, plan->mix, e);
     if (!rc)
@@ -253,7 +221,23 @@ void windows_close(struct windows *w)
     }
     xfree(w->files);
     xfree(w->scratch);
+    corpus_close(&w->corpus);
+    finding_release(&w->too_short);
     memset(w, 0, sizeof *w);
+}
+
+static void take_findings(struct windows *w, const char *name, struct json *rows)
+{
+    corpus_take_findings(&w->corpus, name, rows);
+    finding_close(&w->too_short, name, "file shorter than a window, not used", rows);
+}
+
+void windows_report(struct windows *text, struct windows *valid, struct json *report)
+{
+    struct json *rows = json_new_array();
+    take_findings(text, "text", rows);
+    take_findings(valid, "valid", rows);
+    finding_add_table(report, rows);
 }
 
 /* Where the row's tokens begin in its stream. */

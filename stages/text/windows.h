@@ -4,11 +4,11 @@
 /*
  * Plain text for pre-training and distillation: documents, tokenised, cut into windows.
  *
- * Input is one file or a folder: *.txt, or *.txt.zst. A document ends at a line `<|endoftext|>` and
- * becomes EOS and its tokens ("\n" as the piece `<n>`, as in prompts); the documents of one file
- * are one stream. A window is EOS and then `window` - 1 tokens of a stream, so that every segment
- * begins with EOS as every prompt does; where the stream itself has EOS the window is one token
- * shorter. Each token predicts the next one, the last of a document the EOS of the next.
+ * Input is one file or a folder, as corpus.h reads it. A document ends at a line `<|endoftext|>`
+ * and becomes EOS and its tokens ("\n" as the piece `<n>`, as in prompts); the documents of one
+ * file are one stream. A window is EOS and then `window` - 1 tokens of a stream, so that every
+ * segment begins with EOS as every prompt does; where the stream itself has EOS the window is one
+ * token shorter. Each token predicts the next one, the last of a document the EOS of the next.
  *
  * Windows are rows, counted per epoch. The windows of each epoch begin at another phase. A file of
  * weight w gives w times its windows per epoch; a share below 1 moves through the file from epoch
@@ -21,6 +21,7 @@
 #include "pipeline/base/err.h"
 #include "stages/kit/rng.h"
 #include "stages/text/batch.h"
+#include "stages/text/corpus.h"
 #include "stages/text/spm.h"
 
 #define WINDOWS_FILES_MAX 4096
@@ -52,14 +53,20 @@ struct windows {
     uint64_t n_tokens, n_documents;
     int32_t newline; /* id of `<n>`, -1 when the model has none */
     struct rng phase, choice;
-    int32_t *scratch; /* window + 1 */
+    int32_t *scratch;         /* window + 1 */
+    struct corpus corpus;     /* what was found in the files */
+    struct finding too_short; /* files */
 };
 
 /* Reads and tokenises everything. ERR_CONFIG when the mix names a file that is not there, when
- * there is no window at all; ERR_FORMAT on invalid UTF-8, with file and document. */
+ * there is no window at all; what corpus.h refuses. */
 int windows_open(struct windows *w, const char *path, const struct windows_plan *plan,
                  struct spm *spm, struct err *e) MUST_USE;
 void windows_close(struct windows *w); /* safe on zeroed, safe twice */
+
+/* Adds what was odd about the texts to a report, and forgets it; nothing when nothing was. valid: a
+ * zeroed one when there is none. */
+void windows_report(struct windows *text, struct windows *valid, struct json *report);
 
 /* Tokens of a row; all of them are labelled. */
 uint32_t windows_row_tokens(const struct windows *w, int64_t epoch, uint32_t row);

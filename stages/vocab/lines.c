@@ -4,9 +4,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
-#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/base/zfile.h"
 
 /* The next line of a file from *at on, empty ones and document ends left out. */
 static bool next_in_file(const struct lines *l, const struct buf *file, size_t *at,
@@ -44,106 +42,67 @@ static bool next_in_file(const struct lines *l, const struct buf *file, size_t *
     return false;
 }
 
-static int read_one(struct lines *l, const char *path, struct err *e)
+static bool is_skipped(const char *name, const char *skip)
 {
-    struct buf *file = &l->files[l->n_files];
-    uint64_t room = LINES_TEXT_BYTES_MAX - l->n_bytes;
-    buf_init(file, BUF_MAX_DEFAULT);
-    l->n_files++;
-    int status =
-        str_ends(path, ".zst") ? zfile_read(path, room, file, e) : file_read(path, room, file, e);
-    if (status < 0)
-        return status;
-    size_t n_valid = file->n_bytes == 0 ? 0 : str_utf8_prefix(file->bytes, file->n_bytes);
-    if (n_valid != file->n_bytes)
-        return err_set(e, ERR_FORMAT, "%s: invalid UTF-8 at byte %zu", path, n_valid + 1);
-    l->n_bytes += file->n_bytes;
-    return 0;
-}
-
-static bool is_text_name(const char *path)
-{
-    return str_ends(path, ".txt") || str_ends(path, ".txt.zst");
-}
-
-/* Is `path`, less folder and suffix, the n bytes at `name`? */
-static bool is_named(const char *path, const char *name, size_t n)
-{
-    const char *base = file_base_name(path);
-    return strncmp(base, name, n) == 0 &&
-           (str_eq(base + n, ".txt") || str_eq(base + n, ".txt.zst"));
-}
-
-static bool is_skipped(const char *path, const char *skip)
-{
+    size_t length = strlen(name);
     for (const char *item = skip; *item != 0; item += strspn(item, ",")) {
         size_t n = strcspn(item, ",");
-        if (is_named(path, item, n))
+        if (n == length && strncmp(item, name, n) == 0)
             return true;
         item += n;
     }
     return false;
 }
 
-static int check_skip(const struct file_list *list, const char *skip, struct err *e)
+static int check_skip(const struct corpus *c, const char *skip, struct err *e)
 {
     for (const char *item = skip; *item != 0; item += strspn(item, ",")) {
         size_t n = strcspn(item, ",");
-        bool found = false;
-        for (size_t i = 0; i < list->n_paths && !found; i++)
-            found = is_named(list->paths[i], item, n);
-        if (!found)
+        if (!corpus_has(c, item, n))
             return err_set(e, ERR_CONFIG, "skip: the text has no file '%.*s'", (int)n, item);
         item += n;
     }
     return 0;
 }
 
-static int read_folder(struct lines *l, const char *path, const char *skip, struct err *e)
+static int read_files(struct lines *l, const char *path, const char *skip, struct err *e)
 {
-    struct file_list list = {0};
-    int status = file_list_folder(path, &list, e);
-    if (status == 0)
-        status = check_skip(&list, skip, e);
-    if (status < 0) {
-        file_list_release(&list);
-        return status;
-    }
-    l->files = xalloc_array(list.n_paths, sizeof *l->files);
-    for (size_t i = 0; i < list.n_paths && status == 0; i++) {
-        if (!is_text_name(list.paths[i]) || is_skipped(list.paths[i], skip))
+    int status = corpus_open(&l->corpus, path, e);
+    if (status == 0 && file_is_folder(path))
+        status = check_skip(&l->corpus, skip, e);
+    else
+        skip = "";
+    size_t n = l->corpus.n_files;
+    l->files = xalloc_array(n, sizeof *l->files);
+    for (size_t i = 0; i < n && status == 0; i++) {
+        if (is_skipped(l->corpus.files[i].name, skip))
             continue;
-        char *file = file_join(path, list.paths[i]);
-        status = read_one(l, file, e);
-        xfree(file);
+        struct buf *file = &l->files[l->n_files++];
+        buf_init(file, BUF_MAX_DEFAULT);
+        status = corpus_read(&l->corpus, i, LINES_TEXT_BYTES_MAX - l->n_bytes,
+                             "LINES_TEXT_BYTES_MAX", file, e);
+        l->n_bytes += file->n_bytes;
     }
-    file_list_release(&list);
-    if (status == 0 && l->n_files == 0)
-        return err_set(e, ERR_MISSING, "%s: no .txt or .txt.zst file in it", path);
     return status;
 }
 
 int lines_read(struct lines *l, const char *path, const char *skip, size_t line_bytes_max,
                struct err *e)
 {
-    int status = 0;
     CHECK(line_bytes_max >= 4);
     *l = (struct lines){.line_bytes_max = line_bytes_max};
-    if (file_is_folder(path)) {
-        status = read_folder(l, path, skip, e);
-    } else {
-        l->files = xalloc_array(1, sizeof *l->files);
-        status = read_one(l, path, e);
-    }
+    int status = read_files(l, path, skip, e);
     if (status < 0)
-        return status;
+        return err_wrap(e, "text");
     const char *line = NULL;
     size_t n_bytes = 0;
     for (size_t i = 0; i < l->n_files; i++)
-        for (size_t at = 0; next_in_file(l, &l->files[i], &at, &line, &n_bytes);)
+        for (size_t at = 0; next_in_file(l, &l->files[i], &at, &line, &n_bytes);) {
             l->n_lines++;
+            l->n_cuts += at < l->files[i].n_bytes && l->files[i].bytes[at - 1] != '\n';
+        }
     if (l->n_lines == 0)
-        return err_set(e, ERR_FORMAT, "%s: no line of text in it", path);
+        return err_set(e, ERR_FORMAT, "text: %s: no line of text in it", path);
     return 0;
 }
 
@@ -152,6 +111,7 @@ void lines_release(struct lines *l)
     for (size_t i = 0; i < l->n_files; i++)
         buf_release(&l->files[i]);
     xfree(l->files);
+    corpus_close(&l->corpus);
     *l = (struct lines){0};
 }
 

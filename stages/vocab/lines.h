@@ -2,10 +2,10 @@
 #define FMFORGE_VOCAB_LINES_H
 
 /*
- * The lines of a text to train a tokenizer on: a file or a folder of .txt and .txt.zst files, read
- * in path order. Lines that are empty or hold only the end-of-document mark are left out; a line
- * longer than the maximum is cut at a space. When there are more lines than wanted, evenly spaced
- * ones are taken, so that every file has its share.
+ * The lines of a text (stages/text/corpus.h) to train a tokenizer on. Lines that are empty or hold
+ * only the end-of-document mark are left out; a line longer than the maximum is cut at a space.
+ * When there are more lines than wanted, evenly spaced ones are taken, so that every file has its
+ * share.
  */
 
 #include <stdbool.h>
@@ -14,6 +14,7 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
+#include "stages/text/corpus.h"
 
 #define LINES_DOCUMENT_END "<|endoftext|>"
 /* All text is held in memory while training. */
@@ -25,11 +26,12 @@ struct lines {
     size_t line_bytes_max;
     uint64_t n_bytes; /* of text */
     uint64_t n_lines; /* as counted by the rules above */
+    uint64_t n_cuts;  /* of long lines */
+    struct corpus corpus;
 };
 
 /* Reads everything and counts. `skip` names files of the folder that are left out, by base name
- * without suffix: "valid,test"; one that is not there is ERR_CONFIG. Invalid UTF-8 is ERR_FORMAT
- * with file and byte. */
+ * without suffix: "valid,test"; one that is not there is ERR_CONFIG. */
 int lines_read(struct lines *l, const char *path, const char *skip, size_t line_bytes_max,
                struct err *e) MUST_USE;
 void lines_release(struct lines *l); /* safe on zeroed, safe twice */

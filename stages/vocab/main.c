@@ -127,7 +127,16 @@ static void add_row(struct json *rows, const char *name, struct json *value)
     json_append(rows, row);
 }
 
-static int write_report(const char *path, const struct lines *lines, const struct measure *m,
+static void add_findings(struct json *report, struct lines *lines)
+{
+    struct json *rows = json_new_array();
+    corpus_take_findings(&lines->corpus, "text", rows);
+    if (lines->n_cuts > 0)
+        finding_put(rows, "text", "cuts of lines longer than line_bytes_max", lines->n_cuts, "");
+    finding_add_table(report, rows);
+}
+
+static int write_report(const char *path, struct lines *lines, const struct measure *m,
                         const struct vocab_config *config, size_t model_bytes, struct err *e)
 {
     struct json *report = json_new_object();
@@ -153,6 +162,7 @@ static int write_report(const char *path, const struct lines *lines, const struc
     json_put(block, "rows", rows);
     json_append(blocks, block);
     json_put(report, "blocks", blocks);
+    add_findings(report, lines);
     json_write_canonical(report, &text);
     buf_add_char(&text, '\n');
     int status = file_write(path, text.bytes, text.n_bytes, e);

@@ -71,6 +71,13 @@ has stderr.txt 'tokens'
 sed -i 's/init: d.train/init: d.checkpoint/' m.yaml
 refuse "an output that is not there" 4 d.checkpoint 'd has no output'
 
+# A file that has a stage's name in front of its dot is not that stage's output.
+cp text.txt vocab.txt
+good | sed 's/text.txt/vocab.txt/' >m.yaml
+refuse "a file named like its stage" 4 vocab: 'for the file or folder vocab.txt write ./vocab.txt'
+good | sed 's/text.txt/.\/vocab.txt/' >m.yaml
+expect 0 fm plan m.yaml
+
 cat >m.yaml <<'EOF'
 a: &a [x, x, x, x, x, x, x, x, x]
 b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]

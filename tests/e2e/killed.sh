@@ -21,4 +21,18 @@ done
 expect 0 fm run task.yaml
 [ "$(folder_id "$PACKAGE")" = "$whole" ] || die "a killed run made another package ($kills kills)"
 expect 0 fm verify
+
+# Interrupted, it saves its state and says so once.
+sed -i 's/epochs: 15/epochs: 5000/' task.yaml
+setsid "$BIN/fmforge" run task.yaml >stdout.txt 2>stderr.txt &
+pid=$!
+for _ in $(seq 300); do
+    ls .fmforge/work/*/train.ckpt >/dev/null 2>&1 && break
+    sleep 0.1
+done
+kill -INT -- "-$pid"
+wait "$pid"
+rc=$?
+[ "$rc" -eq 130 ] || { cat stderr.txt >&2; die "exit $rc after an interrupt, expected 130"; }
+grep -qx '  train: interrupted' stderr.txt || { cat stderr.txt >&2; die "not \"train: interrupted\""; }
 echo ok

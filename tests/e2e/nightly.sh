@@ -15,6 +15,7 @@ cp task.yaml nightly/task.yaml
 expect 0 fm nightly nightly --date 2026-01-31
 has stdout.txt 'ok          nightly/task.yaml'
 has reports/nightly/2026-01-31/index.html 'no baseline'
+has stdout.txt 'tiny_task: quality[toolkit=tiny-0.1]: not compared: no baseline yet (fmforge accept RUN)'
 [ -s reports/tiny_task/index.html ] || die "the run drew no page"
 
 # Accepted; then nothing runs, and it is as it was.
@@ -27,7 +28,7 @@ case $exact in
     0 | '') die "the tiny adapter is never right ($exact): nothing could get worse" ;;
 esac
 expect 0 fm nightly nightly --date 2026-02-01
-! grep -q 'regression' stdout.txt || die "a rerun of the same is worse"
+! grep -qE 'regression|not compared' stdout.txt || die "a rerun of the same is worse"
 
 # Planted: 30 times the learning rate. Beside it a manifest that cannot be read, one whose stage fails
 # and one whose data is absent.
@@ -55,6 +56,7 @@ rm nightly/[abc]_*.yaml
 sed -i '1d' learned/rows.jsonl
 expect 0 fm nightly nightly --date 2026-02-04
 has reports/nightly/2026-02-04/index.html 'another golden set'
+has stdout.txt 'tiny_task: quality[toolkit=tiny-0.1]: not compared: its baseline was accepted on another golden set'
 
 # A drop gate says itself what is allowed.
 git -C .fmforge/ledger.git rev-parse refs/prov/tiny_task >run.id

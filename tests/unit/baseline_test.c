@@ -87,8 +87,27 @@ static void damaged_files_are_named(void **state)
         put(texts[i]);
         assert_true(baseline_read(&b, "task", "quality", "a", &e) < 0);
         assert_non_null(strstr(e.text, FILE_OF));
+        assert_non_null(strstr(e.text, "put it back with git"));
         assert_null(b.root);
     }
+}
+
+static void another_manifest_is_named(void **state)
+{
+    struct baseline b;
+    struct err e = {0};
+    (void)state;
+    put(BASE("1", "5", "{\"m\":1}", ",\"manifest\":\"task\""));
+    assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), 0);
+    assert_non_null(b.metrics);
+    baseline_release(&b);
+    put(BASE("1", "5", "{\"m\":1}", ",\"manifest\":\"other\""));
+    assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, FILE_OF ": a baseline of the manifest other, not of task"));
+    assert_null(b.metrics);
+    e = (struct err){0};
+    put(BASE("1", "5", "{\"m\":1}", ",\"manifest\":5"));
+    assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), ERR_FORMAT);
 }
 
 static double allowed(const char *text)
@@ -134,6 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_only_for_its_golden_set),
         cmocka_unit_test(damaged_files_are_named),
+        cmocka_unit_test(another_manifest_is_named),
         cmocka_unit_test(what_is_allowed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -228,6 +228,27 @@ static void cycles_are_named(void **state)
     refuses(HEAD "stages:\n  q: {run: eval, gates: [\"m > q.m\"]}\n", "cycle: q -> q");
 }
 
+/* A file or folder beside a stage of its name: the stage is meant, and the way to the file is said.
+ */
+static void files_named_like_stages(void **state)
+{
+    (void)state;
+    put("data.jsonl", "x");
+    put("rows/a", "x");
+    refuses(HEAD "stages:\n  data: {run: prep, inputs: {raw: data.jsonl}}\n",
+            "cycle: data -> data (each needs the next); for the file or folder data.jsonl write "
+            "./data.jsonl");
+    refuses(HEAD "stages:\n  rows: {run: prep, inputs: {raw: other.train}}\n"
+                 "  other: {run: prep, inputs: {raw: rows}}\n",
+            "write ./rows");
+    refuses(HEAD "stages:\n" DATA "  two: {run: prep, inputs: {raw: data.jsonl}}\n",
+            "data has no output `jsonl` (for a file write ./data.jsonl)");
+    refuses(
+        HEAD "stages:\n  rows: {run: eval}\n  two: {run: prep, inputs: {raw: rows}}\n",
+        "expected rows, found rows.metrics, which is metrics; for the file or folder rows write "
+        "./rows");
+}
+
 static void what_export_would_refuse(void **state)
 {
     (void)state;
@@ -260,6 +281,7 @@ int main(void)
         cmocka_unit_test(only_what_decides_bytes_is_in_the_key),
         cmocka_unit_test(type_errors),
         cmocka_unit_test(cycles_are_named),
+        cmocka_unit_test(files_named_like_stages),
         cmocka_unit_test(what_export_would_refuse),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -48,6 +48,13 @@ static int check(const struct row *rows, size_t n, struct json **findings, struc
     return status;
 }
 
+static int check_leak(const struct chat_list *train, const struct chat_list *held, const char *name,
+                      bool refused, struct json *findings, struct err *e)
+{
+    const struct rules_leak leak = {train, "training", held, name, refused};
+    return rules_check_leak(&leak, findings, e);
+}
+
 static void expect_finding(const struct json *findings, const char *what, int n, const char *where)
 {
     for (const struct json *row = json_first(findings); row; row = json_next(row)) {
@@ -132,7 +139,7 @@ static void leaks_are_dropped(void **state)
     assert_string_equal(chat_answer(&t.rows[1]), "3");
     assert_int_equal(t.rows[2].line, 4);
     expect_finding(findings, "left out", 1, "training 2 = 1");
-    assert_int_equal(rules_check_leak(&t, &held, "golden", true, findings, &e), 0);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), 0);
     assert_int_equal(rules_drop_leaks(&t, &held, "golden", findings), 0);
     chat_list_release(&t);
     chat_list_release(&held);
@@ -155,7 +162,7 @@ static void leaks(void **state)
     (void)state;
     list_of(train, 2, &t);
     list_of(near, 2, &held);
-    assert_int_equal(rules_check_leak(&t, &held, "golden", true, findings, &e), 0);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), 0);
     assert_int_equal(json_count(findings), 1);
     expect_finding(findings, "near repeat", 1, "1 near training 1");
     chat_list_release(&held);
@@ -163,13 +170,49 @@ static void leaks(void **state)
 
     findings = json_new_array();
     list_of(exact, 1, &held);
-    assert_int_equal(rules_check_leak(&t, &held, "golden", true, findings, &e), ERR_FORMAT);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), ERR_FORMAT);
     assert_non_null(strstr(e.text, "1 = training 2"));
     e = (struct err){0};
-    assert_int_equal(rules_check_leak(&t, &held, "valid", false, findings, &e), 0);
-    expect_finding(findings, "also a training prompt", 1, "1 = training 2");
+    assert_int_equal(check_leak(&t, &held, "valid", false, findings, &e), 0);
+    /* Said once: an exact repeat is not a near one too. */
+    assert_int_equal(json_count(findings), 1);
+    expect_finding(findings, "also a training prompt, kept", 1, "1 = training 2");
     chat_list_release(&held);
     chat_list_release(&t);
+    json_free(findings);
+}
+
+/* Marks are no part of a prompt, whatever alphabet they are of; a prompt of marks alone is itself.
+ */
+static void marks_hide_no_leak(void **state)
+{
+    static const struct row train[] = {{NULL, "Don't you \"know\" it - or do you...", "1"},
+                                       {NULL, "???", "2"},
+                                       {NULL, "x\xC2\xA0y", "3"}};
+    static const struct row measured[] = {
+        {NULL,
+         "don\xE2\x80\x99t you \xE2\x80\x9Cknow\xE2\x80\x9D it \xE2\x80\x94 or do you\xE2\x80\xA6",
+         "a"},
+        {NULL, "!!!", "b"},
+        {NULL, "X, Y", "c"},
+        {NULL, "???", "d"}};
+    struct chat_list t, held;
+    struct err e = {0};
+    struct json *findings = json_new_array();
+    (void)state;
+    list_of(train, 3, &t);
+    list_of(measured, 4, &held);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "3 prompts"));
+    assert_non_null(strstr(e.text, "1 = training 1, 3 = training 3, 4 = training 2"));
+    assert_non_null(strstr(e.text, "leaks: drop"));
+    e = (struct err){0};
+    held.n_rows = 2; /* not the same marks */
+    assert_int_equal(rules_drop_leaks(&t, &held, "golden", findings), 1);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), 0);
+    held.n_rows = 4;
+    chat_list_release(&t);
+    chat_list_release(&held);
     json_free(findings);
 }
 
@@ -250,6 +293,7 @@ int main(void)
         cmocka_unit_test(special_pieces),
         cmocka_unit_test(leaks),
         cmocka_unit_test(leaks_are_dropped),
+        cmocka_unit_test(marks_hide_no_leak),
         cmocka_unit_test(nearest_text),
         cmocka_unit_test(split),
     };

@@ -202,10 +202,37 @@ static void test_bad_text_is_named(void **state)
     struct windows_plan plan = {.window = WINDOW, .seed = 1};
     put(f, "bad.txt", "fine\n<|endoftext|>\nbad \xff here\n<|endoftext|>\n");
     assert_int_equal(open_all(f, &plan, &w, &e), ERR_FORMAT);
-    assert_non_null(strstr(e.text, "bad.txt: document 2"));
+    assert_non_null(strstr(e.text, "bad.txt:3: "));
     e = (struct err){0};
     put(f, "bad.txt", "short\n");
     assert_int_equal(open_all(f, &plan, &w, &e), ERR_CONFIG);
+}
+
+static void test_what_is_odd_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct windows w, none = {0};
+    struct buf text;
+    struct json *report = json_new_object();
+    struct windows_plan plan = {.window = WINDOW, .seed = 1};
+    put_documents(f, "a.txt", 40);
+    put(f, "empty.txt", "\n");
+    put(f, "short.txt", "the cat");
+    put(f, "books.txt.gz", "not read");
+    assert_int_equal(open_all(f, &plan, &w, &e), 0);
+    json_put(report, "blocks", json_new_array());
+    windows_report(&w, &none, report);
+    buf_init(&text, BUF_MAX_DEFAULT);
+    json_write_canonical(report, &text);
+    assert_non_null(strstr(buf_text(&text),
+                           "\"text: file left out, it is no *.txt or *.txt.zst\",1,"
+                           "\"books.txt.gz\""));
+    assert_non_null(strstr(buf_text(&text), "\"text: file without text\",1,\"empty.txt\""));
+    assert_non_null(strstr(buf_text(&text), "not used\",1,\"short ("));
+    buf_release(&text);
+    json_free(report);
+    windows_close(&w);
 }
 
 int main(void)
@@ -218,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_held_out_text_is_the_same_in_every_epoch, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_bad_text_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_odd_is_reported, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

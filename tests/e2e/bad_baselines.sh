@@ -1,0 +1,62 @@
+# Baselines that do not fit: another metric, another set, another manifest, damaged. A drop gate and the
+# nightly say what is wrong and what to do, on the terminal and in the page.
+. "$2/tests/e2e/e2e_lib.sh"
+tiny_toolkit
+sed -i 's/gates: .*/gates: [ "leaf_f1 drop <= 0.01" ]/' task.yaml
+mkdir nightly
+cp task.yaml nightly
+stage='quality[toolkit=tiny-0.1]'
+baseline="golden/baselines/tiny_task/$stage.json"
+
+# says STATUS TEXT: what run says in the gate's line and in its page, and what the nightly says in both.
+n=0
+says() {
+    n=$((n + 1))
+    rm -rf reports
+    expect "$1" fm run task.yaml --record
+    has stdout.txt "($2"
+    expect "$1" fm nightly nightly --date "2026-01-0$n"
+    has reports/tiny_task/index.html "$2"
+    has "reports/nightly/2026-01-0$n/index.html" "$2"
+    has "reports/nightly/2026-01-0$n/junit.xml" "$2"
+    [ "$1" -eq 0 ] || has stdout.txt "tiny_task: $stage: gate leaf_f1 drop <= 0.01: $2"
+}
+says 0 'no baseline yet: fmforge accept RUN makes one'
+has stdout.txt "tiny_task: $stage: not compared: no baseline yet"
+
+expect 0 fm accept last --name tiny_task
+has "$baseline" '"manifest": "tiny_task"'
+cp "$baseline" good.json
+expect 0 fm run task.yaml
+has stdout.txt 'holds'
+
+sed 's/leaf_f1/other_f1/' good.json >"$baseline"
+says 3 'the baseline has no metric `leaf_f1`: name another, or remove the baseline and accept a run'
+has stdout.txt "tiny_task: $stage: other_f1 was 0 and is not there any more"
+
+sed 's/"golden": "......../"golden": "00000000/' good.json >"$baseline"
+says 0 'its baseline was accepted on another golden set: fmforge accept RUN'
+has stdout.txt "tiny_task: $stage: not compared: its baseline was accepted on another golden set"
+
+# One that is copied from another manifest, where the golden set may be the same.
+sed 's/"manifest": "tiny_task"/"manifest": "other"/' good.json >"$baseline"
+says 3 "its baseline cannot be read: $baseline: a baseline of the manifest other, not of tiny_task"
+has stdout.txt 'error       nightly/task.yaml'
+
+head -c 150 good.json >"$baseline"
+says 3 "its baseline cannot be read: $baseline: "
+: >"$baseline"
+says 3 "its baseline cannot be read: $baseline: 1:1: expected a JSON value"
+has stdout.txt 'put it back with git, or remove it and accept a run'
+sed 's/"leaf_f1": 0/"leaf_f1": "high"/' good.json >"$baseline"
+expect 3 fm run task.yaml
+has stdout.txt 'metrics: "leaf_f1" is no number'
+
+# What it says to do works.
+rm "$baseline"
+expect 0 fm run task.yaml --record
+expect 0 fm accept last --name tiny_task
+cmp <(grep -v '"[0-9a-f]*"$' good.json) <(grep -v '"[0-9a-f]*"$' "$baseline") || die "another baseline"
+expect 0 fm run task.yaml
+has stdout.txt 'holds'
+echo ok

@@ -1,0 +1,164 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/base/zfile.h"
+#include "stages/text/corpus.h"
+
+static char folder[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%s", "/tmp/corpus_test_XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    return file_remove_tree(folder, &e);
+}
+
+static char *put(const char *name, const void *bytes, size_t n_bytes)
+{
+    struct err e = {0};
+    char *path = file_join(folder, name);
+    assert_int_equal(file_write(path, bytes, n_bytes, &e), 0);
+    return path;
+}
+
+/* Reads one file that is refused with this behind its path. */
+static void refuse(const char *name, const void *bytes, size_t n_bytes, const char *wanted)
+{
+    struct corpus c;
+    struct err e = {0};
+    struct buf text;
+    char *path = put(name, bytes, n_bytes);
+    buf_init(&text, BUF_MAX_DEFAULT);
+    assert_int_equal(corpus_open(&c, path, &e), 0);
+    assert_int_equal(corpus_read(&c, 0, 1 << 20, "TEST_MAX", &text, &e), ERR_FORMAT);
+    assert_int_equal(strncmp(e.text, path, strlen(path)), 0);
+    if (!strstr(e.text, wanted))
+        fail_msg("%s", e.text);
+    corpus_close(&c);
+    buf_release(&text);
+    xfree(path);
+}
+
+#define BYTES(s) s, sizeof(s) - 1
+
+static void what_is_no_text_is_named(void **state)
+{
+    (void)state;
+    refuse("a.txt", BYTES("one\ntw\0o\n"), ":2: expected UTF-8 text, found a NUL byte at byte 7");
+    refuse("a.txt", BYTES("one\ntwo\nth\xffree"), ":3: expected UTF-8 text, found invalid UTF-8");
+    refuse("a.txt", BYTES("one\nhalf \xC3"), "at byte 10");
+    refuse("a.txt", BYTES("\x89PNG\r\n\x1A\n\0\0"), "a PNG image: leave it out");
+    refuse("a.txt", BYTES("\x1F\x8B\x08\0\0"), "gzip data: unpack it");
+    refuse("a.txt", BYTES("PK\x03\x04\0\0"), "a zip archive: unpack it");
+    refuse("a.txt", BYTES("\x28\xB5\x2F\xFD\0"), "name it .txt.zst");
+    refuse("a.txt", BYTES("\xFF\xFEh\0i\0"), "UTF-16 text: save it as UTF-8");
+    refuse("a.txt", BYTES("h\0i\0"), "binary or UTF-16");
+    refuse("a.txt", BYTES("\0\0\0\0"), ":1: expected UTF-8 text, found a NUL byte at byte 1");
+    refuse("a.txt", BYTES(""), "there is no text in it");
+    refuse("a.txt", BYTES(" \n\r\n"), "there is no text in it");
+    refuse("a.txt.zst", BYTES("plain text\n"), "expected zstd data");
+    refuse("a.txt.zst", BYTES(""), "the file was cut off");
+    /* A text may begin like an archive. */
+    struct corpus c;
+    struct err e = {0};
+    struct buf text;
+    char *path = put("a.txt", BYTES("BZh is how bzip2 begins\n"));
+    buf_init(&text, BUF_MAX_DEFAULT);
+    assert_int_equal(corpus_open(&c, path, &e), 0);
+    assert_int_equal(corpus_read(&c, 0, 1 << 20, "TEST_MAX", &text, &e), 0);
+    assert_string_equal(c.files[0].name, "a");
+    assert_int_equal(corpus_read(&c, 0, 10, "TEST_MAX", &text, &e), ERR_LIMIT);
+    assert_non_null(strstr(e.text, "TEST_MAX"));
+    corpus_close(&c);
+    buf_release(&text);
+    xfree(path);
+}
+
+static void truncated_zst_is_named(void **state)
+{
+    struct err e = {0};
+    struct buf bytes;
+    static const char text[] = "some text that is packed and then cut";
+    char *path = file_join(folder, "b.txt.zst");
+    (void)state;
+    buf_init(&bytes, BUF_MAX_DEFAULT);
+    assert_int_equal(zfile_pack_bytes(text, strlen(text), path, 3, &e), 0);
+    assert_int_equal(file_read(path, 1 << 20, &bytes, &e), 0);
+    refuse("cut.txt.zst", bytes.bytes, bytes.n_bytes - 5, "the file was cut off");
+    buf_release(&bytes);
+    xfree(path);
+}
+
+static void odd_files_are_findings(void **state)
+{
+    struct corpus c;
+    struct err e = {0};
+    struct buf text;
+    struct json *rows = json_new_array();
+    char *line = xalloc(CORPUS_LONG_LINE_BYTES + 2);
+    (void)state;
+    memset(line, 'x', CORPUS_LONG_LINE_BYTES + 1);
+    buf_init(&text, BUF_MAX_DEFAULT);
+    xfree(put("empty.txt", BYTES("")));
+    xfree(put("image.png", BYTES("\x89PNG")));
+    buf_add_text(&text, "short\n");
+    buf_add(&text, line, CORPUS_LONG_LINE_BYTES); /* as long as it may be */
+    buf_add_text(&text, "\n");
+    buf_add(&text, line, CORPUS_LONG_LINE_BYTES + 1);
+    xfree(put("long.txt", text.bytes, text.n_bytes));
+    assert_int_equal(corpus_open(&c, folder, &e), 0);
+    assert_int_equal(c.n_files, 2);
+    assert_true(corpus_has(&c, "empty,", 5));
+    assert_false(corpus_has(&c, "image", 5));
+    for (size_t i = 0; i < c.n_files; i++)
+        assert_int_equal(corpus_read(&c, i, 1 << 20, "TEST_MAX", &text, &e), 0);
+    corpus_take_findings(&c, "text", rows);
+    buf_clear(&text);
+    json_write_canonical(rows, &text);
+    assert_string_equal(buf_text(&text),
+                        "[[\"text: file left out, it is no *.txt or *.txt.zst\",1,\"image.png\"],"
+                        "[\"text: file without text\",1,\"empty.txt\"],"
+                        "[\"text: very long line\",1,\"long.txt:3 (65537 bytes)\"]]");
+    corpus_close(&c);
+    corpus_close(&c);
+    json_free(rows);
+    buf_release(&text);
+    xfree(line);
+}
+
+static void a_folder_without_text(void **state)
+{
+    struct corpus c;
+    struct err e = {0};
+    (void)state;
+    xfree(put("image.png", BYTES("\x89PNG")));
+    assert_int_equal(corpus_open(&c, folder, &e), ERR_MISSING);
+    assert_non_null(strstr(e.text, folder));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_no_text_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(truncated_zst_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(odd_files_are_findings, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_folder_without_text, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
