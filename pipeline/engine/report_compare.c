@@ -7,6 +7,7 @@
 
 /* More do not fit on a page; it says so. */
 #define STAGES_MAX 24
+/* Lines of one chart, of the first stages that have it. */
 #define LINES_MAX 8
 
 static const char *text_of(const struct json *o, const char *key)

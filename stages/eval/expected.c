@@ -1,6 +1,7 @@
 #include "stages/eval/expected.h"
 
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/stage.h"
 
 /* Everything that lives as long as the measurement. */
 struct expected {
@@ -8,6 +9,7 @@ struct expected {
     struct transformer pass;
     struct sample row;
     int32_t *pos, *target; /* (context) */
+    size_t *n_left_out;
 };
 
 /* The row as one segment; only what comes behind its prompt has a target. */
@@ -20,8 +22,10 @@ static int add_row(struct expected *x, size_t i, struct loss_sum *sum, struct er
         return rc;
     int32_t n = (int32_t)x->row.n_ids, start[2] = {0, n};
     size_t from = job->prompts[i].n_ids;
-    if (n > x->pass.plan.tokens_max || from < 1)
+    if (n > x->pass.plan.tokens_max || from < 1) {
+        ++*x->n_left_out;
         return 0;
+    }
     for (int32_t t = 0; t < n; t++) {
         bool counts = t + 1 < n && (size_t)t + 1 >= from && x->row.labels[t + 1];
         x->pos[t] = t;
@@ -33,18 +37,19 @@ static int add_row(struct expected *x, size_t i, struct loss_sum *sum, struct er
 }
 
 int expected_measure(const struct expected_job *job, struct compute *c, struct loss_sum *sum,
-                     struct err *e)
+                     size_t *n_left_out, struct err *e)
 {
     const struct shape *s = &job->adapted->model.shape;
     const struct adapter *a = job->adapted->adapter;
-    struct expected x = {.job = job};
+    struct expected x = {.job = job, .n_left_out = n_left_out};
+    *n_left_out = 0;
     struct transformer_plan plan = {
         .tokens_max = s->context, .rank = a ? a->rank : 0, .what = TRAIN_NOTHING};
     x.pos = xalloc_array((size_t)s->context, sizeof *x.pos);
     x.target = xalloc_array((size_t)s->context, sizeof *x.target);
     int rc = transformer_reserve(&x.pass, c, s, &plan, e);
     for (size_t i = 0; !rc && i < job->golden->rows.n_rows; i++) {
-        rc = add_row(&x, i, sum, e);
+        rc = stage_interrupted() ? err_set(e, ERR_IO, "interrupted") : add_row(&x, i, sum, e);
         if (rc)
             err_wrap(e, "golden row %zu", i + 1);
     }

@@ -17,8 +17,8 @@ struct expected_job {
 };
 
 /* *sum: cross entropy of the tokens of every expected answer, with the one that ends its turn. A
- * row that does not fit the model's context with its answer is left out. */
+ * row that does not fit the model's context with its answer is left out and counted. */
 int expected_measure(const struct expected_job *job, struct compute *c, struct loss_sum *sum,
-                     struct err *e) MUST_USE;
+                     size_t *n_left_out, struct err *e) MUST_USE;
 
 #endif

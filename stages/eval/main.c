@@ -175,7 +175,7 @@ static int answer_all(struct eval *v, struct err *e)
 }
 
 /* The mean probability of a token of the expected answers: geometric, so a loss turned round. */
-static int measure_expected(struct eval *v, struct answers_extra *out, struct err *e)
+static int measure_expected(struct eval *v, struct answers_extra *out, size_t *n_out, struct err *e)
 {
     struct expected_job job = {.adapted = &v->adapted,
                                .format = &v->format,
@@ -183,10 +183,16 @@ static int measure_expected(struct eval *v, struct answers_extra *out, struct er
                                .prompts = v->prompts,
                                .default_system = v->config->system == SYSTEM_DEFAULT};
     struct loss_sum sum = {0};
-    int status = expected_measure(&job, &v->compute, &sum, e);
+    size_t n_left_out = 0;
+    int status = expected_measure(&job, &v->compute, &sum, &n_left_out, e);
+    if (n_left_out > 0)
+        stage_say(v->run,
+                  "expected_token_probability: %zu rows with their answers do not fit the "
+                  "model's context and are left out",
+                  n_left_out);
     double loss = sum.n_tokens ? sum.loss / (double)sum.n_tokens : 0;
-    *out = (struct answers_extra){"expected_token_probability",
-                                  sum.n_tokens ? fm_exp(loss < 700 ? -loss : -700) : 0};
+    *out = (struct answers_extra){"expected_token_probability", fm_exp(loss < 700 ? -loss : -700)};
+    *n_out = sum.n_tokens > 0;
     return status;
 }
 
@@ -218,15 +224,16 @@ static int run(const struct stage_run *r, struct err *e)
     if (status == 0)
         status = answer_all(&v, e);
     struct answers_extra likely = {0};
+    size_t n_extras = 0;
     if (status == 0)
-        status = measure_expected(&v, &likely, e);
+        status = measure_expected(&v, &likely, &n_extras, e);
     if (status == 0) {
         struct answers_job job = {
             .golden = &v.golden,
             .answers = v.answers,
             .against_path = stage_in(r, "against"),
             .extras = &likely,
-            .n_extras = 1,
+            .n_extras = n_extras,
             .answers_path = stage_out(r, "answers"),
             .metrics_path = stage_out(r, "metrics"),
             .report_path = stage_out(r, "report"),

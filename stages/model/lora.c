@@ -244,8 +244,10 @@ static int check_start(const struct adapter *a, const struct content_id *base, i
 {
     int rc = adapter_check_base(a, base, e);
     if (rc == 0 && a->rank != rank)
-        rc = err_set(e, ERR_CONFIG, "the adapter has rank %d, but rank %d is asked for", a->rank,
-                     rank);
+        rc = err_set(e, ERR_CONFIG,
+                     "the adapter has rank %d, but rank %d is asked for: set "
+                     "rank: %d, or leave init out",
+                     a->rank, rank, a->rank);
     if (rc == 0 && alpha != 0 && alpha != a->alpha)
         rc = err_set(e, ERR_CONFIG, "the adapter has alpha %g, but alpha %g is asked for", a->alpha,
                      alpha);

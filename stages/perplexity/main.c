@@ -173,6 +173,8 @@ static int loss(void *context, const struct batch *b, float scale, float *grads,
 {
     struct perplexity *p = context;
     CHECK(!grads);
+    if (stage_interrupted())
+        return err_set(e, ERR_IO, "interrupted");
     for (int t = 0; t < b->n_tokens; t++)
         if (b->target[t] >= 0)
             p->n_bytes += p->piece_bytes[b->target[t]];
@@ -200,7 +202,7 @@ static struct json *metrics_of(const struct perplexity *p)
     struct json *m = json_new_object();
     double tokens = (double)p->sum.n_tokens, nats = p->sum.loss / tokens;
     json_put_f64(m, "nats_per_token", nats);
-    json_put_f64(m, "perplexity", fm_exp(nats));
+    json_put_f64(m, "perplexity", fm_exp(nats < 700 ? nats : 700));
     if (p->n_bytes > 0)
         json_put_f64(m, "bits_per_byte", p->sum.loss / (double)p->n_bytes / LN_2);
     json_put_f64(m, "next_token_accuracy", (double)p->sum.n_correct / tokens);

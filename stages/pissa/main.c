@@ -17,6 +17,8 @@
 #include "stages/pissa/svd.h"
 #include "stages/text/blocks.h"
 
+#define F16_MAX 65504.0f
+
 struct pissa_config {
     int64_t rank;
     double alpha;
@@ -141,6 +143,9 @@ static int decompose(struct pissa *p, const struct stage_run *run, struct err *e
     if (rc)
         return rc;
     adapter_round_f16(&p->adapter);
+    for (size_t i = 0; i < p->adapter.n_values; i++)
+        if (!(fabsf(p->adapter.values[i]) <= F16_MAX))
+            return err_set(e, ERR_NUMERIC, "the adapter's values do not fit fp16: raise alpha");
     for (int i = 0; i < n; i++) {
         shape_module(s, i, p->adapter.rank, &m);
         size_t values = (size_t)m.in * (size_t)m.out;

@@ -64,6 +64,9 @@ static const struct stage_port INS[] = {
     {"shape", "shape", true, "Dimensions of the model."},
     {"init", "base", false,
      "Go on from this base, in whatever form it is stored, instead of from random values."},
+    {"adapter", "adapter", false,
+     "What was taken out of init (stage pissa): plain rounding then measures losses and the ranges "
+     "of keys and values with it. Only with tokens 0 and qat_tokens 0."},
 };
 
 static const struct stage_port OUTS[] = {

@@ -21,7 +21,7 @@ static int loss(void *context, const struct batch *b, float scale, float *grads,
 {
     struct pretrain_run *p = context;
     const struct model *m = p->on_grid ? &p->qat.view : &p->model;
-    int rc = transformer_loss(&p->pass, m, NULL, b, scale, grads, sum, e);
+    int rc = transformer_loss(&p->pass, m, p->adapter, b, scale, grads, sum, e);
     if (!rc && p->on_grid && (grads || p->calibrates))
         qat_observe(&p->qat, p->pass.kv_abs_max);
     return rc;
@@ -133,7 +133,8 @@ static int reserve(struct pretrain_run *p, struct err *e)
     bool trains = p->config->mode == PRETRAIN_FRESH;
     int tokens_max = trains ? tokens_max_of(p) : RANDOM_TOKENS;
     struct transformer_plan plan = {.tokens_max = tokens_max,
-                                    .what = trains ? TRAIN_FULL : TRAIN_NOTHING};
+                                    .rank = p->adapter ? p->adapter->rank : 0,
+                                    .what = trains && !p->adapter ? TRAIN_FULL : TRAIN_NOTHING};
     size_t groups = (size_t)shape_n_tensors(&p->shape) * sizeof(struct trainer_group);
     size_t own = arena_cost(groups) + 2 * token_batch_bytes(tokens_max);
     char text[3][16];
@@ -174,6 +175,21 @@ static int start_model(struct pretrain_run *p, struct err *e)
     return 0;
 }
 
+static int open_adapter(struct pretrain_run *p, struct err *e)
+{
+    const struct pretrain_config *c = p->config;
+    const char *path = stage_in(p->run, "adapter");
+    if (!path)
+        return 0;
+    if (!stage_in(p->run, "init") || c->tokens > 0 || c->qat_tokens > 0)
+        return err_set(e, ERR_CONFIG,
+                       "adapter: nothing can be trained beside an adapter: give "
+                       "init, and set tokens: 0 and qat_tokens: 0");
+    int rc = adapter_open(&p->own, path, &p->shape, e);
+    p->adapter = &p->own;
+    return rc ? err_wrap(e, "adapter") : 0;
+}
+
 int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struct err *e)
 {
     p->run = run;
@@ -186,6 +202,8 @@ int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struc
         rc = open_text(p, e);
     if (!rc)
         rc = start_model(p, e);
+    if (!rc)
+        rc = open_adapter(p, e);
     if (!rc)
         rc = reserve(p, e);
     if (rc || !trains)
@@ -242,7 +260,6 @@ static int calibrate(struct pretrain_run *p, struct err *e)
 {
     struct loss_sum sum = {0};
     p->calibrates = true;
-    qat_start(&p->qat, 1);
     int rc = trainer_evaluate(&p->trainer, &p->rows,
                               (uint32_t)(p->config->valid_tokens / p->config->sequence_length + 1),
                               &sum, e);
@@ -257,7 +274,8 @@ int pretrain_run_grid(struct pretrain_run *p, struct err *e)
     flat_params_groups(&p->shape, 0, p->groups);
     start_phase(p, &p->grid, "grid", c->qat_tokens, c->qat_learning_rate);
     int64_t steps = p->trainer.plan.schedule.total_steps;
-    qat_start(&p->qat, (int64_t)((1 - FROZEN_SHARE) * (double)steps));
+    /* Without steps, ranges move while they are calibrated. */
+    qat_start(&p->qat, steps ? (int64_t)((1 - FROZEN_SHARE) * (double)steps) : 1);
     p->on_grid = true;
     p->grid.n_blocks = qat_blocks(&p->qat, p->grid.blocks);
     int rc = steps ? 0 : calibrate(p, e);
@@ -330,6 +348,7 @@ void pretrain_run_release(struct pretrain_run *p)
     trainer_release(&p->trainer);
     transformer_release(&p->pass);
     qat_release(&p->qat);
+    adapter_release(&p->own);
     model_release(&p->model);
     arena_release(&p->arena);
     windows_close(&p->valid);

@@ -30,7 +30,9 @@ struct pretrain_run {
     const struct pretrain_config *config;
     struct compute compute;
     struct shape shape;
-    struct model model; /* trainable */
+    struct model model;            /* trainable */
+    struct adapter own;            /* private: use adapter */
+    const struct adapter *adapter; /* NULL = none; nothing is trained with one */
     struct qat qat;
     struct spm *spm;
     struct windows text, valid;

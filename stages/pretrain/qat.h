@@ -49,7 +49,7 @@ void qat_release(struct qat *q); /* safe on zeroed, safe twice */
 void qat_start(struct qat *q, int64_t freeze_step);
 /* Puts the master's present values on the grid: before passes. */
 void qat_round(struct qat *q);
-/* After a training pass: ranges follow. */
+/* After a pass of training or calibration: ranges follow. */
 void qat_observe(struct qat *q, const float *kv_abs_max);
 /* Gradients at grid values become gradients of the masters, in place; the scales take their step.
  */

@@ -34,10 +34,11 @@ struct sample_config {
 #define AT(member) offsetof(struct sample_config, member)
 
 static const struct param PARAMS[] = {
-    {"tokens", PARAM_INT, AT(tokens), "500000", 1, 1e12, NULL, "tokens",
-     "How much text, in whole documents."},
+    {"tokens", PARAM_INT, AT(tokens), "500000", 1, 5e8, NULL, "tokens",
+     "How much text, in whole documents; all of it is held in memory."},
     {"document_tokens", PARAM_INT, AT(document_tokens), "255", 1, 1000000, NULL, "tokens",
-     "A document is cut there; at most the base's context less one."},
+     "A document is cut there, and ends for whoever reads it; at most the base's context less "
+     "one."},
     {"temperature", PARAM_FLOAT, AT(temperature), "1", 1e-3, 100, NULL, "",
      "1: the model's own distribution."},
     {"top_k", PARAM_INT, AT(top_k), "0", 0, 10000000, NULL, "tokens",
@@ -201,7 +202,8 @@ static int write_documents(struct sampling_run *s, struct err *e)
         if (stage_interrupted())
             return err_set(e, ERR_IO, "interrupted");
         rc = step(s, e);
-        stage_progress(s->run, "tokens", (double)s->n_tokens, (double)s->config->tokens);
+        if (s->n_tokens < s->config->tokens)
+            stage_progress(s->run, "tokens", (double)s->n_tokens, (double)s->config->tokens);
     }
     return rc;
 }

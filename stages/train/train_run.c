@@ -58,8 +58,9 @@ static int open_against(struct train_run *t, struct err *e)
     if (t->valid_rows.n_rows == 0)
         return err_set(e, ERR_CONFIG, "against: there are no valid rows to compare the loss on");
     int rc = json_read(path, &v, e);
-    if (!rc)
-        rc = json_need_f64(v, "steps", &t->against.steps, e);
+    if (rc)
+        return err_wrap(e, "against");
+    rc = json_need_f64(v, "steps", &t->against.steps, e);
     if (!rc)
         rc = json_need_f64(v, "valid_loss_last", &t->against.loss, e);
     json_free(v);
@@ -156,15 +157,17 @@ struct json *train_run_metrics(const struct train_run *t)
     const struct train_loop *l = &t->training.loop;
     json_put_f64(m, "against_loss", t->against.loss);
     json_put_f64(m, "against_steps", t->against.steps);
-    for (int64_t i = 0; i < l->state.n_valid_points; i++) {
+    bool reached = false;
+    for (int64_t i = 0; i < l->state.n_valid_points && !reached; i++) {
         const struct loss_point *p = &l->valid_curve.points[i];
-        if (p->loss > t->against.loss)
+        reached = p->loss <= t->against.loss;
+        if (!reached)
             continue;
         json_put_i64(m, "steps_to_against", p->step);
         if (t->against.steps > 0)
             json_put_f64(m, "share_of_against_steps", (double)p->step / t->against.steps);
-        break;
     }
+    json_put_i64(m, "reached_against", reached);
     return m;
 }
 

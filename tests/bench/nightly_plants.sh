@@ -11,7 +11,8 @@ folder=${1:-build/plants}
 mkdir -p "$folder/work/configs"
 ln -sfn "$(cd ../shared && pwd)" "$folder/shared"
 cp -r configs/toolkits "$folder/work/configs/"
-cp configs/nightly/banking77_small.yaml "$folder/work/"
+# Without its gate: the comparison with the baseline alone must see it.
+grep -v 'gates:' configs/nightly/banking77_small.yaml >"$folder/work/banking77_small.yaml"
 cd "$folder/work" || exit 1
 manifest=banking77_small.yaml
 wrong=0
@@ -23,15 +24,18 @@ night() {
     sed "$3" $manifest >"night_$name/banking77_small.yaml"
     "$bin" nightly "night_$name" --reports "night_$name/reports" >"night_$name/log.txt" 2>&1
     rc=$?
-    [ $rc -eq "$wanted" ] || wrong=$((wrong + 1))
+    if [ $rc -ne "$wanted" ] || { [ "$wanted" -eq 3 ] && ! grep -q 'fell from' "night_$name/log.txt"; }; then
+        wrong=$((wrong + 1))
+    fi
     echo "$name: exit $rc, wanted $wanted"
     grep -E 'fell from|not there any more' "night_$name/log.txt" | sed 's/^/    /'
 }
 
 runs=
 for seed in 1 2 3 4 5 6; do
-    "$bin" run $manifest --set vars.seed=$seed --record >"seed_$seed.log" 2>&1 || exit 1
+    "$bin" run $manifest --set vars.seed=$seed --record >"seed_$seed.log" 2>&1 || { tail "seed_$seed.log"; exit 1; }
     run=$(sed -n 's/.*recorded as \([0-9a-f]*\).*/\1/p' "seed_$seed.log")
+    [ -n "$run" ] || { tail "seed_$seed.log"; exit 1; }
     runs="$runs $run"
     echo "seed $seed: recorded as $run"
 done

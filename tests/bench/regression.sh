@@ -19,10 +19,11 @@ done
 metrics() {
     local id
     id=$(git -C "$home/ledger.git" show "refs/prov/$1:artifacts.sha256" |
-        sed -n "s|^\([0-9a-f]*\)  \($2\|$2\[.*toolkit=$3.*\]\)/metrics\$|\1|p" | head -n 1)
+        sed -nE "s#^([0-9a-f]*)  $2(\[[^]]*toolkit=$3[],][^/]*)?/metrics\$#\1#p" | head -n 1)
     [ -n "$id" ] && zstd -q -dc "$home/objects/${id:0:2}/$id.zst"
 }
 value() { tr ',{}' '\n\n\n' <<<"$1" | sed -n "s/^\"$2\":\(.*\)\$/\1/p"; }
+short() { if [ -n "$1" ]; then printf '%.3f' "$1"; else echo -; fi; }
 wilson() { # SHARE ROWS
     awk -v p="$1" -v n="$2" 'BEGIN { z = 1.959964; d = 1 + z * z / n; c = (p + z * z / 2 / n) / d
         h = z / d * sqrt(p * (1 - p) / n + z * z / 4 / n / n); printf "%.3f to %.3f", c - h, c + h }'
@@ -31,8 +32,14 @@ wilson() { # SHARE ROWS
 echo '| manifest | toolkit | golden rows | metric | adapter | 95 % | nearest training row | bare base |'
 echo '|---|---|---|---|---|---|---|---|'
 for manifest in "$@"; do
-    build/bin/fmforge run "$manifest" "${options[@]}" >&2
     name=$(sed -n 's/^name: *//p' "$manifest")
+    said=$(build/bin/fmforge run "$manifest" "${options[@]}" 2>&1)
+    rc=$?
+    printf '%s\n' "$said" >&2
+    if [ $rc -ne 0 ] && [ $rc -ne 3 ] || [[ $said == *": skipped: "* ]]; then
+        echo "| \`$name\` | | | exit $rc: $(tail -n 1 <<<"$said") | | | | |"
+        continue
+    fi
     for toolkit in $(grep '^toolkits:' "$manifest" | grep -o 'nano-[0-9.]*'); do
         adapter=$(metrics "$name" quality "$toolkit")
         lookup=$(metrics "$name" lookup "$toolkit")
@@ -44,8 +51,9 @@ for manifest in "$@"; do
             [ -n "$v" ] || continue
             interval=
             case $metric in *_f1) ;; *) interval=$(wilson "$v" "$rows") ;; esac
-            printf '| `%s` | %s | %s | `%s` | %.3f | %s | %.3f | %.3f |\n' "$name" "$toolkit" "$rows" \
-                $metric "$v" "$interval" "$(value "$lookup" $metric)" "$(value "$bare" $metric)"
+            printf '| `%s` | %s | %s | `%s` | %s | %s | %s | %s |\n' "$name" "$toolkit" "$rows" $metric \
+                "$(short "$v")" "$interval" "$(short "$(value "$lookup" $metric)")" \
+                "$(short "$(value "$bare" $metric)")"
         done
     done
 done

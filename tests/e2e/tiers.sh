@@ -16,10 +16,10 @@ stages:
     run: pretrain
     inputs: { init: dense.dense, text: data/text.txt, valid: data/text.txt, tokenizer: vocab.tokenizer, shape: data/shape.json }
     with: { tokens: 0, qat_tokens: 10000, batch_tokens: 512, sequence_length: 64, valid_tokens: 1024, evaluations: 2 }
-  principal: { run: pissa, inputs: { base: dense.dense }, with: { rank: 8 } }
+  principal: { run: pissa, inputs: { base: dense.dense }, with: { rank: 8, alpha: 24 } }
   rounded:
     run: pretrain
-    inputs: { init: principal.base, text: data/text.txt, tokenizer: vocab.tokenizer, shape: data/shape.json }
+    inputs: { init: principal.base, adapter: principal.adapter, text: data/text.txt, tokenizer: vocab.tokenizer, shape: data/shape.json }
     with: { tokens: 0, qat_tokens: 0, sequence_length: 64, valid_tokens: 1024 }
   recovery:
     run: recover
@@ -32,6 +32,10 @@ stages:
   text_split:
     run: perplexity
     inputs: { text: data/text.txt, tokenizer: vocab.tokenizer, base: principal.base, adapter: principal.adapter }
+    with: { window: 64 }
+  text_residual:
+    run: perplexity
+    inputs: { text: data/text.txt, tokenizer: vocab.tokenizer, base: principal.base }
     with: { window: 64 }
   text_plain:
     run: perplexity
@@ -84,7 +88,9 @@ nats() { sed 's/.*"nats_per_token":\([0-9.]*\).*/\1/' "$1"; }
 awk -v a="$(nats dense.json)" -v b="$(nats split.json)" \
     'BEGIN { exit !(a > 1 && a - b < 1e-4 && b - a < 1e-4) }' ||
     die "dense $(nats dense.json), split $(nats split.json) nats per token"
-[ "$(artifact principal/base)" != "$(artifact dense/dense)" ] || die "pissa moved nothing"
+fetch "$(artifact text_residual/metrics)" residual.json
+awk -v a="$(nats dense.json)" -v b="$(nats residual.json)" 'BEGIN { exit !(b > a + 0.005) }' ||
+    die "dense $(nats dense.json), the residual alone $(nats residual.json): pissa moved nothing"
 
 # Bits per byte and nats per token are of the same sum.
 awk -F'[:,{}]' '{ for (i = 2; i < NF; i += 2) v[$i] = $(i + 1) }
@@ -117,7 +123,7 @@ has $page 'Loss: valid'
 has $page 'data-key="fast/share_of_against_steps"'
 
 # Misuse.
-sed 's/inputs: { base: dense.dense }, with: { rank: 8 }/inputs: { base: dense.dense }, with: { rank: 16 }/' tiers.yaml >bad.yaml
+sed 's/inputs: { base: dense.dense }, with: { rank: 8, alpha: 24 }/inputs: { base: dense.dense }, with: { rank: 16 }/' tiers.yaml >bad.yaml
 expect 1 fm run bad.yaml
 has stderr.txt 'init: the adapter has rank 16, but rank 8 is asked for'
 sed '/^  more:/,$d' tiers.yaml >bad.yaml
@@ -129,4 +135,8 @@ cat >>bad.yaml <<'EOF'
 EOF
 expect 1 fm run bad.yaml
 has stderr.txt 'init: this base has other dimensions'
+sed -i 's/init: dense.dense, text/init: dense.dense, adapter: principal.adapter, text/; s/shape: draft_shape/shape: data\/shape/' bad.yaml
+sed -i 's/^  wrong:/  principal: { run: pissa, inputs: { base: dense.dense }, with: { rank: 8 } }\n&/' bad.yaml
+expect 1 fm run bad.yaml
+has stderr.txt 'set tokens: 0 and qat_tokens: 0'
 echo ok
