@@ -84,40 +84,75 @@ static void add_names(struct json *names, const struct json *metrics)
             json_put_bool(names, json_key(m), true);
 }
 
-static void add_cells(struct json *row, const char *name, const char *const *stages,
-                      struct json *const *metrics, size_t n)
+static void add_cell(struct json *row, const char *stage, const char *metric,
+                     const struct json *metrics)
 {
-    json_append(row, report_cell_text(name));
-    for (size_t i = 0; i < n; i++) {
-        const struct json *v = metrics[i] ? json_get(metrics[i], name) : NULL;
-        char *key = xasprintf("%s/%s", stages[i], name);
-        json_append(row, is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
-        xfree(key);
+    const struct json *v = metrics ? json_get(metrics, metric) : NULL;
+    char *key = xasprintf("%s/%s", stage, metric);
+    json_append(row, is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
+    xfree(key);
+}
+
+/* What a group's table is made of. */
+struct compared {
+    const char *stages[STAGES_MAX];
+    struct json *metrics[STAGES_MAX]; /* NULL: the store has none any more */
+    size_t n;
+    struct json *names; /* of metrics, in order */
+};
+
+/* A row a metric, a column a stage. */
+static void add_rows_of_metrics(struct json *blocks, const char *title, const struct compared *c)
+{
+    const char *columns[STAGES_MAX + 2] = {"metric"};
+    for (size_t i = 0; i < c->n; i++)
+        columns[i + 1] = c->stages[i];
+    struct json *rows = page_add_table(blocks, title, columns);
+    for (const struct json *name = json_first(c->names); name; name = json_next(name)) {
+        struct json *row = page_add_row(rows);
+        json_append(row, report_cell_text(json_key(name)));
+        for (size_t i = 0; i < c->n; i++)
+            add_cell(row, c->stages[i], json_key(name), c->metrics[i]);
     }
 }
 
-/* A row a metric, a column a stage. */
+/* The other way round, for more stages than metrics. */
+static void add_rows_of_stages(struct json *blocks, const char *title, const struct compared *c)
+{
+    const char *columns[STAGES_MAX + 2] = {"stage"};
+    size_t n = 1;
+    for (const struct json *name = json_first(c->names); name; name = json_next(name))
+        columns[n++] = json_key(name);
+    struct json *rows = page_add_table(blocks, title, columns);
+    for (size_t i = 0; i < c->n; i++) {
+        struct json *row = page_add_row(rows);
+        json_append(row, report_cell_text(c->stages[i]));
+        for (const struct json *name = json_first(c->names); name; name = json_next(name))
+            add_cell(row, c->stages[i], json_key(name), c->metrics[i]);
+    }
+}
+
 static void add_metrics(struct json *blocks, struct store *s, const char *title,
                         const struct group *g)
 {
-    const char *columns[STAGES_MAX + 2] = {"metric"};
-    struct json *metrics[STAGES_MAX] = {NULL}, *names = json_new_object();
+    struct compared c = {.n = g->n, .names = json_new_object()};
     for (size_t i = 0; i < g->n; i++) {
-        columns[i + 1] = text_of(g->stages[i], "stage");
-        metrics[i] = report_output(s, g->stages[i], "metrics", NULL);
-        add_names(names, metrics[i]);
+        c.stages[i] = text_of(g->stages[i], "stage");
+        c.metrics[i] = report_output(s, g->stages[i], "metrics", NULL);
+        add_names(c.names, c.metrics[i]);
     }
-    struct json *rows = page_add_table(blocks, title, columns);
-    for (const struct json *name = json_first(names); name; name = json_next(name))
-        add_cells(page_add_row(rows), json_key(name), columns + 1, metrics, g->n);
+    if (json_count(c.names) < g->n)
+        add_rows_of_stages(blocks, title, &c);
+    else
+        add_rows_of_metrics(blocks, title, &c);
     if (g->n_all > g->n) {
         char *note = xasprintf("The first %zu of %zu stages.", g->n, g->n_all);
         page_add_text(blocks, "", note);
         xfree(note);
     }
     for (size_t i = 0; i < g->n; i++)
-        json_free(metrics[i]);
-    json_free(names);
+        json_free(c.metrics[i]);
+    json_free(c.names);
 }
 
 /* --- curves ------------------------------------------------------------------------------------
