@@ -8,12 +8,12 @@ root=$(pwd)
 bin=$root/build/bin/fmforge
 folder=${1:-build/plants}
 [ -d ../shared/data/banking77/small ] || { echo 'skipped: ../shared/data/banking77/small is not there'; exit 0; }
-mkdir -p "$folder/work/configs"
+mkdir -p "$folder/site/configs"
 ln -sfn "$(cd ../shared && pwd)" "$folder/shared"
-cp -r configs/toolkits "$folder/work/configs/"
+cp -r configs/toolkits "$folder/site/configs/"
 # Without its gate: the comparison with the baseline alone must see it.
-grep -v 'gates:' configs/nightly/banking77_small.yaml >"$folder/work/banking77_small.yaml"
-cd "$folder/work" || exit 1
+grep -v 'gates:' configs/nightly/banking77_small.yaml >"$folder/site/banking77_small.yaml"
+cd "$folder/site" || exit 1
 manifest=banking77_small.yaml
 wrong=0
 

@@ -27,7 +27,7 @@ sed -i 's/epochs: 15/epochs: 5000/' task.yaml
 setsid "$BIN/fmforge" run task.yaml >stdout.txt 2>stderr.txt &
 pid=$!
 for _ in $(seq 300); do
-    ls .fmforge/work/*/train.ckpt >/dev/null 2>&1 && break
+    [ -n "$(find .fmforge -name train.ckpt 2>/dev/null)" ] && break
     sleep 0.1
 done
 kill -INT -- "-$pid"
