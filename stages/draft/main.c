@@ -8,7 +8,7 @@
 
 #include "pipeline/base/check.h"
 #include "stages/draft/draft_run.h"
-#include "stages/text/blocks.h"
+#include "stages/kit/blocks.h"
 
 #define AT(member) offsetof(struct draft_config, member)
 
@@ -101,12 +101,11 @@ static int measure(struct draft_run *d, struct json *m, struct err *e)
 
 static struct json *report_of(struct draft_run *d, const struct json *metrics)
 {
-    struct json *report = json_new_object(), *blocks = json_new_array();
-    json_append(blocks, train_loop_table("Draft", metrics));
+    struct json *report = blocks_new();
+    blocks_add_numbers(report, "Draft", metrics);
     if (d->distil.options.ce_steps > 0)
-        json_append(blocks, train_loop_block(&d->distil.ce, "Cross entropy of the fresh draft"));
-    json_append(blocks, train_loop_block(&d->distil.kl, "Reverse KL to the teacher"));
-    json_put(report, "blocks", blocks);
+        train_loop_chart(&d->distil.ce, "Cross entropy of the fresh draft", report);
+    train_loop_chart(&d->distil.kl, "Reverse KL to the teacher", report);
     windows_report(&d->text, &d->valid_text, report);
     return report;
 }
@@ -122,13 +121,7 @@ static int publish(const struct stage_run *run, struct draft_run *d, struct err 
     struct json *report = report_of(d, metrics);
     if (!rc && stage_out(run, "draft"))
         rc = draft_run_save(d, stage_out(run, "draft"), e);
-    if (!rc && stage_out(run, "metrics"))
-        rc = blocks_save(metrics, stage_out(run, "metrics"), e);
-    if (!rc && stage_out(run, "report"))
-        rc = blocks_save(report, stage_out(run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    return blocks_publish(run, "metrics", metrics, report, rc, e);
 }
 
 static int run(const struct stage_run *run, struct err *e)

@@ -5,6 +5,7 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
 #include "pipeline/base/str.h"
+#include "stages/kit/blocks.h"
 
 static int loss(void *context, const struct batch *b, float scale, float *grads,
                 struct loss_sum *sum, struct err *e)
@@ -126,9 +127,8 @@ struct json *lora_training_metrics(const struct lora_training *t)
 struct json *lora_training_report(const struct lora_training *t, const struct json *metrics,
                                   const char *title)
 {
-    struct json *report = json_new_object(), *blocks = json_new_array();
-    json_append(blocks, train_loop_table(title, metrics));
-    json_append(blocks, train_loop_block(&t->loop, "Loss"));
-    json_put(report, "blocks", blocks);
+    struct json *report = blocks_new();
+    blocks_add_numbers(report, title, metrics);
+    train_loop_chart(&t->loop, "Loss", report);
     return report;
 }

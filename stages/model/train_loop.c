@@ -8,6 +8,7 @@
 #include "pipeline/base/size.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 
 #define OWN_BLOCKS 7
 
@@ -260,7 +261,7 @@ int train_loop_run(struct train_loop *l, struct err *e)
 /* --- report ------------------------------------------------------------------------------------
  */
 
-struct json *train_loop_line(const char *name, const struct loss_curve *c, int64_t n_points)
+static struct json *line_of_curve(const char *name, const struct loss_curve *c, int64_t n_points)
 {
     struct json *x = json_new_array(), *y = json_new_array(), *line = json_new_object();
     for (int64_t i = 0; i < n_points; i++) {
@@ -273,34 +274,13 @@ struct json *train_loop_line(const char *name, const struct loss_curve *c, int64
     return line;
 }
 
-struct json *train_loop_block(const struct train_loop *l, const char *title)
+void train_loop_chart(const struct train_loop *l, const char *title, struct json *report)
 {
-    struct json *block = json_new_object(), *lines = json_new_array();
-    json_put_string(block, "type", "series");
-    json_put_string(block, "title", title);
+    struct json *block = blocks_add(report, "series", title), *lines = json_new_array();
     json_put_string(block, "x_label", "optimiser step");
     json_put_string(block, "y_label", "loss per labelled token");
-    json_append(lines, train_loop_line("train", &l->train_curve, l->state.n_train_points));
+    json_append(lines, line_of_curve("train", &l->train_curve, l->state.n_train_points));
     if (l->valid)
-        json_append(lines, train_loop_line("valid", &l->valid_curve, l->state.n_valid_points));
+        json_append(lines, line_of_curve("valid", &l->valid_curve, l->state.n_valid_points));
     json_put(block, "lines", lines);
-    return block;
-}
-
-struct json *train_loop_table(const char *title, const struct json *numbers)
-{
-    struct json *block = json_new_object(), *rows = json_new_array(), *columns = json_new_array();
-    json_append(columns, json_new_string("what"));
-    json_append(columns, json_new_string("value"));
-    for (const struct json *n = json_first(numbers); n; n = json_next(n)) {
-        struct json *row = json_new_array();
-        json_append(row, json_new_string(json_key(n)));
-        json_append(row, json_new_f64(json_number(n)));
-        json_append(rows, row);
-    }
-    json_put_string(block, "type", "table");
-    json_put_string(block, "title", title);
-    json_put(block, "columns", columns);
-    json_put(block, "rows", rows);
-    return block;
 }

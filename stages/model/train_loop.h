@@ -71,11 +71,7 @@ void train_loop_release(struct train_loop *l); /* safe on zeroed, safe twice */
  * parameters are the last ones, or the best with keep_best. Interrupted: saves and ERR_IO. */
 int train_loop_run(struct train_loop *l, struct err *e) MUST_USE;
 
-/* A curve as a line of a report: {"name":..,"x":[steps],"y":[losses]}; caller frees. */
-struct json *train_loop_line(const char *name, const struct loss_curve *c, int64_t n_points);
-/* The report block {"type":"series",...} with both curves; caller frees. */
-struct json *train_loop_block(const struct train_loop *l, const char *title);
-/* The report block {"type":"table",...} with the numbers of a flat object; caller frees. */
-struct json *train_loop_table(const char *title, const struct json *numbers);
+/* Adds the block {"type":"series",...} with both curves to a report. */
+void train_loop_chart(const struct train_loop *l, const char *title, struct json *report);
 
 #endif

@@ -9,12 +9,11 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/model/adapted.h"
 #include "stages/model/fmath.h"
-#include "stages/model/train_loop.h"
 #include "stages/model/trainer.h"
-#include "stages/text/blocks.h"
 #include "stages/text/row_source.h"
 #include "stages/text/spm.h"
 
@@ -211,20 +210,13 @@ static struct json *metrics_of(const struct perplexity *p)
     return m;
 }
 
-static int publish(const struct perplexity *p, struct err *e)
+static int publish(struct perplexity *p, struct err *e)
 {
-    int rc = 0;
-    struct json *metrics = metrics_of(p);
-    struct json *report = json_new_object(), *blocks = json_new_array();
-    json_append(blocks, train_loop_table("Plain text", metrics));
-    json_put(report, "blocks", blocks);
-    if (stage_out(p->run, "metrics"))
-        rc = blocks_save(metrics, stage_out(p->run, "metrics"), e);
-    if (!rc && stage_out(p->run, "report"))
-        rc = blocks_save(report, stage_out(p->run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    struct json *metrics = metrics_of(p), *report = blocks_new();
+    struct windows no_other = {0};
+    blocks_add_numbers(report, "Plain text", metrics);
+    windows_report(&p->text, &no_other, report);
+    return blocks_publish(p->run, "metrics", metrics, report, 0, e);
 }
 
 static void release(struct perplexity *p)

@@ -10,12 +10,11 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/model/lora.h"
 #include "stages/model/model.h"
-#include "stages/model/train_loop.h"
 #include "stages/pissa/svd.h"
-#include "stages/text/blocks.h"
 
 #define F16_MAX 65504.0f
 
@@ -174,20 +173,12 @@ static int publish(const struct pissa *p, const struct stage_run *run, struct er
         rc = model_save(&p->base, stage_out(run, "base"), "base", DTYPE_F32, NULL, 0, e);
     if (!rc && stage_out(run, "adapter"))
         rc = adapter_save(&p->adapter, stage_out(run, "adapter"), DTYPE_F16, NULL, 0, e);
-    struct json *metrics = json_new_object(), *report = json_new_object();
-    struct json *blocks = json_new_array();
+    struct json *metrics = json_new_object(), *report = blocks_new();
     json_put_i64(metrics, "rank", p->adapter.rank);
     json_put_i64(metrics, "modules", shape_n_modules(&p->base.shape));
     json_put_f64(metrics, "share_in_adapter", p->before > 0 ? 1 - p->after / p->before : 0);
-    json_append(blocks, train_loop_table("Principal part", metrics));
-    json_put(report, "blocks", blocks);
-    if (!rc && stage_out(run, "metrics"))
-        rc = blocks_save(metrics, stage_out(run, "metrics"), e);
-    if (!rc && stage_out(run, "report"))
-        rc = blocks_save(report, stage_out(run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    blocks_add_numbers(report, "Principal part", metrics);
+    return blocks_publish(run, "metrics", metrics, report, rc, e);
 }
 
 static int run(const struct stage_run *run, struct err *e)

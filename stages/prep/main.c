@@ -6,10 +6,10 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/prep/prep.h"
 #include "stages/prep/summary.h"
-#include "stages/text/blocks.h"
 #include "stages/text/finding.h"
 #include "stages/text/goldenset.h"
 #include "stages/text/labels.h"

@@ -1,6 +1,6 @@
 #include "stages/prep/summary.h"
 
-#include "stages/text/blocks.h"
+#include "stages/kit/blocks.h"
 
 #define SAMPLES_SHOWN 3
 

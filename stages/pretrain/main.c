@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
+#include "stages/kit/blocks.h"
 #include "stages/pretrain/pretrain_run.h"
-#include "stages/text/blocks.h"
 
 static const char *const MODES[] = {"fresh", "random", NULL};
 static const char *const PRECISION[] = {"f32", NULL};
@@ -102,24 +102,17 @@ static int save_dense(const struct stage_run *run, struct pretrain_run *p, struc
 static int publish(const struct stage_run *run, struct pretrain_run *p, struct err *e)
 {
     struct json *metrics = pretrain_run_metrics(p);
-    struct json *report = json_new_object(), *blocks = json_new_array();
-    json_append(blocks, train_loop_table("Base", metrics));
+    struct json *report = blocks_new();
+    blocks_add_numbers(report, "Base", metrics);
     if (p->fp32.state.step)
-        json_append(blocks, train_loop_block(&p->fp32, "Training in fp32"));
+        train_loop_chart(&p->fp32, "Training in fp32", report);
     if (p->grid.state.step)
-        json_append(blocks, train_loop_block(&p->grid, "Training on the grid"));
-    json_put(report, "blocks", blocks);
+        train_loop_chart(&p->grid, "Training on the grid", report);
     windows_report(&p->text, &p->valid, report);
     int rc = 0;
     if (stage_out(run, "base"))
         rc = model_save(&p->qat.view, stage_out(run, "base"), "base", DTYPE_F32, NULL, 0, e);
-    if (!rc && stage_out(run, "curve"))
-        rc = blocks_save(metrics, stage_out(run, "curve"), e);
-    if (!rc && stage_out(run, "report"))
-        rc = blocks_save(report, stage_out(run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    return blocks_publish(run, "curve", metrics, report, rc, e);
 }
 
 static int run(const struct stage_run *run, struct err *e)

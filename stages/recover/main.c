@@ -6,9 +6,9 @@
 
 #include <stddef.h>
 
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/recover/recover_run.h"
-#include "stages/text/blocks.h"
 
 static const char *const RANKS[] = {"8", "16", "32", NULL};
 
@@ -86,13 +86,7 @@ static int publish(const struct stage_run *run, struct recover_run *r, struct er
     struct json *metrics = lora_training_metrics(&r->training);
     struct json *report = lora_training_report(&r->training, metrics, "Recovery");
     windows_report(&r->text, &r->valid, report);
-    if (!rc && stage_out(run, "metrics"))
-        rc = blocks_save(metrics, stage_out(run, "metrics"), e);
-    if (!rc && stage_out(run, "report"))
-        rc = blocks_save(report, stage_out(run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    return blocks_publish(run, "metrics", metrics, report, rc, e);
 }
 
 static int run(const struct stage_run *run, struct err *e)

@@ -10,12 +10,11 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/model/adapted.h"
 #include "stages/model/decoder.h"
 #include "stages/model/sampler.h"
-#include "stages/model/train_loop.h"
-#include "stages/text/blocks.h"
 #include "stages/text/spm.h"
 
 /* Documents at a time; no byte depends on it. */
@@ -265,12 +264,7 @@ static int publish(const struct sampling_run *s, struct err *e)
     blocks_add_text(report, "The first documents", buf_text(&shown));
     if (!rc && stage_out(s->run, "text"))
         rc = file_publish(stage_out(s->run, "text"), text.bytes, text.n_bytes, 0644, e);
-    if (!rc && stage_out(s->run, "metrics"))
-        rc = blocks_save(metrics, stage_out(s->run, "metrics"), e);
-    if (!rc && stage_out(s->run, "report"))
-        rc = blocks_save(report, stage_out(s->run, "report"), e);
-    json_free(report);
-    json_free(metrics);
+    rc = blocks_publish(s->run, "metrics", metrics, report, rc, e);
     buf_release(&shown);
     buf_release(&text);
     return rc;

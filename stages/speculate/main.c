@@ -12,10 +12,10 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/model/adapted.h"
 #include "stages/model/generation.h"
-#include "stages/text/blocks.h"
 #include "stages/text/prompt_format.h"
 #include "stages/text/rules.h"
 
@@ -249,12 +249,7 @@ static int write_outputs(const struct speculate *s, struct err *e)
     json_put_i64(metrics, "tokens", n->tokens);
     json_put_i64(metrics, "base_passes", n->base_passes);
     json_put_i64(metrics, "rows", (int64_t)s->n_rows);
-    int rc = blocks_save(metrics, stage_out(s->run, "metrics"), e);
-    if (rc == 0)
-        rc = blocks_save(report, stage_out(s->run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    return blocks_publish(s->run, "metrics", metrics, report, 0, e);
 }
 
 static void release(struct speculate *s)

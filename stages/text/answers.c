@@ -6,7 +6,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "stages/text/blocks.h"
+#include "stages/kit/blocks.h"
 #include "stages/text/confusion.h"
 #include "stages/text/jsonl.h"
 

@@ -5,7 +5,7 @@
 
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "stages/text/blocks.h"
+#include "stages/kit/blocks.h"
 
 const char *const FINDING_COLUMNS[] = {"finding", "rows", "where", NULL};
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "pipeline/base/file.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
-#include "stages/text/blocks.h"
 #include "stages/train/train_run.h"
 
 static const char *const KEEP[] = {"best", "last", NULL};
@@ -103,13 +103,7 @@ static int publish(const struct stage_run *run, struct train_run *t, struct err 
         rc = train_run_save(t, stage_out(run, "checkpoint"), e);
     struct json *metrics = train_run_metrics(t);
     struct json *report = lora_training_report(&t->training, metrics, "Training");
-    if (!rc && stage_out(run, "metrics"))
-        rc = blocks_save(metrics, stage_out(run, "metrics"), e);
-    if (!rc && stage_out(run, "report"))
-        rc = blocks_save(report, stage_out(run, "report"), e);
-    json_free(metrics);
-    json_free(report);
-    return rc;
+    return blocks_publish(run, "metrics", metrics, report, rc, e);
 }
 
 static int run(const struct stage_run *run, struct err *e)

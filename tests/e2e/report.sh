@@ -25,7 +25,7 @@ has $page "$(git -C .fmforge/ledger.git rev-parse refs/prov/tiny_task)"
 has $page 'Names &quot;colours&quot; &lt;b&gt;&amp;'
 ! grep -qE 'https?:|<script|src=|href="[^#d]|url\(' $page || die "the page fetches something or runs a script"
 
-! grep -q 'cannot be drawn' $page || die "a stage's block has not the form that stages/text/blocks.h says"
+! grep -q 'cannot be drawn' $page || die "a stage's block has not the form that stages/kit/blocks.h says"
 
 # Drawn again from the ledger alone: the same bytes. Nothing to do: not touched.
 cp $page first.html

@@ -1,4 +1,4 @@
-#include "stages/text/blocks.h"
+#include "stages/kit/blocks.h"
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/file.h"
@@ -54,4 +54,27 @@ int blocks_save(const struct json *report, const char *path, struct err *e)
     int status = file_write(path, text.bytes, text.n_bytes, e);
     buf_release(&text);
     return status;
+}
+
+void blocks_add_numbers(struct json *report, const char *title, const struct json *numbers)
+{
+    static const char *const columns[] = {"what", "value", NULL};
+    struct json *rows = blocks_add_table(report, "table", title, columns);
+    for (const struct json *n = json_first(numbers); n; n = json_next(n)) {
+        struct json *row = blocks_row(rows);
+        json_append(row, json_new_string(json_key(n)));
+        json_append(row, json_new_f64(json_number(n)));
+    }
+}
+
+int blocks_publish(const struct stage_run *run, const char *port, struct json *metrics,
+                   struct json *report, int rc, struct err *e)
+{
+    if (rc == 0 && stage_out(run, port))
+        rc = blocks_save(metrics, stage_out(run, port), e);
+    if (rc == 0 && stage_out(run, "report"))
+        rc = blocks_save(report, stage_out(run, "report"), e);
+    json_free(metrics);
+    json_free(report);
+    return rc;
 }

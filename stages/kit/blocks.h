@@ -1,5 +1,5 @@
-#ifndef FMFORGE_TEXT_BLOCKS_H
-#define FMFORGE_TEXT_BLOCKS_H
+#ifndef FMFORGE_KIT_BLOCKS_H
+#define FMFORGE_KIT_BLOCKS_H
 
 /*
  * A report: {"blocks": [block, ...]}, canonical JSON. The engine draws blocks and knows no metric.
@@ -15,6 +15,7 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
+#include "stages/kit/stage.h"
 
 struct json *blocks_new(void); /* an empty report; the caller frees it */
 /* Adds a block and returns it, borrowed from the report. */
@@ -26,6 +27,14 @@ struct json *blocks_add_table(struct json *report, const char *type, const char 
 /* A new row of a table, borrowed; cells are appended to it. */
 struct json *blocks_row(struct json *rows);
 
+/* A table block, a row for each member of a flat object of numbers. */
+void blocks_add_numbers(struct json *report, const char *title, const struct json *numbers);
+
 int blocks_save(const struct json *report, const char *path, struct err *e) MUST_USE;
+
+/* Writes the outputs `port` (metrics) and "report" of a stage, where they are asked for, and frees
+ * both trees. rc: of what came before; nothing is written and it is returned when it is not 0. */
+int blocks_publish(const struct stage_run *run, const char *port, struct json *metrics,
+                   struct json *report, int rc, struct err *e) MUST_USE;
 
 #endif
