@@ -478,6 +478,8 @@ static int cross_entropy_head(void *context, struct compute *c, const struct hea
         if (!isfinite(x->w->losses[i]))
             return err_set(e, ERR_NUMERIC, "loss of token %d of the batch is not finite",
                            (int)slice->rows[i]);
+        if (x->weight && x->weight[slice->rows[i]] < 1)
+            continue;
         x->sum.loss += x->w->losses[i];
         x->sum.n_tokens++;
         x->sum.n_correct += x->w->correct[i];

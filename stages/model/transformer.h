@@ -26,7 +26,8 @@ struct batch {
     const int32_t *target; /* (T) id of the token to predict here, -1 = no loss */
     int n_segments;
     const int32_t *segment_start; /* (n_segments + 1): first token of each; last = n_tokens */
-    const float *weight; /* (T) factor of each token's gradient; NULL = 1. Losses are without it */
+    const float *weight; /* (T) factor of each token's gradient; NULL = 1. Losses are without
+                          * it, and of the tokens that weigh at least 1: others are taught along */
 };
 
 /* ERR_FORMAT / ERR_LIMIT: ids and targets inside the vocabulary, positions restart at segment

@@ -91,6 +91,17 @@ void token_batch_weigh_leads(struct token_batch *b, int first, int n, float weig
     }
 }
 
+void token_batch_teach_prompt(struct token_batch *b, int first, const struct tokfile *t,
+                              uint64_t row, float weight)
+{
+    for (int i = first; i + 1 < b->n_tokens; i++) {
+        if (b->target[i] >= 0 || b->pos[i + 1] == 0)
+            continue;
+        set_target(b, i, tokfile_id(t, row, (uint32_t)(i + 1 - first)));
+        b->weight[i] = weight;
+    }
+}
+
 void token_batch_add_text(struct token_batch *b, const int32_t *ids, const int32_t *next, int n,
                           int32_t eos)
 {

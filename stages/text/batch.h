@@ -19,7 +19,7 @@
 struct token_batch {
     int32_t *ids, *pos, *target; /* (tokens_max) */
     int32_t *segment_start;      /* n_segments + 1 entries; the last is n_tokens */
-    float *weight;               /* (tokens_max) of each target; 1 unless token_batch_weigh_leads */
+    float *weight;               /* (tokens_max) of each target; 1 unless set below */
     int n_tokens, n_segments;
     int n_targets; /* positions with loss */
     int tokens_max;
@@ -44,6 +44,15 @@ void token_batch_drop_prompt(struct token_batch *b, int first, double share, con
 
 /* The first n targets of every answer that begins at [first, n_tokens) get this weight. */
 void token_batch_weigh_leads(struct token_batch *b, int first, int n, float weight);
+
+/*
+ * Prompt loss weight (Huerta-Enochian and Ko, "Instruction fine-tuning: does prompt loss matter?",
+ * EMNLP 2024): tokens of [first, n_tokens) without a target, which are row `row` of t, get the next
+ * token of their sample as one, with this weight. After the other two: a dropped token is still to
+ * be predicted, and what is a prompt is known by its missing targets.
+ */
+void token_batch_teach_prompt(struct token_batch *b, int first, const struct tokfile *t,
+                              uint64_t row, float weight);
 
 /*
  * Appends n inputs of plain text: next[0..n) follows, shifted by one: next[i] is what ids[i]

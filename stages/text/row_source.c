@@ -72,6 +72,8 @@ static void add_tokens_row(struct row_source *s, int64_t epoch, uint32_t row)
                                 ((uint64_t)epoch * s->n_rows + row) * s->row_tokens_max);
     if (weighs_leads(s))
         token_batch_weigh_leads(b, first, s->lead_tokens, (float)s->lead_weight);
+    if (s->prompt_weight > 0)
+        token_batch_teach_prompt(b, first, s->tokens, row, (float)s->prompt_weight);
 }
 
 static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
@@ -86,13 +88,14 @@ static void fill(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_
         else
             windows_add_row(s->windows, epoch, rows[i], b);
     }
+    bool weighs = weighs_leads(s) || s->prompt_weight > 0;
     *out = (struct rows_batch){.n_tokens = b->n_tokens,
                                .n_segments = b->n_segments,
                                .ids = b->ids,
                                .pos = b->pos,
                                .target = b->target,
                                .segment_start = b->segment_start,
-                               .weight = weighs_leads(s) ? b->weight : NULL};
+                               .weight = weighs ? b->weight : NULL};
 }
 
 struct rows row_source_rows(struct row_source *s)

@@ -16,6 +16,7 @@ struct row_source {
     uint32_t row_tokens_max;
     double prompt_dropout; /* share of a prompt's tokens that become padding; tokens files only */
     int lead_tokens, lead_weight; /* the first tokens of answers weigh more; tokens files only */
+    double prompt_weight;         /* in [0, 1), of predicting the prompt; tokens files only */
     struct rng dropout;           /* draws of prompt_dropout, by epoch, row and token */
     struct token_batch batch;     /* see row_source_reserve */
 };

@@ -49,6 +49,10 @@ static const struct param PARAMS[] = {
      "So many tokens at the beginning of every answer weigh lead_weight times as much: where a "
      "decision stands in front of a long text that would drown it."},
     {"lead_weight", PARAM_INT, AT(lead_weight), "1", 1, 1000, NULL, "", "See lead_tokens."},
+    {"prompt_weight", PARAM_FLOAT, AT(prompt_weight), "0", 0, 0.999, NULL, "",
+     "Weight of predicting the prompt's own tokens beside the answer's, in the gradient only. A "
+     "few "
+     "hundredths keep an adapter general where answers are short and rows are few."},
     {"eval_every", PARAM_INT, AT(eval_every), "0", 0, 1000000000, NULL, "steps",
      "Evaluate on the valid rows so often; 0 = at the end of each epoch. Also before the first and "
      "after the last step."},

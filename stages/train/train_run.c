@@ -49,10 +49,16 @@ static int open_adapter(struct train_run *t, struct err *e)
                          (int)c->rank, c->alpha, c->seed, e);
 }
 
+static int64_t valid_labels(const struct train_run *t)
+{
+    return t->valid_rows.n_rows > 0 ? (int64_t)t->valid.counts.labels : 0;
+}
+
 static int open_against(struct train_run *t, struct err *e)
 {
     const char *path = stage_in(t->run, "against");
     struct json *v = NULL;
+    int64_t labels = 0;
     if (!path)
         return 0;
     if (t->valid_rows.n_rows == 0)
@@ -63,9 +69,16 @@ static int open_against(struct train_run *t, struct err *e)
     rc = json_need_f64(v, "steps", &t->against.steps, e);
     if (!rc)
         rc = json_need_f64(v, "valid_loss_last", &t->against.loss, e);
+    if (!rc)
+        rc = json_need_i64(v, "valid_labelled_tokens", &labels, e);
     json_free(v);
     if (rc)
         return err_wrap(e, "against: not the metrics of a training with valid rows");
+    if (labels != valid_labels(t))
+        return err_set(e, ERR_CONFIG,
+                       "against: its held-out loss is of %lld labelled tokens, these valid rows "
+                       "have %lld: give both trainings the same valid rows",
+                       (long long)labels, (long long)valid_labels(t));
     t->against.given = true;
     return 0;
 }
@@ -86,6 +99,7 @@ static void set_rows(struct train_run *t)
     const struct train_config *c = t->config;
     t->train_rows.prompt_dropout = c->prompt_dropout;
     t->train_rows.dropout = rng_open(c->seed, "prompt_dropout");
+    t->train_rows.prompt_weight = c->prompt_weight;
     t->train_rows.lead_tokens = (int)c->lead_tokens;
     t->train_rows.lead_weight = (int)c->lead_weight;
 }
@@ -152,6 +166,7 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
 struct json *train_run_metrics(const struct train_run *t)
 {
     struct json *m = lora_training_metrics(&t->training);
+    json_put_i64(m, "valid_labelled_tokens", valid_labels(t));
     if (!t->against.given)
         return m;
     const struct train_loop *l = &t->training.loop;

@@ -13,7 +13,7 @@ struct train_config {
     int64_t lead_tokens, lead_weight;
     int64_t epochs, batch_size, accumulation, rank, eval_every, seed, checkpoint_every;
     double learning_rate, warmup_fraction, alpha, weight_decay, beta1, beta2, eps, clip;
-    double prompt_dropout;
+    double prompt_dropout, prompt_weight;
     int keep;      /* 0 best, 1 last */
     int precision; /* 0 f32 */
 };

@@ -139,4 +139,17 @@ sed -i 's/init: dense.dense, text/init: dense.dense, adapter: principal.adapter,
 sed -i 's/^  wrong:/  principal: { run: pissa, inputs: { base: dense.dense }, with: { rank: 8 } }\n&/' bad.yaml
 expect 1 fm run bad.yaml
 has stderr.txt 'set tokens: 0 and qat_tokens: 0'
+sed '/^  slow:/,$d' tiers.yaml >bad.yaml
+cat >>bad.yaml <<'EOF'
+  slow:
+    run: train
+    inputs: { train: data.train, valid: data.valid, base: more.base }
+    with: { epochs: 1, rank: 8 }
+  fast:
+    run: train
+    inputs: { train: data.train, valid: data.train, base: more.base, against: slow.metrics }
+    with: { epochs: 1, rank: 8 }
+EOF
+expect 1 fm run bad.yaml
+has stderr.txt 'labelled tokens, these valid rows have '
 echo ok

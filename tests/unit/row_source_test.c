@@ -113,11 +113,53 @@ static void leads_of_answers_weigh_more(void **state)
     unlink(path);
 }
 
+/* Every token but the last of a row has a target: the next one, whatever dropout hid. */
+static void prompts_are_taught_along(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/row_source_test_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    write_row(path);
+    struct err e = {0};
+    struct tokfile t;
+    struct row_source s;
+    struct arena a = {0};
+    struct rows_batch b;
+    const uint32_t both[2] = {1, 0};
+    assert_int_equal(tokfile_open(&t, path, &e), 0);
+    row_source_of_tokens(&s, &t);
+    assert_int_equal(arena_reserve(&a, "batch", token_batch_bytes(2 * LENGTH), &e), 0);
+    row_source_reserve(&s, &a, 2 * LENGTH);
+    s.prompt_weight = 0.25;
+    s.prompt_dropout = 0.5;
+    s.dropout = rng_open(1, "prompt_dropout");
+    struct rows rows = row_source_rows(&s);
+    assert_int_equal(rows.labels(rows.context, 0, 0), 2);
+    rows.fill(rows.context, 0, both, 2, &b);
+    int hidden = 0;
+    for (int i = 0; i < 2 * LENGTH; i++) {
+        int at = i % LENGTH;
+        bool answers = at == LENGTH - 3 || at == LENGTH - 2;
+        int32_t next =
+            at == LENGTH - 1 ? -1 : (int32_t)tokfile_id(&t, both[i / LENGTH], (uint32_t)at + 1);
+        assert_int_equal(b.target[i], next);
+        assert_true(next < 0 || b.weight[i] == (answers ? 1 : 0.25f));
+        hidden += b.ids[i] == SPM_PAD;
+    }
+    assert_true(hidden > 0);
+    tokfile_close(&t);
+    arena_release(&a);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropout_is_drawn_by_epoch_and_row),
         cmocka_unit_test(leads_of_answers_weigh_more),
+        cmocka_unit_test(prompts_are_taught_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

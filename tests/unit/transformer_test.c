@@ -363,6 +363,37 @@ static void weights_scale_gradients(void **state)
     fixture_close(&f);
 }
 
+/* Tokens with a weight below 1 are in the gradient and in no sum. */
+static void light_tokens_are_taught_along(void **state)
+{
+    struct fixture f;
+    float weight[TOKENS];
+    int32_t target[TOKENS];
+    (void)state;
+    fixture_open(&f, &tiny, 1, "auto");
+    size_t n = f.a.n_values;
+    float *all = xalloc_array(n, sizeof *all), *some = xalloc_array(n, sizeof *some);
+    float *weighed = xalloc_array(n, sizeof *weighed);
+    pass(&f, TRAIN_LORA, true, 0, all);
+    memcpy(target, f.target, sizeof target);
+    for (int i = 0; i < TOKENS; i++) {
+        weight[i] = i % 3 == 0 ? 1 : 0.25f;
+        f.target[i] = i % 3 == 0 ? target[i] : -1;
+    }
+    double loss = pass(&f, TRAIN_LORA, true, 0, some);
+    memcpy(f.target, target, sizeof target);
+    f.b.weight = weight;
+    assert_true(pass(&f, TRAIN_LORA, true, 5, weighed) == loss);
+    for (size_t i = 0; i < n; i++) {
+        float expected = 0.25f * all[i] + 0.75f * some[i];
+        assert_true(fabsf(weighed[i] - expected) <= 1e-4f * fabsf(expected) + 1e-5f);
+    }
+    xfree(all);
+    xfree(some);
+    xfree(weighed);
+    fixture_close(&f);
+}
+
 static void overfit(bool lora)
 {
     struct fixture f;
@@ -470,6 +501,7 @@ int main(void)
         cmocka_unit_test(same_bits_everywhere),
         cmocka_unit_test(gradients_accumulate),
         cmocka_unit_test(weights_scale_gradients),
+        cmocka_unit_test(light_tokens_are_taught_along),
         cmocka_unit_test(overfits_eight_examples),
         cmocka_unit_test(observer_follows_values),
         cmocka_unit_test(bad_batches_are_refused),
