@@ -6,6 +6,8 @@
 #include "pipeline/base/size.h"
 #include "stages/model/kernels.h"
 
+const char *const compute_precision_names[] = {"f32", "int16", NULL};
+
 /* Best last. */
 static const struct kernels *const all_kernels[] = {
     &kernels_portable,
@@ -28,7 +30,7 @@ static bool cpu_runs(const struct kernels *k)
     if (k == &kernels_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma");
+               __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
 #endif
     (void)k;
     return true;
@@ -131,7 +133,7 @@ static void sum_item(void *context, size_t i, int i_thread)
 double compute_block_sum(struct compute *c, size_t n_elements,
                          double (*fn)(void *context, size_t first, size_t n), void *context)
 {
-    /* The packing space of one thread holds the partial sums of 280 million elements; beyond
+    /* The packing space of one thread holds the partial sums of a billion elements; beyond
      * that, rounds. */
     size_t round_blocks = c->pack_floats * sizeof(float) / sizeof(double);
     size_t n_blocks = (n_elements + COMPUTE_BLOCK - 1) / COMPUTE_BLOCK;

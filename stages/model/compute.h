@@ -17,7 +17,17 @@
 
 struct kernels; /* stages/model/kernels.h: a table of function pointers */
 
+/* Arithmetic of products with a 2-bit weight. INT16: each row of the other factor as 16-bit
+ * integers with a scale of its own, summed exactly (kernels_int16.h). */
+enum compute_precision {
+    COMPUTE_F32,
+    COMPUTE_INT16,
+};
+
+extern const char *const compute_precision_names[]; /* as users write them; ends with NULL */
+
 struct compute {
+    enum compute_precision precision; /* F32 when opened; may be set between products */
     struct thread_pool *pool;
     const struct kernels *kernels;
     float *pack;        /* per-thread packing space, 64-byte aligned */

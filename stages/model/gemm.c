@@ -21,11 +21,12 @@ static int divide_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-static struct tiling choose_tiling(const struct gemm_job *job, int rows_step, int n_threads)
+static struct tiling choose_tiling(const struct gemm_job *job, int rows_step, int rows_max,
+                                   int n_threads)
 {
     struct tiling best = {0};
     double best_cost = 0;
-    int least_rows = divide_up(job->m, GEMM_ROWS_MAX);
+    int least_rows = divide_up(job->m, rows_max);
     int most_cols = divide_up(job->n, GEMM_PANEL);
     for (int i = least_rows; i < least_rows + 2 * n_threads + 2; i++) {
         int rows = divide_up(divide_up(job->m, i), rows_step) * rows_step;
@@ -49,6 +50,7 @@ static struct tiling choose_tiling(const struct gemm_job *job, int rows_step, in
 struct gemm_run {
     const struct gemm_job *job;
     const struct compute *c;
+    void (*tile)(const struct gemm_job *job, int row, int rows, int col, int cols, float *pack);
     struct tiling tiling;
 };
 
@@ -62,8 +64,7 @@ static void run_tile(void *context, size_t i, int i_thread)
     int col = (int)(i % (size_t)t->n_cols) * t->cols;
     int rows = job->m - row < t->rows ? job->m - row : t->rows;
     int cols = job->n - col < t->cols ? job->n - col : t->cols;
-    g->c->kernels->gemm_tile(job, row, rows, col, cols,
-                             g->c->pack + (size_t)i_thread * g->c->pack_floats);
+    g->tile(job, row, rows, col, cols, g->c->pack + (size_t)i_thread * g->c->pack_floats);
 }
 
 /* A product over nothing: y = 0 or y unchanged. */
@@ -76,16 +77,24 @@ static bool is_empty(const struct gemm_job *job)
     return job->m == 0 || job->n == 0 || job->k == 0;
 }
 
+static bool takes_int16(const struct compute *c, const struct gemm_job *job)
+{
+    return c->precision == COMPUTE_INT16 && job->b.form == WEIGHT_Q2 && !job->a_by_k &&
+           job->k <= GEMM_INT16_K_MAX;
+}
+
 static void run_job(struct compute *c, const struct gemm_job *job)
 {
     CHECK(job->m >= 0 && job->n >= 0 && job->k >= 0);
     CHECK(c->pack_floats >= GEMM_PACK_FLOATS);
     if (is_empty(job))
         return;
-    struct gemm_run g = {.job = job, .c = c};
+    bool int16 = takes_int16(c, job);
+    struct gemm_run g = {job, c, int16 ? c->kernels->gemm_int16_tile : c->kernels->gemm_tile, {0}};
     int n_threads = thread_pool_size(c->pool);
     bool tiny = (double)job->m * job->n * job->k < 1 << 17;
-    g.tiling = choose_tiling(job, c->kernels->rows_step, tiny ? 1 : n_threads);
+    g.tiling = choose_tiling(job, int16 ? GEMM_INT16_PANEL_ROWS : c->kernels->rows_step,
+                             int16 ? gemm_int16_rows(job->k) : GEMM_ROWS_MAX, tiny ? 1 : n_threads);
     size_t n_tiles = (size_t)g.tiling.n_rows * (size_t)g.tiling.n_cols;
     if (tiny || n_tiles == 1) {
         for (size_t i = 0; i < n_tiles; i++)

@@ -21,7 +21,23 @@
 #define GEMM_K_BLOCK 256  /* reduction steps per block */
 #define GEMM_ROWS_MAX 504 /* rows of a tile: 516 KiB of L2; a multiple of 4, 6, 8 and 14 */
 #define GEMM_PANEL 32     /* columns of a packed panel */
-#define GEMM_PACK_FLOATS (GEMM_K_BLOCK * (GEMM_ROWS_MAX + 16 + GEMM_PANEL) + 16 * GEMM_PANEL)
+/* Per thread, 2 MiB: an L2 cache of today. */
+#define GEMM_PACK_FLOATS (512 * 1024)
+
+/* Products in integers (kernels_int16.h): the longest reduction (21,845 would still fit into
+ * 32 bits, but its panels hardly into the packing space). */
+#define GEMM_INT16_K_MAX 16384
+#define GEMM_INT16_PANEL_ROWS 8 /* of the largest micro kernel of any set */
+#define GEMM_INT16_SCALES 512   /* floats of packing space for the rows' scales */
+
+/* Rows of a tile whose packed halves of A and B fit beside each other; 0 = none do. */
+static inline int gemm_int16_rows(int k)
+{
+    int rows = (GEMM_PACK_FLOATS - GEMM_INT16_SCALES - 64) / (k / 2 + 1) - GEMM_PANEL -
+               GEMM_INT16_PANEL_ROWS;
+    rows = rows > GEMM_ROWS_MAX ? GEMM_ROWS_MAX : rows;
+    return rows < 0 ? 0 : rows / GEMM_INT16_PANEL_ROWS * GEMM_INT16_PANEL_ROWS;
+}
 
 /* C[m][n] (+)= A . B. A is a[m][k], or a[k][m] when a_by_k. B is b(n, k) as a weight (b_by_k false,
  * W rows are outputs) or b(k, n) (b_by_k true). */
@@ -53,6 +69,10 @@ struct kernels {
      * col is a multiple of GEMM_PANEL. */
     void (*gemm_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
                       float *pack);
+
+    /* The same in integers: a Q2 weight, A is a[m][k], rows <= gemm_int16_rows(k). */
+    void (*gemm_int16_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
+                            float *pack);
 
     /* One row each; formulas in ops.h. */
     float (*rmsnorm)(int dim, const float *x, const float *w, float eps, float *y); /* rstd */

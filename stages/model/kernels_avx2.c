@@ -14,7 +14,13 @@
 #define V_MUL(a, b) _mm256_mul_ps((a), (b))
 #define V_MAX(a, b) _mm256_max_ps((a), (b))
 #define V_FMA(a, b, c) _mm256_fmadd_ps((a), (b), (c))
+#define VI __m256i
+#define VI_SET1(s) _mm256_set1_epi32(s)
+#define VI_LOAD(p) _mm256_loadu_si256((const void *)(p))
+#define VI_STORE(p, v) _mm256_storeu_si256((void *)(p), (v))
+#define VI_DOT(c, a, b) _mm256_add_epi32((c), _mm256_madd_epi16((a), (b)))
 #define GEMM_ROWS 6
+#define INT16_ROWS 4
 #define KERNELS_NAME "avx2"
 #define KERNELS_SYMBOL kernels_avx2
 

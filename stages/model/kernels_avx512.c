@@ -1,4 +1,4 @@
-/* x86-64 with AVX-512 F, BW, DQ and VL; compiled with those flags and -mfma. */
+/* x86-64 with AVX-512 F, BW, DQ, VL and VNNI; compiled with those flags and -mfma. */
 
 #include <stddef.h>
 
@@ -14,7 +14,13 @@
 #define V_MUL(a, b) _mm512_mul_ps((a), (b))
 #define V_MAX(a, b) _mm512_max_ps((a), (b))
 #define V_FMA(a, b, c) _mm512_fmadd_ps((a), (b), (c))
+#define VI __m512i
+#define VI_SET1(s) _mm512_set1_epi32(s)
+#define VI_LOAD(p) _mm512_loadu_si512(p)
+#define VI_STORE(p, v) _mm512_storeu_si512((p), (v))
+#define VI_DOT(c, a, b) _mm512_dpwssd_epi32((c), (a), (b))
 #define GEMM_ROWS 14
+#define INT16_ROWS 8
 #define KERNELS_NAME "avx512"
 #define KERNELS_SYMBOL kernels_avx512
 

@@ -4,7 +4,10 @@
  *   VF           vector of V_WIDTH floats
  *   V_LOAD(p) V_STORE(p, v) V_SET1(s) V_ADD(a, b) V_MUL(a, b) V_MAX(a, b) V_FMA(a, b, c) = a b + c
  *                (V_MAX: a > b ? a : b)
+ *   VI           vector of V_WIDTH int32, each also a pair of int16
+ *   VI_SET1(s) VI_LOAD(p) VI_STORE(p, v) VI_DOT(c, a, b) = c + a.low b.low + a.high b.high
  *   GEMM_ROWS    rows of the largest micro kernel: 4, 6, 8 or 14
+ *   INT16_ROWS   the same for integers: 4 or 8
  *   transpose_tile(src, ld, rows, dst, ldd)  V_WIDTH columns of `rows` <= V_WIDTH rows of src
  * become V_WIDTH rows of dst, each stored as one whole vector (0 beyond `rows`), in order
  *   KERNELS_NAME, KERNELS_SYMBOL
@@ -111,6 +114,7 @@ static inline double lanes_sum_double(const double *lane)
 }
 
 #include "stages/model/kernels_gemm.h"
+#include "stages/model/kernels_int16.h"
 #include "stages/model/kernels_norm.h"
 #include "stages/model/kernels_rows.h"
 #include "stages/model/kernels_softmax.h"
@@ -119,6 +123,7 @@ const struct kernels KERNELS_SYMBOL = {
     .name = KERNELS_NAME,
     .rows_step = GEMM_ROWS,
     .gemm_tile = gemm_tile,
+    .gemm_int16_tile = gemm_int16_tile,
     .rmsnorm = rmsnorm_row,
     .rmsnorm_backward = rmsnorm_backward_row,
     .rmsnorm_dw = rmsnorm_dw_cols,

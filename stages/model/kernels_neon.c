@@ -1,6 +1,7 @@
 /* 64-bit ARM. */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -14,9 +15,21 @@
 #define V_MUL(a, b) vmulq_f32((a), (b))
 #define V_MAX(a, b) vbslq_f32(vcgtq_f32((a), (b)), (a), (b))
 #define V_FMA(a, b, c) vfmaq_f32((c), (a), (b))
+#define VI int32x4_t
+#define VI_SET1(s) vdupq_n_s32(s)
+#define VI_LOAD(p) vld1q_s32((const int32_t *)(p))
+#define VI_STORE(p, v) vst1q_s32((p), (v))
+#define VI_DOT(c, a, b) \
+    vaddq_s32((c), dot_pairs(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)))
 #define GEMM_ROWS 8
+#define INT16_ROWS 8
 #define KERNELS_NAME "neon"
 #define KERNELS_SYMBOL kernels_neon
+
+static inline int32x4_t dot_pairs(int16x8_t a, int16x8_t b)
+{
+    return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
+}
 
 static inline void transpose_tile(const float *src, size_t ld, int rows, float *dst, size_t ldd)
 {

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define V_WIDTH 1
 #define VF float
@@ -12,9 +13,21 @@
 #define V_MUL(a, b) ((a) * (b))
 #define V_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define V_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
+#define VI int32_t
+#define VI_SET1(s) (s)
+#define VI_LOAD(p) ((int32_t) * (p))
+#define VI_STORE(p, v) (*(p) = (v))
+#define VI_DOT(c, a, b) ((c) + dot_pair((uint32_t)(a), (uint32_t)(b)))
 #define GEMM_ROWS 4
+#define INT16_ROWS 4
 #define KERNELS_NAME "portable"
 #define KERNELS_SYMBOL kernels_portable
+
+static inline int32_t dot_pair(uint32_t a, uint32_t b)
+{
+    return (int16_t)(uint16_t)a * (int16_t)(uint16_t)b +
+           (int16_t)(uint16_t)(a >> 16) * (int16_t)(uint16_t)(b >> 16);
+}
 
 static inline void transpose_tile(const float *src, size_t ld, int rows, float *dst, size_t ldd)
 {

@@ -40,6 +40,8 @@ static const struct param PARAMS[] = {
      "Of AdamW, decoupled."},
     {"clip", PARAM_FLOAT, AT(clip), "1", 0, 1e9, NULL, "",
      "Largest global norm of a step's gradient; 0 = off."},
+    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, compute_precision_names, "",
+     "Arithmetic of the products with the base, as in train."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
      "Order of the text and values of the fresh adapter."},
     {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "100", 0, 1000000000, NULL, "steps",

@@ -92,6 +92,7 @@ int recover_run_open(struct recover_run *r, const struct stage_run *run, struct 
         rc = compute_open(&r->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
+    r->compute.precision = (enum compute_precision)r->config->precision;
     stage_say(run, "%llu documents, %llu tokens, %u windows per pass",
               (unsigned long long)r->text.n_documents, (unsigned long long)r->text.n_tokens,
               r->text.n_rows);

@@ -10,7 +10,8 @@
 #include "stages/text/spm.h"
 
 struct recover_config {
-    int rank; /* 0 8, 1 16, 2 32 */
+    int rank;      /* 0 8, 1 16, 2 32 */
+    int precision; /* enum compute_precision */
     int64_t tokens, batch_tokens, window, valid_tokens, evaluations, seed, checkpoint_every;
     const char *mix;
     double repeat_fraction;

@@ -12,7 +12,6 @@
 #include "stages/train/train_run.h"
 
 static const char *const KEEP[] = {"best", "last", NULL};
-static const char *const PRECISION[] = {"f32", NULL};
 
 #define AT(member) offsetof(struct train_config, member)
 
@@ -61,8 +60,10 @@ static const struct param PARAMS[] = {
      "rows always the last."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
      "Order of the rows and values of a fresh adapter."},
-    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, PRECISION, "",
-     "Arithmetic of the frozen base's products."},
+    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, compute_precision_names, "",
+     "Arithmetic of the products with a base of 2 bits: fp32, or exact sums of 16-bit integers, "
+     "with "
+     "a scale for each token: faster, an error of about 1e-4."},
     {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "200", 0, 1000000000, NULL, "steps",
      "Save the state in the work folder so often, to go on after a kill; 0 = only when "
      "interrupted."},

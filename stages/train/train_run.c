@@ -158,6 +158,7 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
         rc = compute_open(&t->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
+    t->compute.precision = (enum compute_precision)t->config->precision;
     set_rows(t);
     set_options(t);
     return reserve_batches(t, e);

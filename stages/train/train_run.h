@@ -15,7 +15,7 @@ struct train_config {
     double learning_rate, warmup_fraction, alpha, weight_decay, beta1, beta2, eps, clip;
     double prompt_dropout, prompt_weight;
     int keep;      /* 0 best, 1 last */
-    int precision; /* 0 f32 */
+    int precision; /* enum compute_precision */
 };
 
 /* Another training, to say when this one is as far: its metrics. */

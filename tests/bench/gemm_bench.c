@@ -29,10 +29,10 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {1024, 512, 256}, {1024, 256, 256},  {1024, 832, 256}, {1024, 256, 832},
-    {512, 4096, 256}, {1024, 4096, 256}, {1024, 32, 256},  {1024, 256, 32},
-    {1024, 832, 32},  {512, 2048, 2048}, {64, 64, 64},     {8, 832, 256},
-    {1, 832, 256},    {1, 256, 832},     {1, 4096, 256},   {1, 2048, 2048},
+    {1024, 512, 256},  {1024, 256, 256},  {1024, 832, 256}, {1024, 256, 832}, {512, 4096, 256},
+    {1024, 4096, 256}, {1024, 32, 256},   {1024, 256, 32},  {1024, 832, 32},  {512, 2048, 2048},
+    {512, 6656, 2048}, {512, 2048, 6656}, {64, 64, 64},     {8, 832, 256},    {1, 832, 256},
+    {1, 256, 832},     {1, 4096, 256},    {1, 2048, 2048},
 };
 
 static float *filled(size_t n, unsigned seed)
@@ -51,6 +51,8 @@ enum product {
     DW,
     XWT_Q2,
     XW_Q2,
+    XWT_INT16, /* Q2 too */
+    XW_INT16,
     N_PRODUCTS,
 };
 
@@ -65,12 +67,13 @@ static double measure(struct compute *c, enum product which, const struct shape 
     const struct weight *weight = which >= XWT_Q2 ? &q2 : &dense;
     double flop = 2.0 * (double)m * (double)n * (double)k, best = 1e30;
     int repeat = (int)(2e8 / flop) + 1;
+    c->precision = which >= XWT_INT16 ? COMPUTE_INT16 : COMPUTE_F32;
     for (int round = 0; round < 12; round++) {
         double start = now_s();
         for (int i = 0; i < repeat; i++) {
-            if (which == XWT || which == XWT_Q2)
+            if (which == XWT || which == XWT_Q2 || which == XWT_INT16)
                 gemm_xwt(c, s->m, x, s->k, weight, y, s->n, false);
-            else if (which == XW || which == XW_Q2)
+            else if (which == XW || which == XW_Q2 || which == XW_INT16)
                 gemm_xw(c, s->m, y, s->n, weight, x, s->k, false);
             else
                 gemm_dw(c, s->m, s->n, s->k, y, s->n, x, s->k, w, s->k, false);
@@ -128,10 +131,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "gemm_bench: %s\n", e.text);
         return 1;
     }
-    unsigned char *codes = aligned_alloc(64, (size_t)4096 * 4096 / 4);
-    memset(codes, 0x1B, (size_t)4096 * 4096 / 4);
-    printf("%s, %d threads, GFLOP/s\n%17s %8s %8s %8s %8s %8s\n", compute_kernels_name(&c),
-           thread_pool_size(c.pool), "M x N x K", "xwt", "xw", "dw", "xwt q2", "xw q2");
+    unsigned char *codes = aligned_alloc(64, (size_t)8192 * 8192 / 4);
+    memset(codes, 0x1B, (size_t)8192 * 8192 / 4);
+    printf("%s, %d threads, GFLOP/s\n%17s %8s %8s %8s %8s %8s %8s %8s\n", compute_kernels_name(&c),
+           thread_pool_size(c.pool), "M x N x K", "xwt", "xw", "dw", "xwt q2", "xw q2", "xwt i16",
+           "xw i16");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         printf("%5d %5d %5d", shapes[i].m, shapes[i].n, shapes[i].k);
         for (int which = 0; which < N_PRODUCTS; which++)

@@ -2,7 +2,8 @@
  * Time of one training step of a small model: hidden 256, 5 + 3 layers, ffn 832, vocabulary 4096,
  * 4 segments of 256 tokens, every token labelled; of decoding with its adapter, 1 and 8 sequences
  * behind prompts of 128 tokens; and of the passes of speculative decoding: the base over 1 to 9
- * tokens, the draft over one. Arguments: threads, kernel set, repetitions.
+ * tokens, the draft over one. A step over a base of 2 bits too, in both precisions. Arguments:
+ * threads, kernel set, repetitions, the base's file.
  */
 
 #include <stdio.h>
@@ -57,12 +58,27 @@ static int measure(struct setup *s, const char *name, enum train_what what, bool
         best = took < best ? took : best;
     }
     if (rc == 0)
-        printf("%-22s %7.1f ms  %7.0f tokens/s  %6.1f MiB of activations\n", name, 1e3 * best,
+        printf("%-24s %7.1f ms  %7.0f tokens/s  %6.1f MiB of activations\n", name, 1e3 * best,
                TOKENS / best, (double)t.arena.capacity_bytes / 1048576);
     transformer_release(&t);
     xfree(grads);
     xfree(m);
     xfree(v);
+    return rc;
+}
+
+/* The step over a base of 2 bits, in both precisions. The model is exchanged for the time. */
+static int measure_packed(const struct setup *s, const char *path, struct err *e)
+{
+    struct setup packed = *s;
+    int rc = model_open(&packed.m, path, e);
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        char name[64];
+        packed.c.precision = (enum compute_precision)i;
+        snprintf(name, sizeof name, "LoRA, 2-bit base, %s", compute_precision_names[i]);
+        rc = measure(&packed, name, TRAIN_LORA, true, e);
+    }
+    model_release(&packed.m);
     return rc;
 }
 
@@ -172,6 +188,9 @@ int main(int argc, char **argv)
         rc = measure(&s, "step, full", TRAIN_FULL, false, &e);
     if (rc == 0)
         rc = measure(&s, "step, LoRA rank 32", TRAIN_LORA, true, &e);
+    if (rc == 0)
+        rc = measure_packed(&s, argc > 4 ? argv[4] : "configs/toolkits/nano-1.0/base.safetensors",
+                            &e);
     if (rc == 0)
         rc = measure_decoding(&s, 1, &e);
     if (rc == 0)

@@ -239,6 +239,171 @@ static void test_same_bits(void **state)
     }
 }
 
+/* ---- in integers ---- */
+
+/* The definition in kernels_int16.h, one element at a time; out[m][n] for a[m][k] and the element
+ * (r, j) of W or its transpose as 2 code - 3. factor: of the reduction index, or NULL. */
+struct integer_product {
+    int m, n, k;
+    const float *a;
+    int lda;
+    const struct sample_weight *s;
+    bool backward;
+};
+
+static int doubled_level(const struct sample_weight *s, int row, int column)
+{
+    float scale = s->w.scale[s->w.n_scales == 1 ? 0 : row];
+    return (int)lrintf(2 * s->dense[row * s->w.k + column] / scale);
+}
+
+static void integer_row(const struct integer_product *p, int i, int32_t *q, float *scale)
+{
+    const struct weight *w = &p->s->w;
+    float most = 0, *v = xalloc_array((size_t)p->k, sizeof *v);
+    for (int r = 0; r < p->k; r++) {
+        v[r] = p->a[i * p->lda + r];
+        if (p->backward && w->n_scales > 1)
+            v[r] *= w->scale[r];
+        most = fabsf(v[r]) > most ? fabsf(v[r]) : most;
+    }
+    float inverse = most > 0 ? 32767.0f / most : 0;
+    for (int r = 0; r < p->k; r++)
+        q[r] = (int32_t)lrintf(v[r] * inverse);
+    *scale = most / 32767.0f;
+    xfree(v);
+}
+
+static void assert_integer_product(const struct integer_product *p, const float *start,
+                                   const float *y, int ldy)
+{
+    const struct weight *w = &p->s->w;
+    int32_t *q = xalloc_array((size_t)p->k, sizeof *q);
+    for (int i = 0; i < p->m; i++) {
+        float row_scale;
+        integer_row(p, i, q, &row_scale);
+        for (int j = 0; j < p->n; j++) {
+            int64_t sum = 0;
+            for (int r = 0; r < p->k; r++)
+                sum += (int64_t)q[r] *
+                       (p->backward ? doubled_level(p->s, r, j) : doubled_level(p->s, j, r));
+            assert_true(sum == (int32_t)sum);
+            float half = w->n_scales == 1 ? 0.5f * w->scale[0]
+                         : p->backward    ? 0.5f
+                                          : 0.5f * w->scale[j];
+            float scale = row_scale * half;
+            float expected =
+                start ? fmaf((float)sum, scale, start[i * ldy + j]) : (float)sum * scale;
+            assert_memory_equal(&y[i * ldy + j], &expected, sizeof expected);
+        }
+    }
+    xfree(q);
+}
+
+static void check_integers(struct compute *c, const struct sample_weight *s, int m, bool backward,
+                           bool add)
+{
+    int k = backward ? s->w.n : s->w.k, n = backward ? s->w.k : s->w.n, lda = k + 3, ldy = n + 5;
+    float *a = filled((size_t)(m * lda), 1), *y = filled((size_t)(m * ldy), 2);
+    float *start = filled((size_t)(m * ldy), 2);
+    for (int r = 0; r < k && m > 2; r++) /* a row of zeros, and one too small to scale */
+        a[lda + r] = 0, a[2 * lda + r] = 1e-38f;
+    if (backward)
+        gemm_xw(c, m, a, lda, &s->w, y, ldy, add);
+    else
+        gemm_xwt(c, m, a, lda, &s->w, y, ldy, add);
+    for (int r = 0; r < k && m > 2; r++)
+        a[2 * lda + r] = 0;
+    struct integer_product p = {m, n, k, a, lda, s, backward};
+    assert_integer_product(&p, add ? start : NULL, y, ldy);
+    for (int i = 0; i < m; i++)
+        assert_memory_equal(y + i * ldy + n, start + i * ldy + n, 5 * sizeof *y);
+    xfree(a);
+    xfree(y);
+    xfree(start);
+}
+
+static void test_integers_are_exact(void **state)
+{
+    (void)state;
+    static const int rows[] = {1, 2, 3, 7, 8, 9, 29, 67};
+    for (size_t s = 0; s < N_KERNELS; s++) {
+        if (!compute_has(kernel_names[s]))
+            continue;
+        struct err e = {0};
+        struct compute c;
+        assert_int_equal(compute_open(&c, 2, kernel_names[s], &e), 0);
+        c.precision = COMPUTE_INT16;
+        for (size_t i = 0; i < sizeof weight_cases / sizeof weight_cases[0]; i++) {
+            if (weight_cases[i].form != WEIGHT_Q2)
+                continue;
+            struct sample_weight w = make_weight(weight_cases[i].form, weight_cases[i].n,
+                                                 weight_cases[i].k, weight_cases[i].row_scales);
+            for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+                check_integers(&c, &w, rows[r], false, r % 2 == 0);
+                check_integers(&c, &w, rows[r], true, r % 2 == 1);
+            }
+            free_weight(&w);
+        }
+        compute_close(&c);
+    }
+}
+
+/* Long reductions: tiles of few rows; beyond the sum's range in fp32; and close to fp32. */
+static void test_integers_against_fp32(void **state)
+{
+    (void)state;
+    static const int ks[] = {832, 6656, 16384, 22400};
+    enum { M = 20, N = 16 };
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        struct err e = {0};
+        struct compute c;
+        int k = ks[i];
+        struct sample_weight w = make_weight(WEIGHT_Q2, N, k, false);
+        float *x = filled((size_t)(M * k), 41), one[M * N], other[M * N];
+        assert_int_equal(compute_open(&c, 2, "auto", &e), 0);
+        gemm_xwt(&c, M, x, k, &w.w, one, N, false);
+        c.precision = COMPUTE_INT16;
+        gemm_xwt(&c, M, x, k, &w.w, other, N, false);
+        double error = 0, size = 0;
+        for (int j = 0; j < M * N; j++) {
+            error += ((double)one[j] - (double)other[j]) * ((double)one[j] - (double)other[j]);
+            size += (double)one[j] * (double)one[j];
+        }
+        assert_true(sqrt(error / size) < 2e-4);
+        assert_true((error == 0) == (k > 16384));
+        compute_close(&c);
+        xfree(x);
+        free_weight(&w);
+    }
+}
+
+static void test_integers_keep_what_is_not_finite(void **state)
+{
+    (void)state;
+    enum { M = 3, N = 16, K = 32 };
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    struct err e = {0};
+    struct compute c;
+    struct sample_weight w = make_weight(WEIGHT_Q2, N, K, true);
+    assert_int_equal(compute_open(&c, 1, "auto", &e), 0);
+    c.precision = COMPUTE_INT16;
+    for (int i = 0; i < 3; i++) {
+        float x[M * K], y[M * N], dx[M * K];
+        for (int j = 0; j < M * K; j++)
+            x[j] = value_at(51, (size_t)j);
+        x[K + 5] = bad[i];
+        gemm_xwt(&c, M, x, K, &w.w, y, N, false);
+        gemm_xw(&c, M, x, K, &w.w, dx, K, false);
+        for (int j = 0; j < M * N; j++)
+            assert_true(isnan(y[j]) == (j / N == 1));
+        for (int j = 0; j < M * K; j++)
+            assert_true(isnan(dx[j]) == (j / K == 1));
+    }
+    free_weight(&w);
+    compute_close(&c);
+}
+
 /* Row i does not depend on how many rows are multiplied with it. */
 static void test_rows_alone(void **state)
 {
@@ -303,9 +468,14 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_naive), cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_rows_alone),    cmocka_unit_test(test_local),
+        cmocka_unit_test(test_against_naive),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_rows_alone),
+        cmocka_unit_test(test_local),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_integers_are_exact),
+        cmocka_unit_test(test_integers_against_fp32),
+        cmocka_unit_test(test_integers_keep_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

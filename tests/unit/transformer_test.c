@@ -6,11 +6,13 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/rng.h"
 #include "stages/model/compute.h"
+#include "stages/model/quant.h"
 #include "stages/model/transformer.h"
 #include "tests/unit/reference_model.h"
 
@@ -309,6 +311,79 @@ static void same_bits_everywhere(void **state)
     xfree(first[1]);
 }
 
+/* Every linear rounded and packed at 2 bits; the caller frees what comes back. */
+static unsigned char *pack_linears(struct fixture *f, float *scales)
+{
+    enum { BYTES = 64 * 64 / 4 };
+    const struct shape *s = &f->m.shape;
+    unsigned char *all = NULL, *at = NULL;
+    assert_int_equal(posix_memalign((void **)&all, 64, (size_t)LINEAR_SLOTS * 4 * BYTES), 0);
+    at = all;
+    for (int i = 0; i < s->layers_0 + s->layers_1; i++) {
+        for (int slot = 0; slot < LINEAR_SLOTS; slot++, at += BYTES, scales++) {
+            struct weight *w = &f->m.layers[i].linear[slot];
+            struct err e = {0};
+            assert_true(weight_bytes(WEIGHT_Q2, w->n, w->k) <= BYTES);
+            *scales = quant_scale_search_q2(&f->c, w->data, (size_t)w->n * (size_t)w->k);
+            need(quant_pack_q2(w->data, w->n, w->k, *scales, false, at, &e), &e);
+            *w = (struct weight){WEIGHT_Q2, w->n, w->k, at, scales, 1};
+        }
+    }
+    return all;
+}
+
+/* Loss and gradients of a packed base in integers: near those in fp32, and the same bits from every
+ * kernel set and number of threads. */
+static void integers_are_near_and_the_same(void **state)
+{
+    static const struct {
+        int threads;
+        const char *kernels;
+        enum compute_precision precision;
+    } ways[] = {{1, "auto", COMPUTE_F32},
+                {1, "portable", COMPUTE_INT16},
+                {1, "avx2", COMPUTE_INT16},
+                {2, "avx512", COMPUTE_INT16},
+                {3, "auto", COMPUTE_INT16}};
+    float *f32 = NULL, *int16 = NULL;
+    double losses[2] = {0, 0};
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (!compute_has(ways[i].kernels))
+            continue;
+        struct fixture f;
+        float scales[LINEAR_SLOTS * 4];
+        fixture_open(&f, &tiny_quant, ways[i].threads, ways[i].kernels);
+        unsigned char *packed = pack_linears(&f, scales);
+        f.c.precision = ways[i].precision;
+        size_t n = f.a.n_values;
+        float *grads = xalloc_array(n, sizeof *grads);
+        double loss = pass(&f, TRAIN_LORA, true, 0, grads);
+        if (!f32) {
+            f32 = grads;
+            losses[0] = loss;
+        } else if (!int16) {
+            double error = 0, size = 0;
+            for (size_t j = 0; j < n; j++) {
+                error += pow((double)grads[j] - (double)f32[j], 2);
+                size += pow((double)f32[j], 2);
+            }
+            assert_true(error > 0 && sqrt(error / size) < 2e-3);
+            assert_true(fabs(loss - losses[0]) < 1e-3 * losses[0]);
+            int16 = grads;
+            losses[1] = loss;
+        } else {
+            assert_memory_equal(&loss, &losses[1], sizeof loss);
+            assert_memory_equal(grads, int16, n * sizeof *grads);
+            xfree(grads);
+        }
+        fixture_close(&f);
+        free(packed);
+    }
+    xfree(f32);
+    xfree(int16);
+}
+
 /* Gradients of two passes add up; a batch without labels adds nothing. */
 static void gradients_accumulate(void **state)
 {
@@ -502,6 +577,7 @@ int main(void)
         cmocka_unit_test(gradients_accumulate),
         cmocka_unit_test(weights_scale_gradients),
         cmocka_unit_test(light_tokens_are_taught_along),
+        cmocka_unit_test(integers_are_near_and_the_same),
         cmocka_unit_test(overfits_eight_examples),
         cmocka_unit_test(observer_follows_values),
         cmocka_unit_test(bad_batches_are_refused),

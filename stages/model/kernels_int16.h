@@ -1,0 +1,212 @@
+/*
+ * Part of kernels_body.h: one tile of a product with a 2-bit weight in exact integers.
+ *
+ * Each row of A becomes int16 with a scale of its own: a = (max|row| / 32767) * q, q = rint, half
+ * to even. A weight is w = (scale / 2) * (2 code - 3), so an element of the product is
+ *   (float)S * (row scale * (scale / 2)),   S = sum of q * (2 code - 3), exact in int32
+ * for up to 2^31 / (3 * 32767) = 21,845 reduction steps. S has no order, so blocking,
+ * threads, kernel set and the number of rows cannot change a bit. Where the reduction runs over
+ * outputs with a scale each, A is multiplied with the scales first.
+ *
+ * The reduction is taken in pairs, which one instruction multiplies and adds: steps i and i + 8 of
+ * every 16, since a half of a lane's 32 bits holds 8 codes of the storage form (weight.h). Rows are
+ * packed as ap[panel][pair][INT16_ROWS], columns as bp[pair][32], both over the whole reduction,
+ * so sums never leave the registers.
+ */
+
+#define INT16_SMALLEST 1e-30f /* a row below is 0: its inverse scale would overflow */
+
+typedef uint32_t __attribute__((may_alias)) pair_t; /* two int16: low half step i, high i + 8 */
+typedef uint16_t __attribute__((may_alias)) code_t;
+
+/* Accumulators are named variables, as in kernels_gemm.h. */
+#define INT16_DECLARE(i) VI c##i##_0 = VI_SET1(0), c##i##_1 = VI_SET1(0);
+#define INT16_STEP(i)                          \
+    {                                          \
+        VI a_i = VI_SET1((int32_t)a[i]);       \
+        c##i##_0 = VI_DOT(c##i##_0, a_i, b_0); \
+        c##i##_1 = VI_DOT(c##i##_1, a_i, b_1); \
+    }
+#define INT16_STORE(i)               \
+    VI_STORE(s + (i)*NR, c##i##_0); \
+    VI_STORE(s + (i)*NR + V_WIDTH, c##i##_1);
+
+#define INT16_KERNEL(R)                                                                  \
+    static void int16_micro_##R(int pairs, const pair_t *a, const pair_t *b, int32_t *s) \
+    {                                                                                    \
+        ROWS_##R(INT16_DECLARE) for (int p = 0; p < pairs; p++, a += R, b += GEMM_PANEL) \
+        {                                                                                \
+            VI b_0 = VI_LOAD(b), b_1 = VI_LOAD(b + V_WIDTH);                             \
+            ROWS_##R(INT16_STEP)                                                         \
+        }                                                                                \
+        ROWS_##R(INT16_STORE)                                                            \
+    }
+
+INT16_KERNEL(1)
+#if INT16_ROWS == 4
+INT16_KERNEL(4)
+#define int16_micro int16_micro_4
+#else
+INT16_KERNEL(8)
+#define int16_micro int16_micro_8
+#endif
+
+/* max |x * factor| (factor NULL = 1), as bits: NaN and infinity are the largest. */
+static uint32_t largest_bits(int k, const float *x, const float *factor)
+{
+    uint32_t most = 0;
+    if (factor) {
+        for (int i = 0; i < k; i++) {
+            uint32_t bits = fm_bits_f32(x[i] * factor[i]) & 0x7FFFFFFFu;
+            most = bits > most ? bits : most;
+        }
+    } else {
+        for (int i = 0; i < k; i++) {
+            uint32_t bits = fm_bits_f32(x[i]) & 0x7FFFFFFFu;
+            most = bits > most ? bits : most;
+        }
+    }
+    return most;
+}
+
+/* rint(v) for |v| <= 2^21 stands in the low bits of v + 1.5 * 2^23. */
+static inline uint32_t rounded_bits(float v)
+{
+    return fm_bits_f32(v + 12582912.0f);
+}
+
+/* Returns the row's scale: NaN when the row is not finite. factor: see largest_bits. */
+static float quantise_row(int k, const float *x, const float *factor, pair_t *out)
+{
+    uint32_t bits = largest_bits(k, x, factor);
+    float most = fm_f32_bits(bits);
+    bool finite = bits < 0x7F800000u;
+    float inverse = finite && most >= INT16_SMALLEST ? 32767.0f / most : 0.0f;
+    for (int g = 0; g < k; g += 16, out += 8) {
+        float v[16];
+        for (int i = 0; i < 16; i++)
+            v[i] = (factor ? x[g + i] * factor[g + i] : x[g + i]) * inverse;
+        for (int i = 0; i < 8; i++)
+            out[i] = (rounded_bits(v[i]) & 0xFFFFu) | (rounded_bits(v[i + 8]) << 16);
+    }
+    if (!finite)
+        return fm_f32_bits(0x7FC00000u);
+    return most >= INT16_SMALLEST ? most / 32767.0f : 0.0f;
+}
+
+/* The 256 codes of a group as 2 code - 3: out[i][2n + h] = output n, input i + 8h. */
+static inline void unpack_int16(const unsigned char *group, code_t *out, size_t stride)
+{
+    uint16_t u[32];
+    memcpy(u, group, sizeof u);
+    for (int i = 0; i < 8; i++)
+        for (int n = 0; n < 32; n++)
+            out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (2 * i)) & 3) * 2) - 3);
+}
+
+static const unsigned char *q2_group(const struct weight *w, int n, int k)
+{
+    return (const unsigned char *)w->data +
+           ((size_t)(n / 16) * (size_t)(w->k / 16) + (size_t)(k / 16)) * 64;
+}
+
+/* Outputs [col, col + n) against all inputs: bp[pair][32], 0 beyond n. */
+static void int16_pack_outputs(const struct weight *w, int col, int n, pair_t *bp)
+{
+    for (int i = 0; i < GEMM_PANEL; i += 16) {
+        pair_t *dst = bp + i;
+        for (int k = 0; k < w->k; k += 16, dst += (size_t)8 * GEMM_PANEL) {
+            if (i < n)
+                unpack_int16(q2_group(w, col + i, k), (code_t *)dst, (size_t)2 * GEMM_PANEL);
+            else
+                for (int p = 0; p < 8; p++)
+                    memset(dst + (size_t)p * GEMM_PANEL, 0, 16 * sizeof *dst);
+        }
+    }
+}
+
+/* Inputs [col, col + n) against all outputs. */
+static void int16_pack_inputs(const struct weight *w, int col, int n, pair_t *bp)
+{
+    float group[8 * 16], turned[16 * 8 + V_WIDTH];
+    pair_t *dst = bp;
+    if (n < GEMM_PANEL)
+        memset(bp, 0, (size_t)(w->n / 2) * GEMM_PANEL * sizeof *bp);
+    for (int o = 0; o < w->n; o += 16, dst += (size_t)8 * GEMM_PANEL) {
+        for (int i = 0; i < n; i += 16) {
+            unpack_int16(q2_group(w, o, col + i), (code_t *)group, 32);
+            pack_transposed(group, 16, 8, 8, 16, turned); /* [output][input i, i + 8 in halves] */
+            const pair_t *t = (const pair_t *)turned;
+            for (int p = 0; p < 8; p++) {
+                pair_t *to = dst + (size_t)p * GEMM_PANEL + i;
+                for (int j = 0; j < 8; j++) {
+                    uint32_t low = t[p * 8 + j], high = t[(p + 8) * 8 + j];
+                    to[j] = (low & 0xFFFFu) | (high << 16);
+                    to[j + 8] = (low >> 16) | (high & 0xFFFF0000u);
+                }
+            }
+        }
+    }
+}
+
+/* c (+)= sums of `rows` x [col, col + cols) of the job, times their scales. */
+static void int16_scale(const struct gemm_job *job, int row, int rows, int col, int cols,
+                        const int32_t *s, const float *row_scale, const float *column_scale)
+{
+    for (int y = 0; y < rows; y++, s += NR) {
+        float *c = job->c + (size_t)(row + y) * job->ldc + col;
+        float scale = row_scale[y];
+        if (job->add)
+            for (int x = 0; x < cols; x++)
+                c[x] = __builtin_fmaf((float)s[x], scale * column_scale[x], c[x]);
+        else
+            for (int x = 0; x < cols; x++)
+                c[x] = (float)s[x] * (scale * column_scale[x]);
+    }
+}
+
+/* As gemm_tile for a Q2 weight; rows <= gemm_int16_rows(k). */
+static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int col, int cols,
+                            float *pack)
+{
+    const struct weight *w = &job->b;
+    size_t pairs = (size_t)job->k / 2;
+    bool one_scale = w->n_scales == 1;
+    float *row_scale = pack;
+    pair_t *straight = (pair_t *)(row_scale + GEMM_INT16_SCALES);
+    pair_t *bp = straight + GEMM_INT16_PANEL_ROWS * pairs, *ap = bp + pairs * GEMM_PANEL;
+    for (int y = 0; y < rows; y += INT16_ROWS) {
+        int n = rows - y < INT16_ROWS ? rows - y : INT16_ROWS;
+        for (int i = 0; i < n; i++)
+            row_scale[y + i] =
+                quantise_row(job->k, job->a + (size_t)(row + y + i) * job->lda,
+                             job->b_by_k && !one_scale ? w->scale : NULL, straight + i * pairs);
+        pack_transposed((const float *)straight, pairs, n, n == 1 ? 1 : INT16_ROWS, (int)pairs,
+                        (float *)(ap + (size_t)y * pairs));
+    }
+    for (int x = 0; x < cols; x += GEMM_PANEL) {
+        int n = cols - x < GEMM_PANEL ? cols - x : GEMM_PANEL;
+        float column_scale[GEMM_PANEL];
+        for (int i = 0; i < GEMM_PANEL; i++)
+            column_scale[i] = one_scale     ? 0.5f * w->scale[0]
+                              : job->b_by_k ? 0.5f
+                              : i < n       ? 0.5f * w->scale[col + x + i]
+                                            : 0.0f;
+        if (job->b_by_k)
+            int16_pack_inputs(w, col + x, n, bp);
+        else
+            int16_pack_outputs(w, col + x, n, bp);
+        for (int y = 0; y < rows; y += INT16_ROWS) {
+            int here = rows - y < INT16_ROWS ? rows - y : INT16_ROWS;
+            for (int j = 0; j < n; j += NR) {
+                int32_t sums[INT16_ROWS * NR];
+                if (here == 1)
+                    int16_micro_1((int)pairs, ap + (size_t)y * pairs, bp + j, sums);
+                else
+                    int16_micro((int)pairs, ap + (size_t)y * pairs, bp + j, sums);
+                int16_scale(job, row + y, here, col + x + j, n - j < NR ? n - j : NR, sums,
+                            row_scale + y, column_scale + j);
+            }
+        }
+    }
+}
