@@ -91,6 +91,16 @@ static int memory_file(const char *text, size_t n_bytes, char **path, struct err
     return 0;
 }
 
+static int need_file(const struct tool *t, const struct facet *f, const char *path, struct err *e)
+{
+    if (file_exists(path) || file_is_folder(path))
+        return 0;
+    char *text = toolkit_dir_missing(&t->toolkit, f, path);
+    int rc = err_set(e, ERR_CONFIG, "%s", text);
+    xfree(text);
+    return rc;
+}
+
 static int facet_path(struct tool *t, const struct desc_port *port, char **path, struct err *e)
 {
     const struct facet *f = toolkit_dir_facet(&t->toolkit, port->name);
@@ -104,7 +114,7 @@ static int facet_path(struct tool *t, const struct desc_port *port, char **path,
                        f->name, t->toolkit.label, port->name);
     if (f->type == FACET_PATH) {
         *path = xstrdup(f->path);
-        return 0;
+        return need_file(t, f, *path, e);
     }
     char *choice = stage_config_text(t->config, f->by);
     *path = choice ? toolkit_dir_choice(&t->toolkit, f, choice) : NULL;
@@ -112,7 +122,7 @@ static int facet_path(struct tool *t, const struct desc_port *port, char **path,
     if (!*path)
         return err_set(e, ERR_CONFIG, "facet %s of toolkit %s has several files: give --%s",
                        f->name, t->toolkit.label, port->name);
-    return 0;
+    return need_file(t, f, *path, e);
 }
 
 static int resolve_inputs(struct tool *t, struct err *e)

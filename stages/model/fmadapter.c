@@ -283,6 +283,17 @@ static int record_encode(const struct record *r, const struct adapter *a, unsign
     return 0;
 }
 
+uint64_t fmadapter_weights_bytes(const struct shape *shape, int rank)
+{
+    uint64_t sum = BLOB_ALIGN;
+    for (int i = 0; i < 2 * shape_n_modules(shape); i++) {
+        struct record r;
+        record_at(shape, rank, i, &r);
+        sum += BLOB_ALIGN + size_align((size_t)r.n_bytes, BLOB_ALIGN);
+    }
+    return sum;
+}
+
 static int write_weights(const char *folder, const struct adapter *a,
                          struct fmadapter_rounding *rounding, struct err *e)
 {

@@ -60,6 +60,9 @@ struct fmadapter_rounding {
 /* The rules for name, signature, rank and count. ERR_CONFIG with what was found and expected. */
 int fmadapter_check_info(const struct fmadapter_info *info, struct err *e) MUST_USE;
 
+/* Bytes of adapter_weights.bin. */
+uint64_t fmadapter_weights_bytes(const struct shape *shape, int rank);
+
 /* Makes the folder (which must not exist) and writes both files. A value that is not finite or does
  * not fit fp16 is ERR_NUMERIC with the tensor's name. info->rank must be a's. */
 int fmadapter_write(const char *folder, const struct adapter *a, const struct fmadapter_info *info,
