@@ -462,7 +462,7 @@ int fmadapter_open(const char *folder, const struct shape *shape, struct adapter
     a->base = info->base;
     a->n_values = shape_lora_floats(shape, info->rank);
     size_t bytes = size_mul(a->n_values, sizeof *a->values);
-    rc = arena_reserve(&a->arena, "adapter", arena_cost(bytes), e);
+    rc = arena_reserve(&a->arena, "adapter", adapter_bytes(shape, info->rank), e);
     if (rc != 0)
         goto out;
     a->values = arena_take(&a->arena, bytes);
