@@ -288,3 +288,59 @@ char *toolkit_dir_missing(const struct toolkit_dir *t, const struct facet *f, co
     return xasprintf("toolkit %s has no `%s` here: put it at %s; %s", t->label, f->name, path,
                      f->missing);
 }
+
+static struct json *file_json(const struct facet *f, const char *path)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "path", path);
+    json_put_bool(o, "present", file_exists(path) || file_is_folder(path));
+    if (f->missing)
+        json_put_string(o, "missing", f->missing);
+    return o;
+}
+
+static struct json *facet_json(const struct toolkit_dir *t, const struct facet *f)
+{
+    static const char *const types[] = {"file", "value", "choice", "stage"};
+    struct json *o = json_new_object(), *files = json_new_array(), *value = NULL;
+    struct err ignored = {0};
+    json_put_string(o, "name", f->name);
+    json_put_string(o, "type", types[f->type]);
+    if (f->type == FACET_PATH)
+        json_append(files, file_json(f, f->path));
+    for (const struct doc_node *n = f->type == FACET_CHOICE ? f->node->first : NULL; n;
+         n = n->next) {
+        if (is_common_key(n->key))
+            continue;
+        char *path = file_join(t->folder, n->text);
+        struct json *file = file_json(f, path);
+        json_put_string(file, "choice", n->key);
+        json_append(files, file);
+        xfree(path);
+    }
+    json_put(o, "files", files);
+    if (f->type == FACET_VALUE && json_parse(f->value, strlen(f->value), &value, &ignored) == 0)
+        json_put(o, "value", value);
+    if (f->type == FACET_CHOICE)
+        json_put_string(o, "by", f->by);
+    if (f->type == FACET_STAGE)
+        json_put_string(o, "run", doc_get(f->node, "run")->text);
+    return o;
+}
+
+struct json *toolkit_dir_to_json(const struct toolkit_dir *t)
+{
+    struct json *o = json_new_object(), *facets = json_new_array();
+    const struct doc_node *description = doc_get(t->doc.root, "description");
+    json_put_string(o, "folder", t->folder);
+    json_put_string(o, "label", t->label);
+    json_put_string(o, "name", t->name);
+    json_put_string(o, "version", t->version);
+    json_put_string(o, "signature", t->signature);
+    if (description && description->type == DOC_SCALAR)
+        json_put_string(o, "description", description->text);
+    for (size_t i = 0; i < t->n_facets; i++)
+        json_append(facets, facet_json(t, &t->facets[i]));
+    json_put(o, "facets", facets);
+    return o;
+}

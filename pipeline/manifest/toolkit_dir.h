@@ -65,6 +65,9 @@ size_t toolkit_dir_names(const struct toolkit_dir *t, const char **names);
 char *toolkit_dir_choice(const struct toolkit_dir *t, const struct facet *f, const char *choice);
 /* "8, 16, 32": the choices of a facet, for messages; caller xfrees. */
 char *toolkit_dir_choices(const struct facet *f);
+/* What it has, for a tool: name, version, label, folder, signature, description and the facets with
+ * their values or paths and whether those are there. Caller frees. */
+struct json *toolkit_dir_to_json(const struct toolkit_dir *t);
 /* For messages: that `path`, which facet f needs, is not there, where to put it and what f says
  * about it; caller xfrees. */
 char *toolkit_dir_missing(const struct toolkit_dir *t, const struct facet *f, const char *path);

@@ -23,6 +23,26 @@ enum {
 static const char weights_name[] = "adapter_weights.bin";
 static const char metadata_name[] = "metadata.json";
 
+/* A rule that is added to or taken from the checks below is one here too. */
+const char *const fmadapter_info_rules[] = {
+    "metadata.json is strict JSON with the eight known fields and no other",
+    "the adapter's name has letters, digits and _ only",
+    "the base signature is 40 lower-case hex digits",
+    "the identifier is fmadapter-NAME-DIGITS with the first 7 digits of the signature",
+    "rank and draft token count are in range",
+    "draft.mil and draft_weights.bin are both there or both absent",
+    NULL,
+};
+
+const char *const fmadapter_weights_rules[] = {
+    "adapter_weights.bin is a blob file of version 2 with one record per tensor of the base's "
+    "shape",
+    "every record has its mark, is fp16 and has the size of its tensor and rank, in order",
+    "records and data begin at multiples of 64, padding is zero, nothing is cut or left over",
+    "every value is finite",
+    NULL,
+};
+
 /* --- one tensor of the package: module, A or B --- */
 
 struct record {

@@ -71,6 +71,11 @@ int fmadapter_write(const char *folder, const struct adapter *a, const struct fm
 /* Reads metadata.json alone, with every rule. */
 int fmadapter_read_info(const char *folder, struct fmadapter_info *info, struct err *e) MUST_USE;
 
+/* The rules that fmadapter_read_info checks, and those of the weights that fmadapter_open adds, in
+ * words for people; NULL at the end. */
+extern const char *const fmadapter_info_rules[];
+extern const char *const fmadapter_weights_rules[];
+
 /* Reads a package for a base of the given shape: every rule is checked, transposition and
  * permutation are undone. The adapter has alpha = R / 2. adapter_release gives it back.
  * The folder's own name is not looked at (in the store it has none). info may be NULL. */

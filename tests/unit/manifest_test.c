@@ -150,6 +150,31 @@ static void dollar_names(void **state)
     yaml_doc_release(&d);
 }
 
+/* What a tool is told of the toolkit below. */
+static void check_facts(const struct toolkit_dir *t)
+{
+    struct json *v = toolkit_dir_to_json(t);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    assert_string_equal(json_string(json_get(v, "label")), "nano-26.10");
+    const struct json *f = json_first(json_get(v, "facets")); /* base: absent */
+    const struct json *file = json_first(json_get(f, "files"));
+    assert_string_equal(json_string(json_get(f, "type")), "file");
+    assert_false(json_bool(json_get(file, "present")));
+    f = json_next(f); /* recovery */
+    assert_string_equal(json_string(json_get(f, "by")), "rank");
+    assert_int_equal(json_count(json_get(f, "files")), 2);
+    f = json_next(f); /* export */
+    json_write_canonical(json_get(f, "value"), &b);
+    assert_string_equal(buf_text(&b), "{\"format\":\"fmadapter\",\"lora_rank\":32}");
+    f = json_next(json_next(f)); /* own */
+    file = json_first(json_get(f, "files"));
+    assert_string_equal(json_string(json_get(file, "missing")), "ask them");
+    assert_string_equal(json_string(json_get(json_next(f), "run")), "import");
+    buf_release(&b);
+    json_free(v);
+}
+
 static void toolkit_facets(void **state)
 {
     (void)state;
@@ -195,6 +220,7 @@ static void toolkit_facets(void **state)
     xfree(text);
     xfree(choice);
     xfree(choices);
+    check_facts(&t);
     toolkit_dir_release(&t);
     xfree(path);
 }
