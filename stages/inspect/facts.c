@@ -11,9 +11,13 @@
 #include "stages/model/lora_training.h"
 #include "stages/text/batch.h"
 
+/* Plans of shapes that nobody could train go beyond the whole numbers that JSON has. */
 static void put_count(struct json *o, const char *key, uint64_t n)
 {
-    json_put_i64(o, key, (int64_t)n);
+    if (n <= (uint64_t)1 << 53)
+        json_put_i64(o, key, (int64_t)n);
+    else
+        json_put_f64(o, key, (double)n);
 }
 
 struct json *facts_counts(const struct shape *s, int rank)

@@ -7,7 +7,8 @@
 #include "pipeline/base/xalloc.h"
 
 #define WIDTH 100
-#define LABEL 26 /* columns of a label behind its indentation of two */
+#define LABEL 26        /* columns of a label behind its indentation of two */
+#define SHOWN_BYTES 300 /* of a text in the metadata */
 
 static const char *text_of(const struct json *o, const char *key)
 {
@@ -47,12 +48,23 @@ static char *grouped(uint64_t n, char out[32])
     return out;
 }
 
+/* Text out of a file: a control character would be an order to the terminal. */
+static void add_plain(struct buf *out, const char *text, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        buf_add_char(out, c < 0x20 || c == 0x7f ? '?' : text[i]);
+    }
+}
+
 /* "  label                     text", with the text in several lines where it is long. Words of
  * any length stay whole: paths are to be copied. */
 static void line(struct buf *out, const char *label, const char *text)
 {
     size_t column = LABEL + 2;
-    buf_printf(out, "  %-*s", LABEL, label);
+    buf_add_text(out, "  ");
+    add_plain(out, label, strlen(label));
+    buf_printf(out, "%*s", strlen(label) < LABEL ? LABEL - (int)strlen(label) : 1, "");
     for (const char *word = text; *word != '\0';) {
         size_t n = strcspn(word, " \n");
         if (column > LABEL + 2 && column + 1 + n > WIDTH) {
@@ -61,7 +73,7 @@ static void line(struct buf *out, const char *label, const char *text)
         }
         if (column > LABEL + 2)
             buf_add_char(out, ' ');
-        buf_printf(out, "%.*s", (int)n, word);
+        add_plain(out, word, n);
         column += n + 1;
         word += n + (word[n] != '\0');
     }
@@ -341,8 +353,9 @@ static void metadata(const struct json *facts, struct buf *out)
         return;
     title(out, "metadata");
     for (const struct json *i = json_first(m); i; i = json_next(i)) {
-        char *shown = strlen(json_string(i)) > 300 ? xasprintf("%.297s...", json_string(i))
-                                                   : xstrdup(json_string(i));
+        const char *text = json_string(i);
+        size_t n = strlen(text) > SHOWN_BYTES ? str_utf8_prefix(text, SHOWN_BYTES) : strlen(text);
+        char *shown = xasprintf("%.*s%s", (int)n, text, text[n] != '\0' ? " ..." : "");
         if (!str_eq(json_key(i), "fmforge.shape"))
             line(out, json_key(i), shown);
         xfree(shown);

@@ -102,6 +102,16 @@ sed -i 's/"loraRank": 8/"loraRank": 0/' cut.fmadapter/metadata.json
 expect 1 fm inspect cut.fmadapter
 has stderr.txt 'loraRank is 0: expected 1 to'
 
+# A shape at every limit: counted and planned, though no machine has that much.
+cat >large.json <<'EOF'
+{"vocab": 1048576, "hidden": 65536, "layers_0": 1024, "layers_1": 1024, "heads": 1024,
+ "kv_heads": 1024, "head_dim": 64, "ffn": 262144, "context": 1048576, "rope_theta": 1e9,
+ "norm_eps": 1e-5, "kv_quant": true}
+EOF
+expect 0 fm inspect large.json --rank 1024 --row-tokens 1048576 --rows 4294967295 --sequences 256
+has stdout.txt 'more than this machine has'
+expect 0 fm inspect large.json --json
+
 # Misuse: what was found, what was expected, what to do.
 expect 2 fm inspect
 has stderr.txt 'PATH is missing'
