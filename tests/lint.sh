@@ -200,9 +200,10 @@ check_paths() {
 }
 
 # --- toolkits never change content ---------------------------------------------------------------
+# What lies in a toolkit's assets/ is its user's: such files are neither shipped nor listed.
 check_toolkits() {
     local list=configs/toolkits/SHA256SUMS have listed
-    have=$([ -d configs/toolkits ] && cd configs/toolkits && find . -mindepth 2 -type f | sed 's|^\./||' | sort)
+    have=$([ -d configs/toolkits ] && cd configs/toolkits && find . -mindepth 2 -type f ! -path './*/assets/*' | sed 's|^\./||' | sort)
     if [ ! -f "$list" ]; then
         [ -z "$have" ] || say "configs/toolkits:1: toolkit: no list SHA256SUMS of the shipped toolkits"
         return

@@ -87,6 +87,8 @@ fresh; echo other >"$tree/configs/toolkits/nano-1.0/base.bin"
 expect "a toolkit that changed" 'toolkit: content differs'
 fresh; echo more >"$tree/configs/toolkits/nano-1.0/more.bin"
 expect "a toolkit file that is not listed" 'configs/toolkits/nano-1.0/more.bin:1: toolkit: not both'
+fresh; mkdir "$tree/configs/toolkits/nano-1.0/assets"; echo own >"$tree/configs/toolkits/nano-1.0/assets/own.bin"
+expect "the user's own files in a toolkit" ""
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -25,6 +26,7 @@ struct tool {
     const char *folder, *toolkit_folder, *threads, *kernels, *home;
     const char *ins[DESC_PORTS_MAX];     /* as given */
     const char *params[DESC_PARAMS_MAX]; /* as given */
+    bool switches[DESC_PARAMS_MAX];      /* of parameters that are false unless named: --json */
     char *option_names[DESC_PARAMS_MAX]; /* max-new-tokens */
     struct flag flags[OWN_FLAGS + DESC_PORTS_MAX + DESC_PARAMS_MAX];
     size_t n_flags;
@@ -32,6 +34,17 @@ struct tool {
     struct json *config;
     struct toolkit_dir toolkit;
 };
+
+/* The port that is given what a toolkit has: no option names it. */
+static bool is_facets(const struct desc_port *p)
+{
+    return str_eq(p->kind, "facets");
+}
+
+static bool is_switch(const struct desc_param *p)
+{
+    return p->type == DESC_BOOL && p->default_value && !json_bool(p->default_value);
+}
 
 static void make_flags(struct tool *t)
 {
@@ -47,6 +60,8 @@ static void make_flags(struct tool *t)
     t->n_flags = OWN_FLAGS;
     for (size_t i = 0; i < t->desc->n_ins; i++) {
         const struct desc_port *p = &t->desc->ins[i];
+        if (is_facets(p))
+            continue;
         t->flags[t->n_flags++] =
             (struct flag){p->name, 0, FLAG_STRING, &t->ins[i], "PATH", p->help};
     }
@@ -55,8 +70,12 @@ static void make_flags(struct tool *t)
         t->option_names[i] = xstrdup(p->name);
         for (char *c = t->option_names[i]; *c; c++)
             *c = *c == '_' ? '-' : *c;
-        t->flags[t->n_flags++] =
-            (struct flag){t->option_names[i], 0, FLAG_STRING, &t->params[i], "VALUE", p->help};
+        if (is_switch(p))
+            t->flags[t->n_flags++] =
+                (struct flag){t->option_names[i], 0, FLAG_BOOL, &t->switches[i], NULL, p->help};
+        else
+            t->flags[t->n_flags++] =
+                (struct flag){t->option_names[i], 0, FLAG_STRING, &t->params[i], "VALUE", p->help};
     }
 }
 
@@ -66,7 +85,9 @@ static int make_config(struct tool *t, struct err *e)
     for (size_t i = 0; i < t->desc->n_params; i++) {
         const struct desc_param *p = &t->desc->params[i];
         struct json *value = NULL;
-        if (t->params[i]) {
+        if (t->switches[i]) {
+            value = json_new_bool(true);
+        } else if (t->params[i]) {
             int rc = stage_config_value(p, t->params[i], false, &value, e);
             if (rc < 0)
                 return err_wrap(e, "--%s", t->option_names[i]);
@@ -91,6 +112,16 @@ static int memory_file(const char *text, size_t n_bytes, char **path, struct err
     return 0;
 }
 
+static int need_file(const struct tool *t, const struct facet *f, const char *path, struct err *e)
+{
+    if (file_exists(path) || file_is_folder(path))
+        return 0;
+    char *text = toolkit_dir_missing(&t->toolkit, f, path);
+    int rc = err_set(e, ERR_CONFIG, "%s", text);
+    xfree(text);
+    return rc;
+}
+
 static int facet_path(struct tool *t, const struct desc_port *port, char **path, struct err *e)
 {
     const struct facet *f = toolkit_dir_facet(&t->toolkit, port->name);
@@ -104,7 +135,7 @@ static int facet_path(struct tool *t, const struct desc_port *port, char **path,
                        f->name, t->toolkit.label, port->name);
     if (f->type == FACET_PATH) {
         *path = xstrdup(f->path);
-        return 0;
+        return need_file(t, f, *path, e);
     }
     char *choice = stage_config_text(t->config, f->by);
     *path = choice ? toolkit_dir_choice(&t->toolkit, f, choice) : NULL;
@@ -112,13 +143,67 @@ static int facet_path(struct tool *t, const struct desc_port *port, char **path,
     if (!*path)
         return err_set(e, ERR_CONFIG, "facet %s of toolkit %s has several files: give --%s",
                        f->name, t->toolkit.label, port->name);
+    return need_file(t, f, *path, e);
+}
+
+/* The argument without a name is the subject. */
+static int take_subject(struct tool *t, const char *argument, struct err *e)
+{
+    const struct stage_desc *d = t->desc;
+    if (!d->subject)
+        return 0;
+    size_t i = (size_t)(stage_desc_in(d, d->subject) - d->ins);
+    if (argument && t->ins[i])
+        return err_set(e, ERR_CONFIG, "%s: %s and --%s %s: one of them is enough", d->name,
+                       argument, d->subject, t->ins[i]);
+    if (argument)
+        t->ins[i] = argument;
+    if (!t->ins[i])
+        return err_set(e, ERR_CONFIG, "%s: PATH is missing: %s", d->name, d->ins[i].help);
+    if (!file_exists(t->ins[i]) && !file_is_folder(t->ins[i]))
+        return err_set(e, ERR_CONFIG, "%s: no such file or folder", t->ins[i]);
     return 0;
+}
+
+/* For the port of kind "facets": the toolkit that the subject is or belongs to, if there is one. */
+static int give_facets(struct tool *t, const struct desc_port *port, char **path, struct err *e)
+{
+    const char *subject = t->ins[stage_desc_in(t->desc, t->desc->subject) - t->desc->ins];
+    char *yaml = file_join(subject, "toolkit.yaml");
+    bool is_toolkit = file_exists(yaml), found = true;
+    xfree(yaml);
+    int rc = 0;
+    CHECK(!port->required);
+    if (is_toolkit && t->toolkit_folder)
+        return err_set(e, ERR_CONFIG, "%s is a toolkit itself: --toolkit says nothing more",
+                       subject);
+    if (is_toolkit)
+        rc = toolkit_dir_open(&t->toolkit, subject, e);
+    else if (t->toolkit_folder)
+        rc = toolkit_find(&t->toolkit, t->toolkit_folder, "configs/toolkits", &subject, 1, e);
+    else
+        found = toolkit_find_owner(&t->toolkit, "configs/toolkits", subject);
+    if (rc < 0 || !found)
+        return rc;
+    struct json *v = toolkit_dir_to_json(&t->toolkit);
+    struct buf text;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    json_write_canonical(v, &text);
+    rc = memory_file(text.bytes, text.n_bytes, path, e);
+    buf_release(&text);
+    json_free(v);
+    return rc;
 }
 
 static int resolve_inputs(struct tool *t, struct err *e)
 {
-    bool needs_toolkit = t->toolkit_folder != NULL;
+    bool needs_toolkit = t->toolkit_folder && !t->desc->subject;
     for (size_t i = 0; i < t->desc->n_ins; i++) {
+        if (is_facets(&t->desc->ins[i])) {
+            int rc = give_facets(t, &t->desc->ins[i], &t->paths[i], e);
+            if (rc < 0)
+                return rc;
+        }
         needs_toolkit |= t->desc->ins[i].required && !t->ins[i];
         if (!t->ins[i])
             continue;
@@ -197,7 +282,7 @@ static int unknown(const struct describe *d, const char *name, struct err *e)
 
 static int help_tool(const struct tool *t, const struct cmd_context *c)
 {
-    char *usage = xasprintf("%s [options]", t->desc->name);
+    char *usage = xasprintf("%s%s [options]", t->desc->name, t->desc->subject ? " PATH" : "");
     int rc = cmd_help(c, usage, t->desc->summary, t->flags, t->n_flags);
     xfree(usage);
     return rc;
@@ -215,10 +300,12 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc == 0 && !t.desc->is_tool)
         rc = err_set(e, ERR_CONFIG, "`%s` is a stage, not a tool: a manifest runs it", argv[0]);
     bool help = false;
+    const char *argument = NULL;
     size_t n = 0;
     if (rc == 0) {
         make_flags(&t);
-        rc = flag_parse(argc, argv, t.flags, t.n_flags, NULL, 0, &n, &help, e);
+        rc = flag_parse(argc, argv, t.flags, t.n_flags, &argument, t.desc->subject ? 1 : 0, &n,
+                        &help, e);
     }
     if (rc == 0 && help) {
         rc = help_tool(&t, c);
@@ -227,6 +314,8 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
         rc = cmd_enter(&common, e);
         if (rc == 0)
             rc = make_config(&t, e);
+        if (rc == 0)
+            rc = take_subject(&t, argument, e);
         if (rc == 0)
             rc = resolve_inputs(&t, e);
         if (rc == 0)

@@ -142,6 +142,10 @@ int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
             return err_set(e, ERR_FORMAT, "more than %d parameters", DESC_PARAMS_MAX);
         rc = read_param(p, &d->params[d->n_params++], e);
     }
+    if (rc == 0 && json_get(root, "subject"))
+        rc = json_need_string(root, "subject", &d->subject, e);
+    if (rc == 0 && d->subject && !stage_desc_in(d, d->subject))
+        rc = err_set(e, ERR_FORMAT, "its subject `%s` is no input", d->subject);
     d->profile = json_get(root, "profile");
     return rc < 0 ? rc : read_libraries(d, e);
 }

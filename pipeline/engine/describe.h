@@ -49,6 +49,7 @@ struct stage_desc {
     struct content_id binary;
     const char *summary;
     bool is_tool, portable;
+    const char *subject; /* of a tool: the input that is given without its name, or NULL */
     struct desc_port ins[DESC_PORTS_MAX], outs[DESC_PORTS_MAX];
     size_t n_ins, n_outs;
     struct desc_param params[DESC_PARAMS_MAX];

@@ -67,13 +67,20 @@ static int from_stage(struct graph *g, const struct instance *n, const struct ma
     return pick_output(g->instances[in->producer]->desc, s->name, output, in, e);
 }
 
-static int take_path(struct graph_input *in, char *path, struct err *e)
+/* f: the facet of t that needs the path, or NULL. */
+static int take_path(struct graph_input *in, char *path, const struct toolkit_dir *t,
+                     const struct facet *f, struct err *e)
 {
     in->source = SOURCE_PATH;
     in->path = path;
     if (file_exists(path) || file_is_folder(path))
         return 0;
-    return fail(in, e, "no such file or folder: %s", path);
+    if (!f)
+        return fail(in, e, "no such file or folder: %s", path);
+    char *text = toolkit_dir_missing(t, f, path);
+    int rc = fail(in, e, "%s", text);
+    xfree(text);
+    return rc;
 }
 
 /* The instance that makes a facet, made when it is first asked for. */
@@ -129,7 +136,7 @@ static int from_choice(struct graph *g, const struct instance *n, const struct f
         rc = fail(in, e, "toolkit %s has no %s for %s %s; it has %s", t->label, f->name, f->by,
                   parameter, choices);
     else
-        rc = take_path(in, path, e);
+        rc = take_path(in, path, t, f, e);
     xfree(parameter);
     xfree(choices);
     return rc;
@@ -165,7 +172,7 @@ static int from_toolkit(struct graph *g, const struct instance *n, const char *t
         return 0;
     }
     if (f->type == FACET_PATH)
-        return take_path(in, xstrdup(f->path), e);
+        return take_path(in, xstrdup(f->path), t, f, e);
     if (f->type == FACET_CHOICE)
         return from_choice(g, n, f, choice, in, e);
     in->source = SOURCE_STAGE;
@@ -205,10 +212,14 @@ static int resolve(struct graph *g, const struct instance *n, const struct doc_n
         rc = from_toolkit(g, n, text + strlen("toolkit."), in, e);
     else if (stage)
         rc = name_file(from_stage(g, n, stage, output, in, e), text, e);
+    else if (folder && *text != '/')
+        rc = take_path(in, file_join(folder, text), &g->toolkits[n->i_toolkit],
+                       toolkit_dir_facet(&g->toolkits[n->i_toolkit], n->stage_name), e);
     else
-        rc = take_path(in, folder && *text != '/' ? file_join(folder, text) : xstrdup(text), e);
+        rc = take_path(in, xstrdup(text), NULL, NULL, e);
     /* A word with a dot that is no file was most likely meant as a stage. */
-    if (rc < 0 && in->path && in->source == SOURCE_PATH && !folder && !strchr(text, '/')) {
+    if (rc < 0 && in->path && !in->facet && in->source == SOURCE_PATH && !folder &&
+        !strchr(text, '/')) {
         const char **names = xalloc_array(g->manifest->n_stages + 1, sizeof *names);
         for (size_t i = 0; i < g->manifest->n_stages; i++)
             names[i] = g->manifest->stages[i].name;

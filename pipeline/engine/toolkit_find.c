@@ -158,3 +158,41 @@ int toolkit_find(struct toolkit_dir *out, const char *folder, const char *shelf,
         xfree(folders[i]);
     return rc;
 }
+
+static bool same_file(const char *a, const char *b)
+{
+    struct content_id id_a, id_b;
+    struct err ignored = {0};
+    uint64_t bytes_a = 0, bytes_b = 0;
+    return file_exists(a) && file_exists(b) && file_size(a, &bytes_a, &ignored) == 0 &&
+           file_size(b, &bytes_b, &ignored) == 0 && bytes_a == bytes_b &&
+           sha256_file(a, &id_a, NULL, &ignored) == 0 &&
+           sha256_file(b, &id_b, NULL, &ignored) == 0 && str_eq(id_a.hex, id_b.hex);
+}
+
+static bool owns(const struct toolkit_dir *t, const char *path)
+{
+    for (size_t i = 0; i < t->n_facets; i++)
+        if (t->facets[i].type == FACET_PATH && same_file(t->facets[i].path, path))
+            return true;
+    return false;
+}
+
+bool toolkit_find_owner(struct toolkit_dir *out, const char *shelf, const char *path)
+{
+    struct wanted w;
+    memset(out, 0, sizeof *out);
+    read_wanted(&path, 1, &w);
+    char *folders[SHELF_MAX];
+    size_t n = list_shelf(shelf, folders);
+    bool found = false, known = w.signature[0] || w.base[0];
+    for (size_t i = 0; i < n; i++) {
+        struct err broken = {0};
+        if (!found && toolkit_dir_open(out, folders[i], &broken) == 0)
+            found = known ? fits(out, &w) : owns(out, path);
+        if (!found)
+            toolkit_dir_release(out);
+        xfree(folders[i]);
+    }
+    return found;
+}

@@ -19,4 +19,8 @@
 int toolkit_find(struct toolkit_dir *out, const char *folder, const char *shelf,
                  const char *const *paths, size_t n_paths, struct err *e) MUST_USE;
 
+/* Opens the toolkit below `shelf` that `path` belongs to: it was made for its base, or is one of
+ * its files. false when there is none. Release *out in either case. */
+bool toolkit_find_owner(struct toolkit_dir *out, const char *shelf, const char *path);
+
 #endif

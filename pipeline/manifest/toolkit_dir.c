@@ -42,16 +42,29 @@ static int check_path(struct toolkit_dir *t, const struct doc_node *n, struct er
     return 0;
 }
 
-static int read_private(struct toolkit_dir *t, const struct doc_node *n, struct facet *f,
-                        struct err *e)
+/* The keys that every facet but a value may have. */
+static int read_common(struct toolkit_dir *t, const struct doc_node *n, struct facet *f,
+                       struct err *e)
 {
-    const struct doc_node *p = doc_get(n, "private");
+    const struct doc_node *p = doc_get(n, "private"), *missing = doc_get(n, "missing");
+    if (missing) {
+        int rc = doc_need(&t->doc, missing, DOC_SCALAR, "missing", e);
+        if (rc < 0)
+            return rc;
+        f->missing = missing->text;
+    }
     if (!p)
         return 0;
     if (p->type != DOC_SCALAR || !(str_eq(p->text, "true") || str_eq(p->text, "false")))
         return doc_fail(&t->doc, p->mark, e, "private must be true or false");
     f->is_private = str_eq(p->text, "true");
     return 0;
+}
+
+/* A key of a choice facet that is no choice. */
+static bool is_common_key(const char *key)
+{
+    return str_eq(key, "by") || str_eq(key, "private") || str_eq(key, "missing");
 }
 
 static int read_choice(struct toolkit_dir *t, const struct doc_node *n, struct facet *f,
@@ -66,7 +79,7 @@ static int read_choice(struct toolkit_dir *t, const struct doc_node *n, struct f
     f->by = by->text;
     size_t n_choices = 0;
     for (const struct doc_node *m = n->first; m && rc == 0; m = m->next) {
-        if (m == by || str_eq(m->key, "private"))
+        if (is_common_key(m->key))
             continue;
         n_choices++;
         rc = doc_need(&t->doc, m, DOC_SCALAR, "a choice", e);
@@ -81,7 +94,7 @@ static int read_choice(struct toolkit_dir *t, const struct doc_node *n, struct f
 static int read_stage_facet(struct toolkit_dir *t, const struct doc_node *n, struct facet *f,
                             struct err *e)
 {
-    static const char *const known[] = {"run", "inputs", "with", "private", "help"};
+    static const char *const known[] = {"run", "inputs", "with", "private", "missing", "help"};
     int rc = doc_only_keys(&t->doc, n, "a facet that a stage makes", known, COUNT(known), e);
     f->type = FACET_STAGE;
     f->node = n;
@@ -107,13 +120,18 @@ static int read_facet(struct toolkit_dir *t, const struct doc_node *n, struct fa
     if (!str_is_word(f->name))
         return doc_fail(&t->doc, n->key_mark, e,
                         "`%s` cannot be a facet's name: letters, digits and _", f->name);
-    int rc = read_private(t, n, f, e);
+    int rc = read_common(t, n, f, e);
     if (rc < 0)
         return rc;
     const struct doc_node *path = n->type == DOC_SCALAR ? n : doc_get(n, "path");
     if (path) {
+        static const char *const known[] = {"path", "private", "missing", "help"};
         f->type = FACET_PATH;
-        rc = doc_need(&t->doc, path, DOC_SCALAR, "path", e);
+        rc = path == n
+                 ? 0
+                 : doc_only_keys(&t->doc, n, "a facet that is a file", known, COUNT(known), e);
+        if (rc == 0)
+            rc = doc_need(&t->doc, path, DOC_SCALAR, "path", e);
         if (rc == 0)
             rc = check_path(t, path, e);
         if (rc == 0)
@@ -247,7 +265,7 @@ size_t toolkit_dir_names(const struct toolkit_dir *t, const char **names)
 char *toolkit_dir_choice(const struct toolkit_dir *t, const struct facet *f, const char *choice)
 {
     const struct doc_node *n = doc_get(f->node, choice);
-    if (!n || str_eq(choice, "by") || str_eq(choice, "private"))
+    if (!n || is_common_key(choice))
         return NULL;
     return file_join(t->folder, n->text);
 }
@@ -257,7 +275,72 @@ char *toolkit_dir_choices(const struct facet *f)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     for (const struct doc_node *n = f->node->first; n; n = n->next)
-        if (!str_eq(n->key, "by") && !str_eq(n->key, "private"))
+        if (!is_common_key(n->key))
             buf_printf(&b, "%s%s", b.n_bytes ? ", " : "", n->key);
     return buf_steal(&b);
+}
+
+char *toolkit_dir_missing(const struct toolkit_dir *t, const struct facet *f, const char *path)
+{
+    if (!f->missing)
+        return xasprintf("no such file or folder: %s (facet `%s` of toolkit %s)", path, f->name,
+                         t->label);
+    return xasprintf("toolkit %s has no `%s` here: put it at %s; %s", t->label, f->name, path,
+                     f->missing);
+}
+
+static struct json *file_json(const struct facet *f, const char *path)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "path", path);
+    json_put_bool(o, "present", file_exists(path) || file_is_folder(path));
+    if (f->missing)
+        json_put_string(o, "missing", f->missing);
+    return o;
+}
+
+static struct json *facet_json(const struct toolkit_dir *t, const struct facet *f)
+{
+    static const char *const types[] = {"file", "value", "choice", "stage"};
+    struct json *o = json_new_object(), *files = json_new_array(), *value = NULL;
+    struct err ignored = {0};
+    json_put_string(o, "name", f->name);
+    json_put_string(o, "type", types[f->type]);
+    if (f->type == FACET_PATH)
+        json_append(files, file_json(f, f->path));
+    for (const struct doc_node *n = f->type == FACET_CHOICE ? f->node->first : NULL; n;
+         n = n->next) {
+        if (is_common_key(n->key))
+            continue;
+        char *path = file_join(t->folder, n->text);
+        struct json *file = file_json(f, path);
+        json_put_string(file, "choice", n->key);
+        json_append(files, file);
+        xfree(path);
+    }
+    json_put(o, "files", files);
+    if (f->type == FACET_VALUE && json_parse(f->value, strlen(f->value), &value, &ignored) == 0)
+        json_put(o, "value", value);
+    if (f->type == FACET_CHOICE)
+        json_put_string(o, "by", f->by);
+    if (f->type == FACET_STAGE)
+        json_put_string(o, "run", doc_get(f->node, "run")->text);
+    return o;
+}
+
+struct json *toolkit_dir_to_json(const struct toolkit_dir *t)
+{
+    struct json *o = json_new_object(), *facets = json_new_array();
+    const struct doc_node *description = doc_get(t->doc.root, "description");
+    json_put_string(o, "folder", t->folder);
+    json_put_string(o, "label", t->label);
+    json_put_string(o, "name", t->name);
+    json_put_string(o, "version", t->version);
+    json_put_string(o, "signature", t->signature);
+    if (description && description->type == DOC_SCALAR)
+        json_put_string(o, "description", description->text);
+    for (size_t i = 0; i < t->n_facets; i++)
+        json_append(facets, facet_json(t, &t->facets[i]));
+    json_put(o, "facets", facets);
+    return o;
 }

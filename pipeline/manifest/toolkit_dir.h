@@ -17,6 +17,7 @@
  *     layers: { value: 8 }                                # a value, said outright
  *     base: { path: base.safetensors, private: true }
  *     imported: { run: import, inputs: { pt: assets/base-model.pt } }   # made by a stage
+ *     vendor: { path: assets/v.bin, missing: "how to get it" }          # the user's to supply
  *
  * `signature` and `os` are value facets without being listed.
  */
@@ -38,6 +39,7 @@ struct facet {
     char *value;                 /* VALUE: canonical JSON; owned */
     const char *by;              /* CHOICE: name of the parameter that chooses */
     bool is_private;             /* never leaves for a shared cache */
+    const char *missing;         /* what to say where a file of it is absent; NULL: nothing */
 };
 
 #define TOOLKIT_FACETS_MAX 64
@@ -63,5 +65,11 @@ size_t toolkit_dir_names(const struct toolkit_dir *t, const char **names);
 char *toolkit_dir_choice(const struct toolkit_dir *t, const struct facet *f, const char *choice);
 /* "8, 16, 32": the choices of a facet, for messages; caller xfrees. */
 char *toolkit_dir_choices(const struct facet *f);
+/* What it has, for a tool: name, version, label, folder, signature, description and the facets with
+ * their values or paths and whether those are there. Caller frees. */
+struct json *toolkit_dir_to_json(const struct toolkit_dir *t);
+/* For messages: that `path`, which facet f needs, is not there, where to put it and what f says
+ * about it; caller xfrees. */
+char *toolkit_dir_missing(const struct toolkit_dir *t, const struct facet *f, const char *path);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
-#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
 #include "stages/model/ops.h"
 
 #define SLICE_ROWS 64
@@ -151,12 +151,14 @@ static int reserve(struct distil *d, struct err *e)
     size_t groups = size_mul((size_t)shape_n_tensors(s), sizeof(struct trainer_group));
     size_t own = arena_cost(hidden) + arena_cost(logits) + arena_cost(groups) +
                  arena_cost(SLICE_ROWS * sizeof(double));
-    size_t passes = transformer_bytes(b, &teacher, d->run->n_threads) +
-                    transformer_bytes(s, &student, d->run->n_threads);
-    char text[2][16];
-    stage_say(d->run, "memory: %s activations, %s optimiser",
-              str_format_bytes(passes + own, text[0]),
-              str_format_bytes(trainer_bytes(d->student->n_flat, d->rows.n_rows), text[1]));
+    struct plan_mem parts = {0};
+    transformer_memory(b, &teacher, d->run->n_threads, &parts);
+    transformer_memory(s, &student, d->run->n_threads, &parts);
+    plan_mem_add(&parts, "scratch", own);
+    trainer_memory(d->student->n_flat, d->rows.n_rows, &parts);
+    char *text = plan_mem_text(&parts);
+    stage_say(d->run, "memory: %s", text);
+    xfree(text);
     int rc = arena_reserve(&d->arena, "distillation", own, e);
     if (rc)
         return rc;

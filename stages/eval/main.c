@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/eval/expected.h"
 #include "stages/kit/stage.h"
@@ -137,6 +136,18 @@ static int positions_needed(const struct eval *v)
     return most < v->adapted.model.shape.context ? most : v->adapted.model.shape.context;
 }
 
+static void say_memory(const struct eval *v, const struct decoder_plan *plan)
+{
+    const struct adapter *adapter = v->adapted.adapter;
+    struct plan_mem parts = {0};
+    decoder_memory(&v->adapted.model.shape, plan, adapter ? adapter->rank : 0, v->run->n_threads,
+                   &parts);
+    char *text = plan_mem_text(&parts);
+    stage_say(v->run, "%zu rows, %s; memory: %s", v->golden.rows.n_rows,
+              adapter ? "with an adapter" : "the base alone", text);
+    xfree(text);
+}
+
 static int answer_all(struct eval *v, struct err *e)
 {
     size_t n = v->golden.rows.n_rows;
@@ -144,12 +155,8 @@ static int answer_all(struct eval *v, struct err *e)
         .sequences = (int)((size_t)v->config->sequences < n ? (size_t)v->config->sequences : n),
         .positions = positions_needed(v),
     };
-    char size[16];
     const struct adapter *adapter = v->adapted.adapter;
-    size_t bytes = decoder_bytes(&v->adapted.model.shape, &plan, adapter ? adapter->rank : 0,
-                                 v->run->n_threads);
-    stage_say(v->run, "%zu rows, %s, memory %s", n, adapter ? "with an adapter" : "the base alone",
-              str_format_bytes(bytes, size));
+    say_memory(v, &plan);
     int status = decoder_reserve(&v->decoder, &v->compute, &v->adapted.model, adapter, &plan, e);
     /* In pieces, so that an interrupt does not wait for the whole set. */
     size_t step = 4 * (size_t)plan.sequences;

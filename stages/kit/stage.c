@@ -149,6 +149,8 @@ static int describe(const struct stage_spec *spec, struct buf *out, struct err *
     json_put_string(o, "summary", spec->summary);
     json_put_bool(o, "tool", spec->is_tool);
     json_put_bool(o, "portable", spec->portable);
+    if (spec->subject != NULL)
+        json_put_string(o, "subject", spec->subject);
     json_put(o, "inputs", describe_ports(spec->ins, spec->n_ins, true));
     json_put(o, "outputs", describe_ports(spec->outs, spec->n_outs, false));
     json_put(o, "params", param_describe(spec->params, spec->n_params));

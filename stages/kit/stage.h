@@ -25,7 +25,9 @@ struct stage_port {
     const char *name;
     /* What the bytes are: "text", "rows", "tokenizer", "template", "shape", "tokens", "base",
      * "adapter", "draft", "golden", "answers", "metrics", "report", "signature", "export",
-     * "package", "toolkit". The engine checks that a stage's output of kind K feeds inputs of K. */
+     * "package", "toolkit"; of tools also "path" (anything) and "facets" (what a toolkit has, as
+     * JSON: toolkit_dir_to_json of the engine). The engine checks that a stage's output of kind K
+     * feeds inputs of K. */
     const char *kind;
     bool required; /* outputs: always true */
     const char *help;
@@ -35,6 +37,7 @@ struct stage_spec {
     const char *name;    /* "train"; the program is stage-train */
     const char *summary; /* one sentence */
     bool is_tool;        /* prints to the user, is never cached (generate) */
+    const char *subject; /* tools: the input that is given without its name, or NULL */
     bool portable;       /* output bytes do not depend on the CPU */
     const struct stage_port *ins;
     size_t n_ins;

@@ -41,6 +41,15 @@ static void *take_bytes(struct taker *t, size_t n, size_t item_bytes)
     return taker_floats(t, 1, size_mul(n, item_bytes) / sizeof(float) + 1);
 }
 
+static void take_cache(struct taker *t, const struct shape *s, const struct decoder_plan *plan,
+                       struct decoder_work *w)
+{
+    size_t cells =
+        size_mul(size_mul((size_t)s->layers_0, (size_t)plan->sequences), (size_t)plan->positions);
+    w->keys = taker_floats(t, cells, (size_t)shape_kv_dim(s));
+    w->values = taker_floats(t, cells, (size_t)shape_kv_dim(s));
+}
+
 static struct decoder_work *take_work(struct taker *t, const struct shape *s,
                                       const struct decoder_plan *plan, int rank, int n_threads)
 {
@@ -50,13 +59,10 @@ static struct decoder_work *take_work(struct taker *t, const struct shape *s,
         w = own;
     int rows = rows_of(plan);
     size_t n = (size_t)rows, hidden = (size_t)s->hidden;
-    size_t cells =
-        size_mul(size_mul((size_t)s->layers_0, (size_t)plan->sequences), (size_t)plan->positions);
     w->rows_max = rows;
     layer_acts_take(t, s, false, rows, rank, &w->acts);
     layer_scratch_take(t, s, rows, rank, false, &w->scratch);
-    w->keys = taker_floats(t, cells, (size_t)shape_kv_dim(s));
-    w->values = taker_floats(t, cells, (size_t)shape_kv_dim(s));
+    take_cache(t, s, plan, w);
     w->runs = take_bytes(t, n, sizeof *w->runs);
     w->attention = taker_floats(t, attention_scratch_floats(s, plan->positions, n_threads), 1);
     w->ids = take_bytes(t, n, sizeof *w->ids);
@@ -76,6 +82,16 @@ size_t decoder_bytes(const struct shape *shape, const struct decoder_plan *plan,
     take_bytes(&t, (size_t)plan->sequences, sizeof(int));
     taker_floats(&t, (size_t)plan->sequences, (size_t)shape->vocab);
     return t.bytes;
+}
+
+void decoder_memory(const struct shape *shape, const struct decoder_plan *plan, int rank,
+                    int n_threads, struct plan_mem *out)
+{
+    struct taker t = {0};
+    struct decoder_work counted = {0};
+    take_cache(&t, shape, plan, &counted);
+    plan_mem_add(out, "keys and values", t.bytes);
+    plan_mem_add(out, "scratch", decoder_bytes(shape, plan, rank, n_threads) - t.bytes);
 }
 
 int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,

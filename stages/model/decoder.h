@@ -10,6 +10,7 @@
  */
 
 #include "pipeline/base/arena.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/model/compute.h"
 #include "stages/model/lora.h"
 #include "stages/model/model.h"
@@ -33,6 +34,9 @@ struct decoder {
 
 size_t decoder_bytes(const struct shape *shape, const struct decoder_plan *plan, int rank,
                      int n_threads);
+/* The same bytes as parts: "keys and values" and "scratch". */
+void decoder_memory(const struct shape *shape, const struct decoder_plan *plan, int rank,
+                    int n_threads, struct plan_mem *out);
 int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
                     const struct adapter *a, const struct decoder_plan *plan,
                     struct err *e) MUST_USE;

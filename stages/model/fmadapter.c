@@ -23,6 +23,26 @@ enum {
 static const char weights_name[] = "adapter_weights.bin";
 static const char metadata_name[] = "metadata.json";
 
+/* A rule that is added to or taken from the checks below is one here too. */
+const char *const fmadapter_info_rules[] = {
+    "metadata.json is strict JSON with the eight known fields and no other",
+    "the adapter's name has letters, digits and _ only",
+    "the base signature is 40 lower-case hex digits",
+    "the identifier is fmadapter-NAME-DIGITS with the first 7 digits of the signature",
+    "rank and draft token count are in range",
+    "draft.mil and draft_weights.bin are both there or both absent",
+    NULL,
+};
+
+const char *const fmadapter_weights_rules[] = {
+    "adapter_weights.bin is a blob file of version 2 with one record per tensor of the base's "
+    "shape",
+    "every record has its mark, is fp16 and has the size of its tensor and rank, in order",
+    "records and data begin at multiples of 64, padding is zero, nothing is cut or left over",
+    "every value is finite",
+    NULL,
+};
+
 /* --- one tensor of the package: module, A or B --- */
 
 struct record {
@@ -283,6 +303,17 @@ static int record_encode(const struct record *r, const struct adapter *a, unsign
     return 0;
 }
 
+uint64_t fmadapter_weights_bytes(const struct shape *shape, int rank)
+{
+    uint64_t sum = BLOB_ALIGN;
+    for (int i = 0; i < 2 * shape_n_modules(shape); i++) {
+        struct record r;
+        record_at(shape, rank, i, &r);
+        sum += BLOB_ALIGN + size_align((size_t)r.n_bytes, BLOB_ALIGN);
+    }
+    return sum;
+}
+
 static int write_weights(const char *folder, const struct adapter *a,
                          struct fmadapter_rounding *rounding, struct err *e)
 {
@@ -451,7 +482,7 @@ int fmadapter_open(const char *folder, const struct shape *shape, struct adapter
     a->base = info->base;
     a->n_values = shape_lora_floats(shape, info->rank);
     size_t bytes = size_mul(a->n_values, sizeof *a->values);
-    rc = arena_reserve(&a->arena, "adapter", arena_cost(bytes), e);
+    rc = arena_reserve(&a->arena, "adapter", adapter_bytes(shape, info->rank), e);
     if (rc != 0)
         goto out;
     a->values = arena_take(&a->arena, bytes);

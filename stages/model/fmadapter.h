@@ -60,6 +60,9 @@ struct fmadapter_rounding {
 /* The rules for name, signature, rank and count. ERR_CONFIG with what was found and expected. */
 int fmadapter_check_info(const struct fmadapter_info *info, struct err *e) MUST_USE;
 
+/* Bytes of adapter_weights.bin. */
+uint64_t fmadapter_weights_bytes(const struct shape *shape, int rank);
+
 /* Makes the folder (which must not exist) and writes both files. A value that is not finite or does
  * not fit fp16 is ERR_NUMERIC with the tensor's name. info->rank must be a's. */
 int fmadapter_write(const char *folder, const struct adapter *a, const struct fmadapter_info *info,
@@ -67,6 +70,11 @@ int fmadapter_write(const char *folder, const struct adapter *a, const struct fm
 
 /* Reads metadata.json alone, with every rule. */
 int fmadapter_read_info(const char *folder, struct fmadapter_info *info, struct err *e) MUST_USE;
+
+/* The rules that fmadapter_read_info checks, and those of the weights that fmadapter_open adds, in
+ * words for people; NULL at the end. */
+extern const char *const fmadapter_info_rules[];
+extern const char *const fmadapter_weights_rules[];
 
 /* Reads a package for a base of the given shape: every rule is checked, transposition and
  * permutation are undone. The adapter has alpha = R / 2. adapter_release gives it back.

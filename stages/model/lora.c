@@ -7,12 +7,18 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/limits.h"
+#include "pipeline/base/size.h"
 #include "pipeline/base/str.h"
 #include "stages/kit/rng.h"
 #include "stages/model/gemm.h"
 #include "stages/model/ops.h"
 
 /* ---- the flat array ---- */
+
+size_t adapter_bytes(const struct shape *shape, int rank)
+{
+    return arena_cost(size_mul(shape_lora_floats(shape, rank), sizeof(float)));
+}
 
 static int reserve(struct adapter *a, const struct shape *shape, int rank, double alpha,
                    struct err *e)
@@ -27,7 +33,7 @@ static int reserve(struct adapter *a, const struct shape *shape, int rank, doubl
     a->alpha = alpha > 0 ? alpha : 0.5 * rank;
     a->scale = (float)(a->alpha / rank);
     a->n_values = shape_lora_floats(shape, rank);
-    int rc = arena_reserve(&a->arena, "adapter", arena_cost(a->n_values * sizeof(float)), e);
+    int rc = arena_reserve(&a->arena, "adapter", adapter_bytes(shape, rank), e);
     if (rc != 0)
         return rc;
     a->values = arena_take(&a->arena, a->n_values * sizeof(float));

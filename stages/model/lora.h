@@ -41,6 +41,8 @@ int adapter_check_base(const struct adapter *a, const struct content_id *base,
 int adapter_start(struct adapter *a, const char *init, const struct shape *shape,
                   const struct content_id *base, int rank, double alpha, int64_t seed,
                   struct err *e) MUST_USE;
+/* Bytes that an adapter reserves. */
+size_t adapter_bytes(const struct shape *shape, int rank);
 void adapter_release(struct adapter *a); /* safe on zeroed, safe twice */
 /* Metadata: fmforge.kind=adapter, fmforge.rank, fmforge.alpha, fmforge.shape, and the given ones
  * (e.g. fmforge.base). dtype F32 or F16. */

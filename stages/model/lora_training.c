@@ -3,8 +3,7 @@
 #include <stdio.h>
 
 #include "pipeline/base/check.h"
-#include "pipeline/base/size.h"
-#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
 
 static int loss(void *context, const struct batch *b, float scale, float *grads,
@@ -72,16 +71,35 @@ static void connect(struct lora_training *t)
     };
 }
 
+static struct transformer_plan transformer_plan(const struct lora_training *t)
+{
+    return (struct transformer_plan){
+        .tokens_max = lora_training_tokens_max(t), .rank = t->adapter->rank, .what = TRAIN_LORA};
+}
+
+void lora_training_memory(struct lora_training *t, struct plan_mem *out)
+{
+    struct transformer_plan plan = transformer_plan(t);
+    connect(t);
+    transformer_memory(&t->base->shape, &plan, t->run->n_threads, out);
+    trainer_memory(t->trainer.n_params, t->rows.n_rows, out);
+    train_loop_memory(&t->loop, out);
+}
+
+static void say_memory(struct lora_training *t)
+{
+    struct plan_mem parts = {0};
+    lora_training_memory(t, &parts);
+    char *text = plan_mem_text(&parts);
+    stage_say(t->run, "memory: %s; %lld steps of %u rows", text, (long long)t->options.total_steps,
+              t->options.rows_per_step);
+    xfree(text);
+}
+
 static int reserve(struct lora_training *t, struct err *e)
 {
-    struct transformer_plan plan = {
-        .tokens_max = lora_training_tokens_max(t), .rank = t->adapter->rank, .what = TRAIN_LORA};
-    size_t work = transformer_bytes(&t->base->shape, &plan, t->run->n_threads);
-    size_t state = trainer_bytes(t->adapter->n_values, t->rows.n_rows);
-    char work_text[16], state_text[16];
-    stage_say(t->run, "memory: %s activations, %s optimiser; %lld steps of %u rows",
-              str_format_bytes(work, work_text), str_format_bytes(state, state_text),
-              (long long)t->options.total_steps, t->options.rows_per_step);
+    struct transformer_plan plan = transformer_plan(t);
+    say_memory(t);
     int rc = transformer_reserve(&t->transformer, t->compute, &t->base->shape, &plan, e);
     if (!rc)
         rc = trainer_reserve(&t->trainer, e);

@@ -14,7 +14,7 @@ static size_t rope_floats(const struct shape *s)
     return size_mul((size_t)s->context, (size_t)s->head_dim);
 }
 
-static size_t frame_bytes(const struct shape *s)
+size_t model_frame_bytes(const struct shape *s)
 {
     return size_add(arena_cost(size_mul((size_t)shape_layers(s), sizeof(struct model_layer))),
                     arena_cost(size_mul(rope_floats(s), sizeof(float))));
@@ -86,13 +86,32 @@ static struct weight get_tensor(const struct model *m, const struct shape_tensor
 
 size_t model_trainable_bytes(const struct shape *shape)
 {
-    return size_add(frame_bytes(shape),
+    return size_add(model_frame_bytes(shape),
                     arena_cost(size_mul(shape_flat_floats(shape), sizeof(float))));
 }
 
 static bool is_norm(const struct shape_tensor *t)
 {
     return t->role != ROLE_EMBEDDING && t->role != ROLE_LINEAR;
+}
+
+uint64_t model_tensor_bytes(const struct shape *shape, enum weight_form linears,
+                            enum weight_form embedding)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < shape_n_tensors(shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(shape, i, &t);
+        enum weight_form form = is_norm(&t)                ? WEIGHT_F32
+                                : t.role == ROLE_EMBEDDING ? embedding
+                                                           : linears;
+        sum += weight_bytes(form, t.n, t.k);
+        if (form == WEIGHT_Q2 || form == WEIGHT_Q4)
+            sum += sizeof(float) * (t.role == ROLE_EMBEDDING ? (uint64_t)t.n : 1);
+    }
+    if (shape->kv_quant)
+        sum += (uint64_t)shape->layers_0 * 2 * sizeof(struct kv_range);
+    return sum;
 }
 
 int model_init(struct model *m, const struct shape *shape, struct err *e)
@@ -397,7 +416,7 @@ static int load(struct loader *l, struct err *e)
     if (l->n_problems != 0)
         return err_set(e, ERR_FORMAT, "%d tensors do not fit: %s%s", l->n_problems,
                        buf_text(&l->problems), l->n_problems > PROBLEMS_SHOWN ? "; ..." : "");
-    int rc = arena_reserve(&m->arena, "model", size_add(l->bytes, frame_bytes(&m->shape)), e);
+    int rc = arena_reserve(&m->arena, "model", size_add(l->bytes, model_frame_bytes(&m->shape)), e);
     if (rc != 0)
         return rc;
     l->counting = false;

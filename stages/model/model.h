@@ -55,6 +55,13 @@ void model_release(struct model *m); /* safe on zeroed, safe twice */
 /* Bytes that model_init reserves. */
 size_t model_trainable_bytes(const struct shape *shape);
 
+/* Bytes that model_open reserves beside the mapped file, at least: layers and RoPE table. */
+size_t model_frame_bytes(const struct shape *shape);
+/* Bytes of the tensors in the file of a model with its matrices and its embedding in these forms:
+ * quantised matrices with one scale, the embedding with one per row. */
+uint64_t model_tensor_bytes(const struct shape *shape, enum weight_form linears,
+                            enum weight_form embedding);
+
 /* Writes the model: quantised forms as U8 with scale and layout, fp32 forms as dense_dtype.
  * kind: "base" or "draft". */
 int model_save(const struct model *m, const char *path, const char *kind,

@@ -40,11 +40,19 @@ static size_t best_bytes(const struct train_loop *l)
     return l->keep_best ? size_mul(l->trainer->n_params, sizeof(float)) : 0;
 }
 
-size_t train_loop_bytes(const struct train_loop *l)
+void train_loop_memory(const struct train_loop *l, struct plan_mem *out)
 {
     size_t points = size_mul(TRAIN_LOOP_TRAIN_POINTS + 1, sizeof(struct loss_point));
     size_t evals = size_mul(valid_points(l), sizeof(struct loss_point));
-    return size_add(size_add(arena_cost(points), arena_cost(evals)), arena_cost(best_bytes(l)));
+    plan_mem_add(out, "best so far", arena_cost(best_bytes(l)));
+    plan_mem_add(out, "curves", size_add(arena_cost(points), arena_cost(evals)));
+}
+
+size_t train_loop_bytes(const struct train_loop *l)
+{
+    struct plan_mem parts = {0};
+    train_loop_memory(l, &parts);
+    return plan_mem_total(&parts);
 }
 
 int train_loop_reserve(struct train_loop *l, struct err *e)

@@ -64,6 +64,8 @@ struct train_loop {
 };
 
 size_t train_loop_bytes(const struct train_loop *l); /* of the arena */
+/* The same bytes as parts: "best so far" and "curves". */
+void train_loop_memory(const struct train_loop *l, struct plan_mem *out);
 int train_loop_reserve(struct train_loop *l, struct err *e) MUST_USE;
 void train_loop_release(struct train_loop *l); /* safe on zeroed, safe twice */
 

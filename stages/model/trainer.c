@@ -17,10 +17,19 @@ int64_t trainer_epoch_steps(uint32_t n_rows, uint32_t rows_per_step)
     return ((int64_t)n_rows + rows_per_step - 1) / rows_per_step;
 }
 
-size_t trainer_bytes(size_t n_params, uint32_t n_rows)
+void trainer_memory(size_t n_params, uint32_t n_rows, struct plan_mem *out)
 {
     size_t floats = arena_cost(size_mul(n_params, sizeof(float)));
-    return size_add(size_mul(3, floats), arena_cost(size_mul(n_rows, sizeof(uint32_t))));
+    plan_mem_add(out, "gradients", floats);
+    plan_mem_add(out, "moments", size_mul(2, floats));
+    plan_mem_add(out, "order of rows", arena_cost(size_mul(n_rows, sizeof(uint32_t))));
+}
+
+size_t trainer_bytes(size_t n_params, uint32_t n_rows)
+{
+    struct plan_mem parts = {0};
+    trainer_memory(n_params, n_rows, &parts);
+    return plan_mem_total(&parts);
 }
 
 int trainer_reserve(struct trainer *t, struct err *e)

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "pipeline/base/arena.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/kit/rows.h"
 #include "stages/model/compute.h"
 #include "stages/model/schedule.h"
@@ -77,6 +78,8 @@ int64_t trainer_epoch_steps(uint32_t n_rows, uint32_t rows_per_step);
 
 /* Bytes that trainer_reserve takes. */
 size_t trainer_bytes(size_t n_params, uint32_t n_rows);
+/* The same bytes as parts: "gradients", "moments" and "order of rows". */
+void trainer_memory(size_t n_params, uint32_t n_rows, struct plan_mem *out);
 /* The caller has filled its part. Moments start at zero. */
 int trainer_reserve(struct trainer *t, struct err *e) MUST_USE;
 void trainer_release(struct trainer *t); /* safe on zeroed, safe twice */

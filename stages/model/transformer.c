@@ -151,6 +151,15 @@ size_t transformer_bytes(const struct shape *shape, const struct transformer_pla
     return t.bytes;
 }
 
+void transformer_memory(const struct shape *shape, const struct transformer_plan *plan,
+                        int n_threads, struct plan_mem *out)
+{
+    struct taker t = {0};
+    take_acts(&t, shape, plan, NULL);
+    plan_mem_add(out, "activations", t.bytes);
+    plan_mem_add(out, "scratch", transformer_bytes(shape, plan, n_threads) - t.bytes);
+}
+
 int transformer_reserve(struct transformer *t, struct compute *c, const struct shape *shape,
                         const struct transformer_plan *plan, struct err *e)
 {

@@ -15,6 +15,7 @@
  */
 
 #include "pipeline/base/arena.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/model/compute.h"
 #include "stages/model/lora.h"
 #include "stages/model/model.h"
@@ -60,6 +61,9 @@ struct transformer {
 /* Bytes that transformer_reserve takes: the memory plan. */
 size_t transformer_bytes(const struct shape *shape, const struct transformer_plan *plan,
                          int n_threads);
+/* The same bytes as parts: "activations" (kept for the backward pass) and "scratch". */
+void transformer_memory(const struct shape *shape, const struct transformer_plan *plan,
+                        int n_threads, struct plan_mem *out);
 int transformer_reserve(struct transformer *t, struct compute *c, const struct shape *shape,
                         const struct transformer_plan *plan, struct err *e) MUST_USE;
 void transformer_release(struct transformer *t); /* safe on zeroed, safe twice */

@@ -4,7 +4,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
-#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
 
 /* Tokens per micro-batch: bounds memory. Weights do not depend on it, but the ranges of keys and
  * values do: they follow each micro-batch. */
@@ -137,12 +137,14 @@ static int reserve(struct pretrain_run *p, struct err *e)
                                     .what = trains && !p->adapter ? TRAIN_FULL : TRAIN_NOTHING};
     size_t groups = (size_t)shape_n_tensors(&p->shape) * sizeof(struct trainer_group);
     size_t own = arena_cost(groups) + 2 * token_batch_bytes(tokens_max);
-    char text[3][16];
-    stage_say(
-        p->run, "memory: %s activations, %s weights, %s optimiser",
-        str_format_bytes(transformer_bytes(&p->shape, &plan, p->run->n_threads), text[0]),
-        str_format_bytes(model_trainable_bytes(&p->shape) + qat_bytes(&p->shape), text[1]),
-        str_format_bytes(trains ? trainer_bytes(p->model.n_flat, p->text.n_rows) : 0, text[2]));
+    struct plan_mem parts = {0};
+    transformer_memory(&p->shape, &plan, p->run->n_threads, &parts);
+    plan_mem_add(&parts, "weights", model_trainable_bytes(&p->shape) + qat_bytes(&p->shape));
+    if (trains)
+        trainer_memory(p->model.n_flat, p->text.n_rows, &parts);
+    char *text = plan_mem_text(&parts);
+    stage_say(p->run, "memory: %s", text);
+    xfree(text);
     int rc = arena_reserve(&p->arena, "batches", own, e);
     if (rc)
         return rc;

@@ -45,6 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
             CHECK(toolkit_dir_facet(&t, names[i]) == &t.facets[i]);
             check_facet(&t, &t.facets[i]);
         }
+        json_free(toolkit_dir_to_json(&t));
     } else {
         CHECK(e.code == ERR_CONFIG);
     }

@@ -64,7 +64,10 @@ static int set_up(void **state)
         "fmforge_toolkit: 1\nname: nano\nversion: \"0.1\"\n"
         "signature: \"0123456789012345678901234567890123456789\"\n"
         "facets:\n  recovery: {by: rank, 8: r8, 32: r32}\n  export: {lora_rank: 32}\n"
-        "  made: {run: train, inputs: {train: r8}, with: {rank: 8}}\n");
+        "  made: {run: train, inputs: {train: r8}, with: {rank: 8}}\n"
+        "  theirs: {path: assets/theirs, missing: \"ask them for it\"}\n"
+        "  chosen: {by: rank, 32: assets/r32, missing: \"ask them for it\"}\n"
+        "  built: {run: train, inputs: {train: assets/pt}, missing: \"ask them for pt\"}\n");
     put("tk/r8", "8");
     put("tk/r32", "32");
     put("rows.jsonl", "x\n");
@@ -219,6 +222,23 @@ static void type_errors(void **state)
             "the manifest has no `toolkits`");
 }
 
+/* A toolkit whose files are its user's to supply is whole until one of them is needed. */
+static void files_that_a_toolkit_waits_for(void **state)
+{
+    (void)state;
+    struct session s;
+    opens(&s, HEAD "stages:\n" DATA ADAPTER QUALITY PACKAGE);
+    session_release(&s);
+    refuses(HEAD "stages:\n  q: {run: eval, inputs: {adapter: toolkit.theirs}}\n",
+            "m.yaml:6:36: input `adapter`: toolkit nano-0.1 has no `theirs` here: put it at "
+            "tk/assets/theirs; ask them for it");
+    refuses(HEAD "stages:\n" DATA
+                 "  a: {run: train, inputs: {train: data.train, init: toolkit.chosen}}\n",
+            "toolkit nano-0.1 has no `chosen` here: put it at tk/assets/r32; ask them for it");
+    refuses(HEAD "stages:\n  q: {run: eval, inputs: {adapter: toolkit.built}}\n",
+            "toolkit nano-0.1 has no `built` here: put it at tk/assets/pt; ask them for pt");
+}
+
 static void cycles_are_named(void **state)
 {
     (void)state;
@@ -280,6 +300,7 @@ int main(void)
         cmocka_unit_test(a_facet_may_be_made_by_a_stage),
         cmocka_unit_test(only_what_decides_bytes_is_in_the_key),
         cmocka_unit_test(type_errors),
+        cmocka_unit_test(files_that_a_toolkit_waits_for),
         cmocka_unit_test(cycles_are_named),
         cmocka_unit_test(files_named_like_stages),
         cmocka_unit_test(what_export_would_refuse),

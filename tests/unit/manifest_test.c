@@ -150,15 +150,42 @@ static void dollar_names(void **state)
     yaml_doc_release(&d);
 }
 
+/* What a tool is told of the toolkit below. */
+static void check_facts(const struct toolkit_dir *t)
+{
+    struct json *v = toolkit_dir_to_json(t);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    assert_string_equal(json_string(json_get(v, "label")), "nano-26.10");
+    const struct json *f = json_first(json_get(v, "facets")); /* base: absent */
+    const struct json *file = json_first(json_get(f, "files"));
+    assert_string_equal(json_string(json_get(f, "type")), "file");
+    assert_false(json_bool(json_get(file, "present")));
+    f = json_next(f); /* recovery */
+    assert_string_equal(json_string(json_get(f, "by")), "rank");
+    assert_int_equal(json_count(json_get(f, "files")), 2);
+    f = json_next(f); /* export */
+    json_write_canonical(json_get(f, "value"), &b);
+    assert_string_equal(buf_text(&b), "{\"format\":\"fmadapter\",\"lora_rank\":32}");
+    f = json_next(json_next(f)); /* own */
+    file = json_first(json_get(f, "files"));
+    assert_string_equal(json_string(json_get(file, "missing")), "ask them");
+    assert_string_equal(json_string(json_get(json_next(f), "run")), "import");
+    buf_release(&b);
+    json_free(v);
+}
+
 static void toolkit_facets(void **state)
 {
     (void)state;
-    char *path = put("toolkit.yaml",
-                     "fmforge_toolkit: 1\nname: nano\nversion: 26.10\n"
-                     "signature: \"0123456789012345678901234567890123456789\"\nos: [\"26.0\"]\n"
-                     "facets:\n  base: base.bin\n  recovery: {by: rank, 8: a, 16: b}\n"
-                     "  export: {lora_rank: 32, format: fmadapter}\n  n: {value: 8}\n"
-                     "  own: {path: p, private: true}\n  made: {run: import}\n");
+    char *path =
+        put("toolkit.yaml",
+            "fmforge_toolkit: 1\nname: nano\nversion: 26.10\n"
+            "signature: \"0123456789012345678901234567890123456789\"\nos: [\"26.0\"]\n"
+            "facets:\n  base: base.bin\n  recovery: {by: rank, 8: a, 16: b}\n"
+            "  export: {lora_rank: 32, format: fmadapter}\n  n: {value: 8}\n"
+            "  own: {path: p, private: true, missing: \"ask them\"}\n  made: {run: import}\n"
+            "  some: {by: rank, 8: a, missing: no}\n");
     struct toolkit_dir t;
     struct err e = {0};
     assert_int_equal(toolkit_dir_open(&t, folder, &e), 0);
@@ -178,8 +205,22 @@ static void toolkit_facets(void **state)
     assert_string_equal(file_base_name(choice), "b");
     assert_string_equal(choices, "8, 16");
     assert_null(toolkit_dir_choice(&t, recovery, "by"));
+    const struct facet *some = toolkit_dir_facet(&t, "some"), *own = toolkit_dir_facet(&t, "own");
+    assert_string_equal(some->missing, "no");
+    assert_null(toolkit_dir_choice(&t, some, "missing"));
+    char *only = toolkit_dir_choices(some), *text = toolkit_dir_missing(&t, own, own->path);
+    assert_string_equal(only, "8");
+    assert_non_null(strstr(text, "toolkit nano-26.10 has no `own` here: put it at "));
+    assert_non_null(strstr(text, "/p; ask them"));
+    xfree(only);
+    xfree(text);
+    text = toolkit_dir_missing(&t, recovery, "x/a");
+    assert_string_equal(text, "no such file or folder: x/a (facet `recovery` of toolkit "
+                              "nano-26.10)");
+    xfree(text);
     xfree(choice);
     xfree(choices);
+    check_facts(&t);
     toolkit_dir_release(&t);
     xfree(path);
 }
@@ -196,6 +237,12 @@ static void bad_toolkits(void **state)
         {"signature: \"0123456789012345678901234567890123456789\"\nfacets: {a: {by: rank}}\n",
          "nothing to choose from"},
         {"signature: \"0123456789012345678901234567890123456789\"\nfacet: {}\n", "did you mean"},
+        {"signature: \"0123456789012345678901234567890123456789\"\nfacets: {a: {path: x, "
+         "privat: true}}\n",
+         "did you mean `private`?"},
+        {"signature: \"0123456789012345678901234567890123456789\"\nfacets: {a: {path: x, "
+         "missing: []}}\n",
+         "missing must be"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char *text = xasprintf("fmforge_toolkit: 1\nname: n\nversion: 1\n%s", bad[i][0]);

@@ -1,0 +1,240 @@
+#include "stages/inspect/facts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/base/machine.h"
+#include "pipeline/base/str.h"
+#include "stages/inspect/subject.h"
+#include "stages/model/decoder.h"
+#include "stages/model/fmadapter.h"
+#include "stages/model/lora_training.h"
+#include "stages/text/batch.h"
+
+/* Plans of shapes that nobody could train go beyond the whole numbers that JSON has. */
+static void put_count(struct json *o, const char *key, uint64_t n)
+{
+    if (n <= (uint64_t)1 << 53)
+        json_put_i64(o, key, (int64_t)n);
+    else
+        json_put_f64(o, key, (double)n);
+}
+
+struct json *facts_counts(const struct shape *s, int rank)
+{
+    struct shape_counts c = shape_count(s, rank);
+    struct json *o = json_new_object();
+    put_count(o, "embedding", c.embedding);
+    put_count(o, "layers_0", (uint64_t)s->layers_0);
+    put_count(o, "layer_0", c.layer_0);
+    put_count(o, "layers_1", (uint64_t)s->layers_1);
+    if (s->layers_1 > 0)
+        put_count(o, "layer_1", c.layer_1);
+    put_count(o, "final_norm", (uint64_t)s->hidden);
+    put_count(o, "frozen", c.frozen);
+    put_count(o, "tensors", (uint64_t)shape_n_tensors(s));
+    if (rank == 0)
+        return o;
+    put_count(o, "rank", (uint64_t)rank);
+    put_count(o, "lora_0", c.lora_0);
+    if (s->layers_1 > 0)
+        put_count(o, "lora_1", c.lora_1);
+    put_count(o, "lora", c.lora);
+    put_count(o, "modules", c.modules);
+    put_count(o, "lora_tensors", c.lora_tensors);
+    put_count(o, "linears", c.linears);
+    put_count(o, "total", c.total);
+    put_count(o, "package_weights_bytes", fmadapter_weights_bytes(s, rank));
+    return o;
+}
+
+/* --- tensors --- */
+
+struct group {
+    char form[64];
+    uint64_t n_tensors, n_values, n_bytes;
+};
+
+#define GROUPS_MAX 16
+
+/* "q2-16x16-v1 2560 2048": packed, and how many values it holds. */
+static bool packed_form(const struct tensorfile *f, const struct tensor *t, char form[64],
+                        uint64_t *n_values)
+{
+    char key[SHAPE_NAME_BYTES + 32];
+    int n = snprintf(key, sizeof key, "layout:%s", t->name);
+    const char *layout = n > 0 && (size_t)n < sizeof key ? tensorfile_meta(f, key) : NULL;
+    size_t name_bytes = layout != NULL ? strcspn(layout, " ") : 0;
+    if (name_bytes == 0 || name_bytes >= 64)
+        return false;
+    memcpy(form, layout, name_bytes);
+    form[name_bytes] = '\0';
+    *n_values = t->n_bytes * (str_starts(form, "q2-") ? 4 : 2);
+    return true;
+}
+
+static void add_tensor(struct group *groups, size_t *n_groups, const struct tensorfile *f,
+                       const struct tensor *t)
+{
+    char form[64];
+    uint64_t n_values = tensor_elements(t);
+    size_t i = 0;
+    if (!packed_form(f, t, form, &n_values))
+        (void)snprintf(form, sizeof form, "%s", tensor_dtype_name(t->dtype));
+    while (i < *n_groups && !str_eq(groups[i].form, form))
+        i++;
+    if (i == *n_groups && i < GROUPS_MAX - 1)
+        memcpy(groups[(*n_groups)++].form, form, sizeof form);
+    else if (i == *n_groups) /* many layouts that we do not know */
+        i = GROUPS_MAX - 1;
+    groups[i].n_tensors++;
+    groups[i].n_values += n_values;
+    groups[i].n_bytes += t->n_bytes;
+}
+
+struct json *facts_tensors(const struct tensorfile *f)
+{
+    struct group groups[GROUPS_MAX] = {{.n_tensors = 0}};
+    size_t n_groups = 0;
+    struct json *o = json_new_object(), *list = json_new_array();
+    for (size_t i = 0; i < f->n_tensors; i++)
+        add_tensor(groups, &n_groups, f, &f->tensors[i]);
+    for (size_t i = 0; i < GROUPS_MAX; i++) {
+        if (groups[i].n_tensors == 0)
+            continue;
+        struct json *g = json_new_object();
+        json_put_string(g, "form", *groups[i].form ? groups[i].form : "other");
+        put_count(g, "tensors", groups[i].n_tensors);
+        put_count(g, "values", groups[i].n_values);
+        put_count(g, "bytes", groups[i].n_bytes);
+        json_append(list, g);
+    }
+    put_count(o, "count", f->n_tensors);
+    put_count(o, "file_bytes", f->map.n_bytes);
+    json_put(o, "forms", list);
+    return o;
+}
+
+struct json *facts_metadata(const struct tensorfile *f)
+{
+    struct json *o = json_new_object();
+    for (const struct json *m = json_first(json_get(f->header, "__metadata__")); m;
+         m = json_next(m))
+        if (json_type(m) == JSON_STRING && !str_starts(json_key(m), "layout:"))
+            json_put_string(o, json_key(m), json_string(m));
+    return o;
+}
+
+/* --- memory --- */
+
+struct facts_model facts_model_open(const struct model *m)
+{
+    return (struct facts_model){m->shape, m->file.map.n_bytes, m->arena.capacity_bytes, NULL};
+}
+
+struct facts_model facts_model_planned(const struct shape *s, bool is_draft)
+{
+    uint64_t bytes = is_draft ? model_tensor_bytes(s, WEIGHT_BF16, WEIGHT_BF16)
+                              : model_tensor_bytes(s, WEIGHT_Q2, WEIGHT_Q4);
+    return (struct facts_model){*s, bytes, model_frame_bytes(s),
+                                is_draft ? "BF16" : "2-bit matrices and a 4-bit embedding"};
+}
+
+static struct json *plan_json(const struct plan_mem *p)
+{
+    struct json *o = json_new_object(), *parts = json_new_array();
+    for (size_t i = 0; i < p->n_parts; i++) {
+        struct json *part = json_new_object();
+        json_put_string(part, "name", p->parts[i].name);
+        put_count(part, "bytes", p->parts[i].bytes);
+        json_append(parts, part);
+    }
+    json_put(o, "parts", parts);
+    put_count(o, "total_bytes", plan_mem_total(p));
+    return o;
+}
+
+static void add_model(struct plan_mem *p, const struct facts_model *m)
+{
+    plan_mem_add(p, "weights, mapped", m->mapped_bytes);
+    plan_mem_add(p, "weights, rest", m->own_bytes);
+}
+
+/* A stage train over rows that need not be there. */
+static struct json *training(const struct stage_run *run, const struct facts_model *base, int rank)
+{
+    const struct inspect_config *c = run->config;
+    struct model model = {.shape = base->shape};
+    struct adapter adapter = {
+        .shape = base->shape, .rank = rank, .n_values = shape_lora_floats(&base->shape, rank)};
+    uint32_t longest = c->row_tokens > 0 ? (uint32_t)c->row_tokens : LORA_MICRO_TOKENS;
+    if (longest > (uint32_t)base->shape.context)
+        longest = (uint32_t)base->shape.context;
+    struct lora_training t = {
+        .run = run,
+        .base = &model,
+        .adapter = &adapter,
+        .rows = {.n_rows = (uint32_t)c->rows, .row_tokens_max = longest},
+        .valid = {.n_rows = 1, .row_tokens_max = longest},
+        .options = {.total_steps = 1, .rows_per_step = 1, .eval_every = 1, .keep_best = true},
+    };
+    struct plan_mem p = {0};
+    add_model(&p, base);
+    plan_mem_add(&p, "adapter", adapter_bytes(&base->shape, rank));
+    lora_training_memory(&t, &p);
+    int tokens_max = lora_training_tokens_max(&t);
+    plan_mem_add(&p, "rows of a batch", 2 * token_batch_bytes(tokens_max));
+    struct json *o = plan_json(&p);
+    put_count(o, "rank", (uint64_t)rank);
+    put_count(o, "rows", (uint64_t)c->rows);
+    put_count(o, "row_tokens", longest);
+    put_count(o, "micro_batch_tokens", (uint64_t)tokens_max);
+    return o;
+}
+
+static struct json *answering(const struct stage_run *run, const struct facts_model *base,
+                              const struct facts_model *draft, int rank)
+{
+    const struct inspect_config *c = run->config;
+    struct decoder_plan plan = {.sequences = (int)c->sequences, .positions = (int)c->positions};
+    struct plan_mem p = {0}, of_draft = {0};
+    if (plan.positions == 0 || plan.positions > base->shape.context)
+        plan.positions = base->shape.context;
+    add_model(&p, base);
+    if (rank > 0)
+        plan_mem_add(&p, "adapter", adapter_bytes(&base->shape, rank));
+    decoder_memory(&base->shape, &plan, rank, run->n_threads, &p);
+    struct json *o = plan_json(&p);
+    put_count(o, "sequences", (uint64_t)plan.sequences);
+    put_count(o, "positions", (uint64_t)plan.positions);
+    if (draft == NULL)
+        return o;
+    if (plan.positions > draft->shape.context)
+        plan.positions = draft->shape.context;
+    decoder_memory(&draft->shape, &plan, 0, run->n_threads, &of_draft);
+    put_count(o, "with_draft_bytes",
+              plan_mem_total(&p) + plan_mem_total(&of_draft) + draft->mapped_bytes +
+                  draft->own_bytes);
+    return o;
+}
+
+struct json *facts_memory(const struct stage_run *run, const struct facts_model *base,
+                          const struct facts_model *draft, int rank)
+{
+    struct json *o = json_new_object(), *machine = json_new_object();
+    struct machine_memory m;
+    if (base->planned_as != NULL)
+        json_put_string(o, "weights_planned_as", base->planned_as);
+    put_count(o, "threads", (uint64_t)run->n_threads);
+    if (machine_memory(&m)) {
+        put_count(machine, "total_bytes", m.total_bytes);
+        put_count(machine, "available_bytes", m.available_bytes);
+        json_put(o, "machine", machine);
+    } else {
+        json_free(machine);
+    }
+    if (rank > 0)
+        json_put(o, "training", training(run, base, rank));
+    json_put(o, "answering", answering(run, base, draft, rank));
+    return o;
+}

@@ -1,0 +1,35 @@
+#ifndef FMFORGE_INSPECT_FACTS_H
+#define FMFORGE_INSPECT_FACTS_H
+
+/* The pieces of what is said about a thing, each a JSON node that the caller owns. */
+
+#include "pipeline/base/json.h"
+#include "stages/kit/stage.h"
+#include "stages/model/model.h"
+#include "stages/model/shape.h"
+#include "stages/model/tensorfile.h"
+
+/* Parameters by kind of layer; rank 0: without an adapter. */
+struct json *facts_counts(const struct shape *s, int rank);
+/* Tensors and bytes by data type or packed layout. */
+struct json *facts_tensors(const struct tensorfile *f);
+/* All of the header's metadata but for layouts. */
+struct json *facts_metadata(const struct tensorfile *f);
+
+/* What a plan needs to know of a model that need not be there. */
+struct facts_model {
+    struct shape shape;
+    uint64_t mapped_bytes;  /* of its file */
+    uint64_t own_bytes;     /* beside it */
+    const char *planned_as; /* how it will be stored; NULL: it is there */
+};
+struct facts_model facts_model_open(const struct model *m);
+/* Of a shape alone, as this program stores it: a base with 2-bit matrices and 4-bit embedding, a
+ * draft in BF16. */
+struct facts_model facts_model_planned(const struct shape *s, bool is_draft);
+
+/* Training an adapter and answering with it; draft may be NULL. */
+struct json *facts_memory(const struct stage_run *run, const struct facts_model *base,
+                          const struct facts_model *draft, int rank);
+
+#endif
