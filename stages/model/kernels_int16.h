@@ -27,7 +27,7 @@ typedef uint16_t __attribute__((may_alias)) code_t;
         c##i##_0 = VI_DOT(c##i##_0, a_i, b_0); \
         c##i##_1 = VI_DOT(c##i##_1, a_i, b_1); \
     }
-#define INT16_STORE(i)               \
+#define INT16_STORE(i)              \
     VI_STORE(s + (i)*NR, c##i##_0); \
     VI_STORE(s + (i)*NR + V_WIDTH, c##i##_1);
 
