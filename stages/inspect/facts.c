@@ -167,7 +167,7 @@ static struct json *training(const struct stage_run *run, const struct facts_mod
     struct model model = {.shape = base->shape};
     struct adapter adapter = {
         .shape = base->shape, .rank = rank, .n_values = shape_lora_floats(&base->shape, rank)};
-    uint32_t longest = c->row_tokens > 0 ? (uint32_t)c->row_tokens : LORA_MICRO_TOKENS;
+    uint32_t longest = (uint32_t)(c->row_tokens > 0 ? c->row_tokens : c->micro_batch_tokens);
     if (longest > (uint32_t)base->shape.context)
         longest = (uint32_t)base->shape.context;
     struct lora_training t = {
@@ -176,7 +176,12 @@ static struct json *training(const struct stage_run *run, const struct facts_mod
         .adapter = &adapter,
         .rows = {.n_rows = (uint32_t)c->rows, .row_tokens_max = longest},
         .valid = {.n_rows = 1, .row_tokens_max = longest},
-        .options = {.total_steps = 1, .rows_per_step = 1, .eval_every = 1, .keep_best = true},
+        .options = {.total_steps = 1,
+                    .rows_per_step = 1,
+                    .eval_every = 1,
+                    .keep_best = true,
+                    .recompute = c->activation_checkpointing,
+                    .micro_tokens = c->micro_batch_tokens},
     };
     struct plan_mem p = {0};
     add_model(&p, base);

@@ -11,7 +11,8 @@
 #include "stages/kit/stage.h"
 
 struct inspect_config {
-    bool json;
+    int64_t micro_batch_tokens;
+    bool json, activation_checkpointing;
     int64_t rank, row_tokens, rows, sequences, positions;
 };
 

@@ -84,13 +84,14 @@ static struct lora_view module_view(const struct adapter *a, const struct shape_
     return v;
 }
 
-/* y = x W^T + adapters. */
+/* y = x W^T + adapters; y NULL: only what the adapters keep. */
 static void linear_forward(const struct layer_pass *p, int layer, enum linear_slot slot,
                            const float *x, struct layer_acts *acts, float *y)
 {
     const struct shape *s = &p->m->shape;
     const struct weight *w = &p->m->layers[layer].linear[slot];
-    gemm_xwt(p->c, p->n_tokens, x, w->k, w, y, w->n, false);
+    if (y != NULL)
+        gemm_xwt(p->c, p->n_tokens, x, w->k, w, y, w->n, false);
     if (p->a == NULL)
         return;
     int first = 0, count = slot_modules(s, layer, slot, &first);
@@ -98,7 +99,8 @@ static void linear_forward(const struct layer_pass *p, int layer, enum linear_sl
         struct shape_module m;
         shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
         struct lora_view l = module_view(p->a, &m);
-        lora_forward(p->c, p->n_tokens, &l, x, w->k, acts->lora[i], y + m.out_first, w->n);
+        lora_forward(p->c, p->n_tokens, &l, x, w->k, acts->lora[i],
+                     y == NULL ? NULL : y + m.out_first, w->n);
     }
 }
 
@@ -227,7 +229,8 @@ void layer_finish(const struct layer_pass *p, int layer, struct layer_acts *a, f
     linear_forward(p, layer, LINEAR_UP, a->g, a, a->up);
     ops_swiglu(p->c, n, s->ffn, a->gate, a->up, p->scratch->act);
     linear_forward(p, layer, LINEAR_DOWN, p->scratch->act, a, y);
-    ops_add(p->c, n_hidden, a->mid, y);
+    if (y != NULL)
+        ops_add(p->c, n_hidden, a->mid, y);
 }
 
 void layer_finish_backward_ffn(const struct layer_pass *p, int layer, const struct layer_acts *a,

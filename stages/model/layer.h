@@ -77,7 +77,7 @@ struct layer_pass {
 };
 
 void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a);
-/* y (T, C) may be a->x. */
+/* y (T, C) may be a->x; NULL: only what the backward pass takes. */
 void layer_finish(const struct layer_pass *p, int layer, struct layer_acts *a, float *y);
 
 /* dx (T, C): gradient of y on entry, of mid on return. */

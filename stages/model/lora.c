@@ -316,7 +316,8 @@ void lora_forward(struct compute *c, int m, const struct lora_view *l, const flo
     struct weight b = weight_dense(l->b, l->rank, l->out);
     gemm_xw(c, m, x, ldx, &a, h, l->rank, false);
     ops_scale(c, (size_t)m * (size_t)l->rank, l->scale, h);
-    gemm_xw(c, m, h, l->rank, &b, y, ldy, true);
+    if (y != NULL)
+        gemm_xw(c, m, h, l->rank, &b, y, ldy, true);
 }
 
 /* y = x W^T + s x A B: dA = s x^T (dy B^T), dB = (s x A)^T dy, dx += s dy B^T A^T. */

@@ -72,7 +72,7 @@ struct lora_view {
     float scale;
 };
 
-/* h = scale * x A (kept for backward, (M, R)); y += h B. */
+/* h = scale * x A (kept for backward, (M, R)); y += h B, if y is not NULL. */
 void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
                   float *h, float *y, int ldy);
 /* dB += h^T dy; dh = scale * dy B^T; dA += x^T dh; dx += dh A^T. da, db NULL: frozen. dh: (M, R).

@@ -23,7 +23,9 @@ static void name_at(void *context, size_t offset, char *out, size_t out_bytes)
 
 int lora_training_tokens_max(const struct lora_training *t)
 {
-    uint32_t n = LORA_MICRO_TOKENS;
+    int64_t wanted = t->options.micro_tokens;
+    CHECK(wanted >= 0 && wanted <= INT32_MAX);
+    uint32_t n = wanted > 0 ? (uint32_t)wanted : LORA_MICRO_TOKENS;
     if (t->rows.row_tokens_max > n)
         n = t->rows.row_tokens_max;
     if (t->valid.row_tokens_max > n)
@@ -73,8 +75,10 @@ static void connect(struct lora_training *t)
 
 static struct transformer_plan transformer_plan(const struct lora_training *t)
 {
-    return (struct transformer_plan){
-        .tokens_max = lora_training_tokens_max(t), .rank = t->adapter->rank, .what = TRAIN_LORA};
+    return (struct transformer_plan){.tokens_max = lora_training_tokens_max(t),
+                                     .rank = t->adapter->rank,
+                                     .what = TRAIN_LORA,
+                                     .recompute = t->options.recompute};
 }
 
 void lora_training_memory(struct lora_training *t, struct plan_mem *out)

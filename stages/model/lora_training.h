@@ -10,9 +10,9 @@
 #include "stages/model/model.h"
 #include "stages/model/train_loop.h"
 
-/* Rows are put together until a micro-batch has this many tokens (a longer row is one alone). It
+/* Rows are put together until a micro-batch has micro_tokens (a longer row is one alone). It
  * bounds memory and changes no bit of the result. */
-#define LORA_MICRO_TOKENS 2048
+#define LORA_MICRO_TOKENS 2048 /* where micro_tokens is 0 */
 
 struct lora_options {
     int64_t total_steps;
@@ -22,6 +22,8 @@ struct lora_options {
     int64_t eval_every, checkpoint_every;
     uint32_t valid_rows_max;
     bool keep_best;
+    bool recompute;       /* transformer_plan */
+    int64_t micro_tokens; /* 0 = LORA_MICRO_TOKENS */
 };
 
 struct lora_training {

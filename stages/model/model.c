@@ -135,29 +135,109 @@ int model_init(struct model *m, const struct shape *shape, struct err *e)
     return 0;
 }
 
+/* Standard deviation of a matrix of a fresh model. */
+static float fresh_std(const struct shape *s, const struct shape_tensor *t)
+{
+    float std = t->role == ROLE_EMBEDDING ? 0.02f : 1.0f / sqrtf((float)t->k);
+    if (t->role == ROLE_LINEAR && (t->slot == LINEAR_OUT || t->slot == LINEAR_DOWN))
+        std *= 1.0f / sqrtf(2.0f * (float)shape_layers(s));
+    return std;
+}
+
+static struct rng fresh_stream(const struct shape_tensor *t, int64_t seed)
+{
+    char stream[SHAPE_NAME_BYTES + 16];
+    snprintf(stream, sizeof stream, "init/%s", t->name);
+    return rng_open(seed, stream);
+}
+
 void model_randomise(struct model *m, int64_t seed)
 {
     CHECK(m->flat != NULL);
-    float residual = 1.0f / sqrtf(2.0f * (float)shape_layers(&m->shape));
     for (int i = 0; i < shape_n_tensors(&m->shape); i++) {
         struct shape_tensor t;
         shape_tensor(&m->shape, i, &t);
-        float *values = m->flat + t.offset;
+        float *values = m->flat + t.offset, std = fresh_std(&m->shape, &t);
         size_t n = (size_t)t.n * (size_t)t.k;
-        if (is_norm(&t)) {
-            for (size_t j = 0; j < n; j++)
-                values[j] = 1.0f;
-            continue;
-        }
-        float std = t.role == ROLE_EMBEDDING ? 0.02f : 1.0f / sqrtf((float)t.k);
-        if (t.role == ROLE_LINEAR && (t.slot == LINEAR_OUT || t.slot == LINEAR_DOWN))
-            std *= residual;
-        char stream[SHAPE_NAME_BYTES + 16];
-        snprintf(stream, sizeof stream, "init/%s", t.name);
-        struct rng r = rng_open(seed, stream);
+        struct rng r = fresh_stream(&t, seed);
         for (size_t j = 0; j < n; j++)
-            values[j] = std * rng_normal_at(&r, j);
+            values[j] = is_norm(&t) ? 1.0f : std * rng_normal_at(&r, j);
     }
+}
+
+/* ---- random and packed ---- */
+
+static enum weight_form packed_form(const struct shape_tensor *t)
+{
+    return is_norm(t) ? WEIGHT_F32 : t->role == ROLE_EMBEDDING ? WEIGHT_Q4 : WEIGHT_Q2;
+}
+
+static int packed_bytes(const struct shape *s, size_t *bytes, struct err *e)
+{
+    *bytes = model_frame_bytes(s);
+    for (int i = 0; i < shape_n_tensors(s); i++) {
+        struct shape_tensor t;
+        shape_tensor(s, i, &t);
+        if (!is_norm(&t) && (t.n % 16 != 0 || t.k % 16 != 0))
+            return err_set(e, ERR_CONFIG, "%s is %d x %d: only multiples of 16 can be packed",
+                           t.name, t.n, t.k);
+        *bytes = size_add(*bytes, arena_cost(weight_bytes(packed_form(&t), t.n, t.k)));
+        *bytes = size_add(*bytes, arena_cost((size_t)t.n * sizeof(float)));
+    }
+    return 0;
+}
+
+/* Four words of a stream at a time. */
+static void fill_random(const struct rng *r, uint32_t *words, size_t n_words)
+{
+    for (size_t i = 0; i < n_words; i += 4) {
+        const uint32_t counter[4] = {(uint32_t)(i / 4), (uint32_t)((uint64_t)i / 4 >> 32), 0, 0};
+        uint32_t four[4];
+        rng_philox(counter, r->key, four);
+        memcpy(words + i, four, (n_words - i < 4 ? n_words - i : 4) * sizeof *words);
+    }
+}
+
+/* Variance of levels -1.5 .. 1.5 is 1.25, of -7.5 .. 7.5 is 21.25. */
+static struct weight random_weight(struct model *m, const struct shape_tensor *t, int64_t seed)
+{
+    struct weight w = {packed_form(t), t->n, t->k, NULL, NULL, 0};
+    size_t bytes = weight_bytes(w.form, w.n, w.k);
+    void *data = arena_take(&m->arena, bytes);
+    float *scale = arena_take(&m->arena, (size_t)t->n * sizeof *scale);
+    w.data = data;
+    if (is_norm(t)) {
+        for (int j = 0; j < t->n; j++)
+            ((float *)data)[j] = 1.0f;
+        return w;
+    }
+    struct rng r = fresh_stream(t, seed);
+    fill_random(&r, data, bytes / sizeof(uint32_t));
+    w.scale = scale;
+    w.n_scales = w.form == WEIGHT_Q4 ? t->n : 1;
+    for (int j = 0; j < w.n_scales; j++)
+        scale[j] = fresh_std(&m->shape, t) / sqrtf(w.form == WEIGHT_Q4 ? 21.25f : 1.25f);
+    return w;
+}
+
+int model_init_random_packed(struct model *m, const struct shape *shape, int64_t seed,
+                             struct err *e)
+{
+    size_t bytes = 0;
+    memset(m, 0, sizeof *m);
+    m->shape = *shape;
+    int rc = packed_bytes(shape, &bytes, e);
+    if (rc == 0)
+        rc = arena_reserve(&m->arena, "model", bytes, e);
+    if (rc != 0)
+        return rc;
+    take_frame(m);
+    for (int i = 0; i < shape_n_tensors(shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(shape, i, &t);
+        set_tensor(m, &t, random_weight(m, &t, seed));
+    }
+    return 0;
 }
 
 int model_open_trainable(struct model *m, const char *path, struct err *e)

@@ -51,6 +51,11 @@ int model_init(struct model *m, const struct shape *shape, struct err *e) MUST_U
 /* Normal values, one random stream per tensor name: embedding 0.02, linears sqrt(1/fan_in), those
  * that write to the residual stream additionally / sqrt(2 L); norms 1. */
 void model_randomise(struct model *m, int64_t seed);
+/* A packed model with random codes, every level as likely as the others, and the variances of
+ * model_randomise: made without a dense copy. Norms 1, ranges 0. n and k of every matrix must be
+ * multiples of 16: ERR_CONFIG. */
+int model_init_random_packed(struct model *m, const struct shape *shape, int64_t seed,
+                             struct err *e) MUST_USE;
 void model_release(struct model *m); /* safe on zeroed, safe twice */
 /* Bytes that model_init reserves. */
 size_t model_trainable_bytes(const struct shape *shape);

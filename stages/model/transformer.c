@@ -10,7 +10,9 @@
 
 /*
  * TRAIN_NOTHING keeps one layer's activations, written again by every layer: segment 1 writes no
- * keys and values, so those of the last layer of segment 0 stay. Otherwise every layer has its own.
+ * keys and values, so those of the last layer of segment 0 stay. So does recomputing, but that
+ * every layer keeps its input, from which the backward pass makes the others again: the same bits,
+ * since it is the same code on the same numbers. Otherwise every layer has its own.
  *
  * The layers have two kinds of rows: all tokens of the batch, and the *late* ones, those with a
  * target. Layers of segment 1, and what follows the projections in the last layer of segment 0,
@@ -90,15 +92,18 @@ static void take_acts(struct taker *t, const struct shape *s, const struct trans
                       struct layer_acts *acts)
 {
     struct layer_acts shared = {0}, *out = NULL;
-    if (plan->what == TRAIN_NOTHING)
+    bool share = plan->what == TRAIN_NOTHING || plan->recompute;
+    if (share)
         layer_acts_take(t, s, false, plan->tokens_max, plan->rank, &shared);
     for (int i = 0; i < shape_layers(s); i++) {
         struct layer_acts counted;
         out = acts == NULL ? &counted : &acts[i];
-        if (plan->what == TRAIN_NOTHING)
+        if (share)
             *out = shared;
         else
             layer_acts_take(t, s, shape_layer_reuses(s, i), plan->tokens_max, plan->rank, out);
+        if (share && plan->what != TRAIN_NOTHING && i > 0)
+            out->x = taker_floats(t, (size_t)plan->tokens_max, (size_t)s->hidden);
     }
 }
 
@@ -300,33 +305,43 @@ static void observe_kv(struct transformer *t, const struct layer_pass *p, int la
     t->kv_abs_max[2 * layer + 1] = ops_abs_max(p->c, n, kv, a->v_raw, kv);
 }
 
-static void forward(struct transformer *t, const struct layer_pass *all, const struct batch *b)
+/* y: as of layer_finish. Without late rows the last writer only writes its keys and values. */
+static void forward_layer(struct transformer *t, const struct layer_pass *all,
+                          const struct batch *b, int layer, float *y)
 {
     struct transformer_work *w = t->work;
     const struct shape *s = &t->shape;
     struct layer_pass late = late_pass(all, w);
     struct layer_acts turn = late_acts(w, s);
+    int writer = last_writer(s);
+    const struct layer_pass *p = layer <= writer ? all : &late;
+    struct layer_acts *a = &w->acts[layer];
+    layer_project(p, layer, a);
+    if (layer <= writer)
+        observe_kv(t, p, layer);
+    if (layer == writer) {
+        if (w->n_rows == 0)
+            return;
+        gather_late(w, (size_t)shape_q_dim(s), a->q, a->q);
+        gather_late(w, (size_t)s->hidden, a->x, w->late_x);
+        p = &late;
+        a = &turn;
+    }
+    int n_runs = set_runs(w, s, b, layer);
+    attention_forward(p->c, s, n_runs, w->runs, a->q, a->o, keys_max(s, &t->plan), w->attention);
+    layer_finish(p, layer, a, y);
+}
+
+static void forward(struct transformer *t, const struct layer_pass *all, const struct batch *b)
+{
+    struct transformer_work *w = t->work;
+    const struct shape *s = &t->shape;
     int n_layers = shape_layers(s), writer = last_writer(s);
     ops_embed(all->c, b->n_tokens, &all->m->embedding, b->ids, w->acts[0].x);
-    for (int i = 0; i < n_layers; i++) {
-        const struct layer_pass *p = i <= writer ? all : &late;
-        struct layer_acts *a = &w->acts[i];
-        layer_project(p, i, a);
-        if (i <= writer)
-            observe_kv(t, p, i);
-        if (i == writer) {
-            if (w->n_rows == 0)
-                return;
-            gather_late(w, (size_t)shape_q_dim(s), a->q, a->q);
-            gather_late(w, (size_t)s->hidden, a->x, w->late_x);
-            p = &late;
-            a = &turn;
-        }
-        int n_runs = set_runs(w, s, b, i);
-        attention_forward(p->c, s, n_runs, w->runs, a->q, a->o, keys_max(s, &t->plan),
-                          w->attention);
-        layer_finish(p, i, a, i + 1 < n_layers ? w->acts[i + 1].x : w->x);
-    }
+    for (int i = 0; i < n_layers && (i <= writer || w->n_rows > 0); i++)
+        forward_layer(t, all, b, i, i + 1 < n_layers ? w->acts[i + 1].x : w->x);
+    if (w->n_rows == 0)
+        return;
     ops_rmsnorm(all->c, w->n_rows, s->hidden, w->x, s->hidden, all->m->final_norm,
                 (float)s->norm_eps, w->head_h, s->hidden, w->head_rstd);
 }
@@ -409,6 +424,8 @@ static void backward(struct transformer *t, const struct layer_pass *all, const 
     for (int i = shape_layers(s) - 1; i >= 0; i--) {
         const struct layer_pass *p = i < writer ? all : &late;
         const struct layer_acts *a = i == writer ? &turn : &w->acts[i];
+        if (t->plan.recompute)
+            forward_layer(t, all, b, i, NULL);
         layer_finish_backward_ffn(p, i, a, w->dx);
         layer_finish_backward_out(p, i, a, w->dx);
         int n_runs = set_runs(w, s, b, i);

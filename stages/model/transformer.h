@@ -46,6 +46,8 @@ struct transformer_plan {
     int rank; /* LoRA rank of the adapters that will be passed; 0 = none */
     enum train_what what;
     int slice_rows; /* rows of logits at a time; 0 = default (at most 128, at most 64 MiB) */
+    bool recompute; /* keep only each layer's input and make the rest again for the backward pass:
+                     * the same bits, about a third more time (activation checkpointing) */
 };
 
 struct transformer {

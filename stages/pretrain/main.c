@@ -8,6 +8,7 @@
 
 #include "stages/kit/blocks.h"
 #include "stages/pretrain/pretrain_run.h"
+#include "stages/pretrain/random_base.h"
 
 static const char *const MODES[] = {"fresh", "random", NULL};
 static const char *const PRECISION[] = {"f32", NULL};
@@ -117,15 +118,17 @@ static int publish(const struct stage_run *run, struct pretrain_run *p, struct e
 
 static int run(const struct stage_run *run, struct err *e)
 {
+    const struct pretrain_config *config = run->config;
     struct pretrain_run p = {0};
+    if (config->mode == PRETRAIN_RANDOM)
+        return random_base(run, e);
     int rc = pretrain_run_open(&p, run, e);
-    bool trains = !rc && p.config->mode == PRETRAIN_FRESH;
-    if (trains)
+    if (!rc)
         rc = pretrain_run_dense(&p, e);
     if (!rc)
         rc = save_dense(run, &p, e);
     if (!rc)
-        rc = trains ? pretrain_run_grid(&p, e) : pretrain_run_random(&p, e);
+        rc = pretrain_run_grid(&p, e);
     if (!rc)
         rc = publish(run, &p, e);
     pretrain_run_release(&p);

@@ -9,7 +9,6 @@
 /* Tokens per micro-batch: bounds memory. Weights do not depend on it, but the ranges of keys and
  * values do: they follow each micro-batch. */
 #define MICRO_TOKENS 2048
-#define RANDOM_TOKENS 64
 /* The share of the second phase in which the ranges of keys and values stand still. */
 #define FROZEN_SHARE 0.1
 
@@ -130,18 +129,16 @@ static void connect(struct pretrain_run *p)
 
 static int reserve(struct pretrain_run *p, struct err *e)
 {
-    bool trains = p->config->mode == PRETRAIN_FRESH;
-    int tokens_max = trains ? tokens_max_of(p) : RANDOM_TOKENS;
+    int tokens_max = tokens_max_of(p);
     struct transformer_plan plan = {.tokens_max = tokens_max,
                                     .rank = p->adapter ? p->adapter->rank : 0,
-                                    .what = trains && !p->adapter ? TRAIN_FULL : TRAIN_NOTHING};
+                                    .what = !p->adapter ? TRAIN_FULL : TRAIN_NOTHING};
     size_t groups = (size_t)shape_n_tensors(&p->shape) * sizeof(struct trainer_group);
     size_t own = arena_cost(groups) + 2 * token_batch_bytes(tokens_max);
     struct plan_mem parts = {0};
     transformer_memory(&p->shape, &plan, p->run->n_threads, &parts);
     plan_mem_add(&parts, "weights", model_trainable_bytes(&p->shape) + qat_bytes(&p->shape));
-    if (trains)
-        trainer_memory(p->model.n_flat, p->text.n_rows, &parts);
+    trainer_memory(p->model.n_flat, p->text.n_rows, &parts);
     char *text = plan_mem_text(&parts);
     stage_say(p->run, "memory: %s", text);
     xfree(text);
@@ -165,8 +162,6 @@ static int start_model(struct pretrain_run *p, struct err *e)
             model_randomise(&p->model, p->config->seed);
         return rc;
     }
-    if (p->config->mode == PRETRAIN_RANDOM)
-        return err_set(e, ERR_CONFIG, "mode random makes its own values: leave the input init out");
     int rc = model_open_trainable(&p->model, init, e);
     if (rc)
         return err_wrap(e, "init");
@@ -196,11 +191,10 @@ int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struc
 {
     p->run = run;
     p->config = run->config;
-    bool trains = p->config->mode == PRETRAIN_FRESH;
     int rc = shape_read(stage_in(run, "shape"), &p->shape, e);
     if (!rc)
         rc = compute_open(&p->compute, run->n_threads, run->kernels, e);
-    if (!rc && trains)
+    if (!rc)
         rc = open_text(p, e);
     if (!rc)
         rc = start_model(p, e);
@@ -208,7 +202,7 @@ int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struc
         rc = open_adapter(p, e);
     if (!rc)
         rc = reserve(p, e);
-    if (rc || !trains)
+    if (rc)
         return rc;
     flat_params_groups(&p->shape, 0, p->groups);
     connect(p);
@@ -291,27 +285,6 @@ int pretrain_run_grid(struct pretrain_run *p, struct err *e)
     return qat_pack(&p->qat, e);
 }
 
-int pretrain_run_random(struct pretrain_run *p, struct err *e)
-{
-    int32_t ids[RANDOM_TOKENS], pos[RANDOM_TOKENS], target[RANDOM_TOKENS];
-    int32_t segments[2] = {0, RANDOM_TOKENS < p->shape.context ? RANDOM_TOKENS : p->shape.context};
-    struct rng r = rng_open(p->config->seed, "random/ids");
-    for (int i = 0; i < segments[1]; i++) {
-        ids[i] = (int32_t)rng_below(&r, (uint32_t)p->shape.vocab);
-        pos[i] = i;
-        target[i] = i == 0 ? 0 : -1;
-    }
-    struct batch b = {segments[1], ids, pos, target, 1, segments, NULL};
-    struct loss_sum sum = {0};
-    qat_start(&p->qat, 1);
-    qat_round(&p->qat);
-    int rc = transformer_loss(&p->pass, &p->qat.view, NULL, &b, 1, NULL, &sum, e);
-    if (rc)
-        return rc;
-    qat_observe(&p->qat, p->pass.kv_abs_max);
-    return qat_pack(&p->qat, e);
-}
-
 /* --- result ------------------------------------------------------------------------------------
  */
 
@@ -321,8 +294,6 @@ struct json *pretrain_run_metrics(const struct pretrain_run *p)
     struct shape_counts n = shape_count(&p->shape, 0);
     json_put_i64(m, "rows", p->text.n_rows);
     json_put_i64(m, "parameters", (int64_t)n.frozen);
-    if (p->config->mode == PRETRAIN_RANDOM)
-        return m;
     const struct train_state *a = &p->fp32.state, *b = &p->grid.state;
     json_put_i64(m, "text_tokens", (int64_t)p->text.n_tokens);
     json_put_i64(m, "tokens", a->n_input_tokens);

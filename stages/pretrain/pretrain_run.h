@@ -53,8 +53,6 @@ int pretrain_run_open(struct pretrain_run *p, const struct stage_run *run, struc
 int pretrain_run_dense(struct pretrain_run *p, struct err *e) MUST_USE;
 /* The second: on the grid; the result is packed. */
 int pretrain_run_grid(struct pretrain_run *p, struct err *e) MUST_USE;
-/* mode random: the random model rounded and packed; ranges from one pass over random ids. */
-int pretrain_run_random(struct pretrain_run *p, struct err *e) MUST_USE;
 /* Numbers of the result; caller frees. */
 struct json *pretrain_run_metrics(const struct pretrain_run *p);
 void pretrain_run_release(struct pretrain_run *p); /* safe on zeroed */

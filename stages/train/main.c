@@ -18,6 +18,8 @@ static const char *const KEEP[] = {"best", "last", NULL};
 static const struct param PARAMS[] = {
     {"epochs", PARAM_INT, AT(epochs), "3", 1, 10000, NULL, "epochs",
      "How often every training row is seen."},
+    {"max_steps", PARAM_INT, AT(max_steps), "0", 0, 1000000000, NULL, "steps",
+     "No more optimiser steps than these, for a trial; 0 = as many as the epochs have."},
     {"learning_rate", PARAM_FLOAT, AT(learning_rate), "5e-4", 1e-8, 1, NULL, "",
      "Peak rate. The toolkit's own default of 1e-3 is known to diverge on the full-size model, "
      "where "
@@ -64,6 +66,14 @@ static const struct param PARAMS[] = {
      "Arithmetic of the products with a base of 2 bits: fp32, or exact sums of 16-bit integers, "
      "with "
      "a scale for each token: faster, an error of about 1e-4."},
+    {"micro_batch_tokens", PARAM_INT, AT(micro_batch_tokens), "2048", 1, 1048576, NULL, "tokens",
+     "Tokens of the batch that are computed at a time, or the longest row. Memory grows with it; "
+     "the "
+     "result does not depend on it."},
+    {"activation_checkpointing", PARAM_BOOL, AT(activation_checkpointing), "false", 0, 0, NULL, "",
+     "Keep only the input of each layer and compute the rest again for the backward pass: a "
+     "fraction "
+     "of the memory, about a third more time, the same bytes."},
     {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "200", 0, 1000000000, NULL, "steps",
      "Save the state in the work folder so often, to go on after a kill; 0 = only when "
      "interrupted."},

@@ -108,6 +108,7 @@ static void set_options(struct train_run *t)
 {
     const struct train_config *c = t->config;
     uint32_t rows_per_step = (uint32_t)(c->batch_size * c->accumulation);
+    int64_t steps = c->epochs * trainer_epoch_steps(t->train_rows.n_rows, rows_per_step);
     struct lora_training *l = &t->training;
     l->run = t->run;
     l->compute = &t->compute;
@@ -116,7 +117,7 @@ static void set_options(struct train_run *t)
     l->rows = row_source_rows(&t->train_rows);
     l->valid = row_source_rows(&t->valid_rows);
     l->options = (struct lora_options){
-        .total_steps = c->epochs * trainer_epoch_steps(t->train_rows.n_rows, rows_per_step),
+        .total_steps = c->max_steps > 0 && c->max_steps < steps ? c->max_steps : steps,
         .rows_per_step = rows_per_step,
         .learning_rate = c->learning_rate,
         .warmup_fraction = c->warmup_fraction,
@@ -130,6 +131,8 @@ static void set_options(struct train_run *t)
         .checkpoint_every = c->checkpoint_every,
         .valid_rows_max = UINT32_MAX,
         .keep_best = c->keep == 0,
+        .recompute = c->activation_checkpointing,
+        .micro_tokens = c->micro_batch_tokens,
     };
 }
 

@@ -14,6 +14,8 @@ struct train_config {
     int64_t epochs, batch_size, accumulation, rank, eval_every, seed, checkpoint_every;
     double learning_rate, warmup_fraction, alpha, weight_decay, beta1, beta2, eps, clip;
     double prompt_dropout, prompt_weight;
+    int64_t max_steps, micro_batch_tokens;
+    bool activation_checkpointing;
     int keep;      /* 0 best, 1 last */
     int precision; /* enum compute_precision */
 };

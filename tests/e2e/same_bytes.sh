@@ -15,4 +15,15 @@ expect 0 fm run task.yaml -C deep/er --threads 2 -j 2
 artifacts() { (cd "$1" && git -C "$2" show "refs/prov/tiny_task:artifacts.sha256" | sort); }
 [ "$(artifacts . .fmforge/ledger.git)" = "$(artifacts deep/er other/ledger.git)" ] ||
     die "the ledgers list different artifacts"
+# What is computed again, and how many tokens at a time, changes no byte; precision does.
+for set in activation_checkpointing=true micro_batch_tokens=1; do
+    expect 0 fm run task.yaml --home again --out again_out --set "stages.adapter.with.$set"
+    [ "$(folder_id "$PACKAGE")" = "$(folder_id "again_$PACKAGE")" ] || die "$set made another package"
+done
+expect 0 fm run task.yaml --home again --out int16_1 --threads 1 --set stages.adapter.with.precision=int16
+expect 0 fm run task.yaml --home more --out int16_2 --threads 2 --kernels portable \
+    --set stages.adapter.with.precision=int16
+[ "$(folder_id "int16_1/${PACKAGE#out/}")" = "$(folder_id "int16_2/${PACKAGE#out/}")" ] ||
+    die "threads and kernels change what integers make"
+[ "$(folder_id "int16_1/${PACKAGE#out/}")" != "$(folder_id "$PACKAGE")" ] || die "int16 changed nothing"
 echo ok

@@ -30,6 +30,7 @@ struct fixture {
     struct adapter a;
     int32_t ids[TOKENS], pos[TOKENS], target[TOKENS], start[5];
     struct batch b;
+    bool recompute;
 };
 
 static void need(int rc, const struct err *e)
@@ -77,7 +78,7 @@ static void fixture_close(struct fixture *f)
 static double pass(struct fixture *f, enum train_what what, bool lora, int slice_rows, float *grads)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, RANK, what, slice_rows};
+    struct transformer_plan plan = {TOKENS, RANK, what, slice_rows, f->recompute};
     struct loss_sum sum = {0, 0, 0};
     struct err e = {0};
     need(transformer_reserve(&t, &f->c, &f->m.shape, &plan, &e), &e);
@@ -91,7 +92,7 @@ static double pass(struct fixture *f, enum train_what what, bool lora, int slice
 static int logits_of(struct fixture *f, bool lora, const struct batch *b, float *logits)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, RANK, TRAIN_NOTHING, 0};
+    struct transformer_plan plan = {TOKENS, RANK, TRAIN_NOTHING, 0, false};
     struct err e = {0};
     int n_rows = 0;
     float *hidden = xalloc_array((size_t)TOKENS * (size_t)f->m.shape.hidden, sizeof *hidden);
@@ -278,8 +279,9 @@ static void same_bits_everywhere(void **state)
     static const struct {
         int threads, slice_rows;
         const char *kernels;
-    } ways[] = {{1, 0, "portable"}, {2, 0, "portable"}, {2, 16, "auto"},
-                {1, 3, "auto"},     {2, 0, "avx2"},     {3, 0, "avx512"}};
+        bool recompute;
+    } ways[] = {{1, 0, "portable", false}, {2, 0, "portable", true}, {2, 16, "auto", false},
+                {1, 3, "auto", true},      {2, 0, "avx2", false},    {3, 0, "avx512", true}};
     float *first[2] = {NULL, NULL};
     double losses[2] = {0, 0};
     (void)state;
@@ -292,6 +294,7 @@ static void same_bits_everywhere(void **state)
             compute_close(&probe);
             struct fixture f;
             fixture_open(&f, &tiny_quant, ways[i].threads, ways[i].kernels);
+            f.recompute = ways[i].recompute;
             size_t n = lora ? f.a.n_values : f.m.n_flat;
             float *grads = xalloc_array(n, sizeof *grads);
             double loss =
@@ -474,7 +477,8 @@ static void overfit(bool lora)
     struct fixture f;
     struct err e = {0};
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, lora ? RANK : 0, lora ? TRAIN_LORA : TRAIN_FULL, 0};
+    struct transformer_plan plan = {TOKENS, lora ? RANK : 0, lora ? TRAIN_LORA : TRAIN_FULL, 0,
+                                    false};
     static const int32_t starts[9] = {0, 4, 8, 12, 16, 19, 23, 27, TOKENS};
     int32_t start[9];
     fixture_open(&f, &tiny_quant, 2, "auto");
@@ -522,7 +526,7 @@ static void observer_follows_values(void **state)
 {
     struct fixture f;
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, 0, TRAIN_NOTHING, 0};
+    struct transformer_plan plan = {TOKENS, 0, TRAIN_NOTHING, 0, false};
     struct loss_sum sum = {0, 0, 0};
     struct err e = {0};
     (void)state;
