@@ -73,7 +73,7 @@ UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
 FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 
-.PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench ref clean help
+.PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench portability ref clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 .SUFFIXES:
@@ -93,7 +93,7 @@ nightly: all
 # ------------------------------------------------------------------------------------- the rules
 KERNEL_FLAGS :=
 $(B)/stages/model/kernels_%.o: KERNEL_FLAGS := -O3
-ifneq ($(filter x86_64,$(shell uname -m)),)
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 $(B)/stages/model/kernels_avx2.o: KERNEL_FLAGS := -O3 -mavx2 -mfma
 $(B)/stages/model/kernels_avx512.o: KERNEL_FLAGS := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
     -mavx2 -mfma -mprefer-vector-width=512
@@ -184,6 +184,9 @@ fmt-check:
 bench: $(BENCH_PROGRAMS)
 	@for b in $(BENCH_PROGRAMS); do $$b || exit 1; done
 
+portability: all
+	@bash tests/portability.sh
+
 ref:
 	@sh tests/ref/make.sh
 
@@ -197,7 +200,7 @@ help:
 	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
-	@echo 'make lint fmt fmt-check bench ref clean'
+	@echo 'make lint fmt fmt-check bench portability ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
     $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c \
