@@ -17,7 +17,7 @@
 
 struct kernels; /* stages/model/kernels.h: a table of function pointers */
 
-/* Arithmetic of products with a 2-bit weight. INT16: each row of the other factor as 16-bit
+/* Arithmetic of products with a packed weight. INT16: each row of the other factor as 16-bit
  * integers with a scale of its own, summed exactly (kernels_int16.h). */
 enum compute_precision {
     COMPUTE_F32,

@@ -79,8 +79,11 @@ static bool is_empty(const struct gemm_job *job)
 
 static bool takes_int16(const struct compute *c, const struct gemm_job *job)
 {
-    return c->precision == COMPUTE_INT16 && job->b.form == WEIGHT_Q2 && !job->a_by_k &&
-           job->k <= GEMM_INT16_K_MAX;
+    if (c->precision != COMPUTE_INT16 || job->a_by_k)
+        return false;
+    if (job->b.form == WEIGHT_Q4) /* its gradients are few and peaked: they stay in fp32 */
+        return !job->b_by_k && job->k % 16 == 0 && job->k <= GEMM_INT16_K_MAX_Q4;
+    return job->b.form == WEIGHT_Q2 && job->k <= GEMM_INT16_K_MAX;
 }
 
 static void run_job(struct compute *c, const struct gemm_job *job)

@@ -6,10 +6,10 @@
  * floats. Each output element is one chain of fma over the reduction index in ascending order,
  * starting at 0 (add = false) or at the element's old value (add = true); therefore neither
  * blocking, threads, kernel set nor the number of rows M changes a bit of any row.
- * With COMPUTE_INT16 (compute.h) products with a Q2 weight are exact integer sums instead, scaled
- * once per element: as independent of all these, and within 2e-4 of the fp32 product (relative to
- * the row's root mean square; PERFORMANCE: measured 1.2e-4).
- * This header is the seam for other arithmetic and other devices.
+ * With COMPUTE_INT16 (compute.h) products with packed weights are exact integer sums instead,
+ * scaled once per element (but for gradients through 4 bits): as independent of all these, and
+ * within 2e-4 of the fp32 product (relative to the row's root mean square; PERFORMANCE:
+ * measured 1.2e-4). This header is the seam for other arithmetic and other devices.
  */
 
 #include <stdbool.h>

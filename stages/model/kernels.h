@@ -27,6 +27,7 @@
 /* Products in integers (kernels_int16.h): the longest reduction (21,845 would still fit into
  * 32 bits, but its panels hardly into the packing space). */
 #define GEMM_INT16_K_MAX 16384
+#define GEMM_INT16_K_MAX_Q4 4352
 #define GEMM_INT16_PANEL_ROWS 8 /* of the largest micro kernel of any set */
 #define GEMM_INT16_SCALES 512   /* floats of packing space for the rows' scales */
 
@@ -70,7 +71,8 @@ struct kernels {
     void (*gemm_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
                       float *pack);
 
-    /* The same in integers: a Q2 weight, A is a[m][k], rows <= gemm_int16_rows(k). */
+    /* The same in integers: a Q2 weight, or outputs of a Q4 one; A is a[m][k], rows <=
+     * gemm_int16_rows(k). */
     void (*gemm_int16_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
                             float *pack);
 

@@ -19,6 +19,10 @@
 #define VI_LOAD(p) _mm256_loadu_si256((const void *)(p))
 #define VI_STORE(p, v) _mm256_storeu_si256((void *)(p), (v))
 #define VI_DOT(c, a, b) _mm256_add_epi32((c), _mm256_madd_epi16((a), (b)))
+#define VI_ADD(a, b) _mm256_add_epi32((a), (b))
+#define VI_AND(a, b) _mm256_and_si256((a), (b))
+#define VI_SHIFT_RIGHT(a, n) _mm256_srli_epi32((a), (n))
+#define VI_SHIFT_RIGHT_SIGNED(a, n) _mm256_srai_epi32((a), (n))
 #define GEMM_ROWS 6
 #define INT16_ROWS 4
 #define KERNELS_NAME "avx2"

@@ -19,6 +19,10 @@
 #define VI_LOAD(p) _mm512_loadu_si512(p)
 #define VI_STORE(p, v) _mm512_storeu_si512((p), (v))
 #define VI_DOT(c, a, b) _mm512_dpwssd_epi32((c), (a), (b))
+#define VI_ADD(a, b) _mm512_add_epi32((a), (b))
+#define VI_AND(a, b) _mm512_and_si512((a), (b))
+#define VI_SHIFT_RIGHT(a, n) _mm512_srli_epi32((a), (n))
+#define VI_SHIFT_RIGHT_SIGNED(a, n) _mm512_srai_epi32((a), (n))
 #define GEMM_ROWS 14
 #define INT16_ROWS 8
 #define KERNELS_NAME "avx512"

@@ -6,6 +6,7 @@
  *                (V_MAX: a > b ? a : b)
  *   VI           vector of V_WIDTH int32, each also a pair of int16
  *   VI_SET1(s) VI_LOAD(p) VI_STORE(p, v) VI_DOT(c, a, b) = c + a.low b.low + a.high b.high
+ *   VI_ADD(a, b) VI_AND(a, b) VI_SHIFT_RIGHT(a, n) VI_SHIFT_RIGHT_SIGNED(a, n)
  *   GEMM_ROWS    rows of the largest micro kernel: 4, 6, 8 or 14
  *   INT16_ROWS   the same for integers: 4 or 8
  *   transpose_tile(src, ld, rows, dst, ldd)  V_WIDTH columns of `rows` <= V_WIDTH rows of src

@@ -1,22 +1,23 @@
 /*
- * Part of kernels_body.h: one tile of a product with a 2-bit weight in exact integers.
+ * Part of kernels_body.h: one tile of a product with a packed weight in exact integers.
  *
  * Each row of A becomes int16 with a scale of its own: a = (max|row| / 32767) * q, q = rint, half
- * to even. A weight is w = (scale / 2) * (2 code - 3), so an element of the product is
- *   (float)S * (row scale * (scale / 2)),   S = sum of q * (2 code - 3), exact in int32
- * for up to 2^31 / (3 * 32767) = 21,845 reduction steps. S has no order, so blocking,
- * threads, kernel set and the number of rows cannot change a bit. Where the reduction runs over
- * outputs with a scale each, A is multiplied with the scales first.
+ * to even. A weight is w = (scale / 2) * level, level = 2 code - 3 (2 bits) or 2 code - 15 (4
+ * bits), so an element of the product is (float)S * (row scale * (scale / 2)),   S = sum of q *
+ * level, exact in int32 for up to 2^31 / (3 * 32767) = 21,845 or 2^31 / (15 * 32767) = 4,369
+ * reduction steps. S has no order, so blocking, threads, kernel set and the number of rows cannot
+ * change a bit. Where the reduction runs over outputs with a scale each (2 bits only), A is
+ * multiplied with the scales first.
  *
  * The reduction is taken in pairs, which one instruction multiplies and adds: steps i and i + 8 of
- * every 16, since a half of a lane's 32 bits holds 8 codes of the storage form (weight.h). Rows are
- * packed as ap[panel][pair][INT16_ROWS], columns as bp[pair][32], both over the whole reduction,
- * so sums never leave the registers.
+ * every 16, since a half of a lane's 32 bits holds 8 codes of the storage form (weight.h); with 4
+ * bits i and i + 4 of every 8. Rows are packed as ap[panel][pair][INT16_ROWS], columns as
+ * bp[pair][32], both over the whole reduction, so sums never leave the registers.
  */
 
 #define INT16_SMALLEST 1e-30f /* a row below is 0: its inverse scale would overflow */
 
-typedef uint32_t __attribute__((may_alias)) pair_t; /* two int16: low half step i, high i + 8 */
+typedef uint32_t __attribute__((may_alias)) pair_t; /* two int16: the earlier step is low */
 typedef uint16_t __attribute__((may_alias)) code_t;
 
 /* Accumulators are named variables, as in kernels_gemm.h. */
@@ -75,8 +76,14 @@ static inline uint32_t rounded_bits(float v)
     return fm_bits_f32(v + 12582912.0f);
 }
 
+/* Distance of the two steps of a pair. */
+static inline int pair_distance(const struct weight *w)
+{
+    return w->form == WEIGHT_Q4 ? 4 : 8;
+}
+
 /* Returns the row's scale: NaN when the row is not finite. factor: see largest_bits. */
-static float quantise_row(int k, const float *x, const float *factor, pair_t *out)
+static float quantise_row(int k, const float *x, const float *factor, int distance, pair_t *out)
 {
     uint32_t bits = largest_bits(k, x, factor);
     float most = fm_f32_bits(bits);
@@ -86,8 +93,14 @@ static float quantise_row(int k, const float *x, const float *factor, pair_t *ou
         float v[16];
         for (int i = 0; i < 16; i++)
             v[i] = (factor ? x[g + i] * factor[g + i] : x[g + i]) * inverse;
-        for (int i = 0; i < 8; i++)
-            out[i] = (rounded_bits(v[i]) & 0xFFFFu) | (rounded_bits(v[i + 8]) << 16);
+        if (distance == 8)
+            for (int i = 0; i < 8; i++)
+                out[i] = (rounded_bits(v[i]) & 0xFFFFu) | (rounded_bits(v[i + 8]) << 16);
+        else
+            for (int i = 0; i < 8; i++) {
+                int at = i % 4 + i / 4 * 8;
+                out[i] = (rounded_bits(v[at]) & 0xFFFFu) | (rounded_bits(v[at + 4]) << 16);
+            }
     }
     if (!finite)
         return fm_f32_bits(0x7FC00000u);
@@ -104,10 +117,21 @@ static inline void unpack_int16(const unsigned char *group, code_t *out, size_t 
             out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (2 * i)) & 3) * 2) - 3);
 }
 
-static const unsigned char *q2_group(const struct weight *w, int n, int k)
+/* The 128 codes of a 4-bit group as 2 code - 15: out[i][2n + h] = output n, input i + 4h. */
+static inline void unpack_int16_q4(const unsigned char *group, code_t *out, size_t stride)
 {
+    uint16_t u[32];
+    memcpy(u, group, sizeof u);
+    for (int i = 0; i < 4; i++)
+        for (int n = 0; n < 32; n++)
+            out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (4 * i)) & 15) * 2) - 15);
+}
+
+static const unsigned char *codes_at(const struct weight *w, int n, int k)
+{
+    size_t per_group = w->form == WEIGHT_Q4 ? 8 : 16;
     return (const unsigned char *)w->data +
-           ((size_t)(n / 16) * (size_t)(w->k / 16) + (size_t)(k / 16)) * 64;
+           ((size_t)(n / 16) * ((size_t)w->k / per_group) + (size_t)k / per_group) * 64;
 }
 
 /* Outputs [col, col + n) against all inputs: bp[pair][32], 0 beyond n. */
@@ -116,8 +140,12 @@ static void int16_pack_outputs(const struct weight *w, int col, int n, pair_t *b
     for (int i = 0; i < GEMM_PANEL; i += 16) {
         pair_t *dst = bp + i;
         for (int k = 0; k < w->k; k += 16, dst += (size_t)8 * GEMM_PANEL) {
-            if (i < n)
-                unpack_int16(q2_group(w, col + i, k), (code_t *)dst, (size_t)2 * GEMM_PANEL);
+            if (i < n && w->form == WEIGHT_Q4) {
+                unpack_int16_q4(codes_at(w, col + i, k), (code_t *)dst, (size_t)2 * GEMM_PANEL);
+                unpack_int16_q4(codes_at(w, col + i, k + 8), (code_t *)(dst + 4 * GEMM_PANEL),
+                                (size_t)2 * GEMM_PANEL);
+            } else if (i < n)
+                unpack_int16(codes_at(w, col + i, k), (code_t *)dst, (size_t)2 * GEMM_PANEL);
             else
                 for (int p = 0; p < 8; p++)
                     memset(dst + (size_t)p * GEMM_PANEL, 0, 16 * sizeof *dst);
@@ -125,7 +153,7 @@ static void int16_pack_outputs(const struct weight *w, int col, int n, pair_t *b
     }
 }
 
-/* Inputs [col, col + n) against all outputs. */
+/* Inputs [col, col + n) against all outputs; 2 bits only. */
 static void int16_pack_inputs(const struct weight *w, int col, int n, pair_t *bp)
 {
     float group[8 * 16], turned[16 * 8 + V_WIDTH];
@@ -134,7 +162,7 @@ static void int16_pack_inputs(const struct weight *w, int col, int n, pair_t *bp
         memset(bp, 0, (size_t)(w->n / 2) * GEMM_PANEL * sizeof *bp);
     for (int o = 0; o < w->n; o += 16, dst += (size_t)8 * GEMM_PANEL) {
         for (int i = 0; i < n; i += 16) {
-            unpack_int16(q2_group(w, o, col + i), (code_t *)group, 32);
+            unpack_int16(codes_at(w, o, col + i), (code_t *)group, 32);
             pack_transposed(group, 16, 8, 8, 16, turned); /* [output][input i, i + 8 in halves] */
             const pair_t *t = (const pair_t *)turned;
             for (int p = 0; p < 8; p++) {
@@ -165,12 +193,104 @@ static void int16_scale(const struct gemm_job *job, int row, int rows, int col, 
     }
 }
 
-/* As gemm_tile for a Q2 weight; rows <= gemm_int16_rows(k). */
+/*
+ * One row against 16 outputs, straight from the storage form, which is read once: what counts is
+ * the memory's speed. Codes stay where they are in their byte: masked, they are 1, 4, 16 or 64
+ * times the code (4 bits: 1 or 16), with sums of their own, which are divided at the end of every
+ * block. Within a block the largest sum fits into 32 bits: 64 * 3 * 32767 * 1024 / 4, or 16 * 15 *
+ * 32767 * 512 / 2.
+ */
+#define INT16_BLOCK 1024
+#define INT16_BLOCK_Q4 512
+
+static inline void int16_groups(int n_groups, const uint32_t *codes, const pair_t *x, VI *sum)
+{
+    const VI m0 = VI_SET1(0x00030003), m1 = VI_SET1(0x000C000C), m2 = VI_SET1(0x00300030),
+             m3 = VI_SET1(0x00C000C0);
+    VI c0 = VI_SET1(0), c1 = VI_SET1(0), c2 = VI_SET1(0), c3 = VI_SET1(0);
+    for (int g = 0; g < n_groups; g++, codes += 16, x += 8) {
+        VI low = VI_LOAD(codes), high = VI_SHIFT_RIGHT(low, 8);
+        c0 = VI_DOT(c0, VI_SET1((int32_t)x[0]), VI_AND(low, m0));
+        c1 = VI_DOT(c1, VI_SET1((int32_t)x[1]), VI_AND(low, m1));
+        c2 = VI_DOT(c2, VI_SET1((int32_t)x[2]), VI_AND(low, m2));
+        c3 = VI_DOT(c3, VI_SET1((int32_t)x[3]), VI_AND(low, m3));
+        c0 = VI_DOT(c0, VI_SET1((int32_t)x[4]), VI_AND(high, m0));
+        c1 = VI_DOT(c1, VI_SET1((int32_t)x[5]), VI_AND(high, m1));
+        c2 = VI_DOT(c2, VI_SET1((int32_t)x[6]), VI_AND(high, m2));
+        c3 = VI_DOT(c3, VI_SET1((int32_t)x[7]), VI_AND(high, m3));
+    }
+    c0 = VI_ADD(c0, VI_SHIFT_RIGHT_SIGNED(c1, 2));
+    c2 = VI_ADD(VI_SHIFT_RIGHT_SIGNED(c2, 4), VI_SHIFT_RIGHT_SIGNED(c3, 6));
+    *sum = VI_ADD(*sum, VI_ADD(c0, c2));
+}
+
+static inline void int16_groups_q4(int n_groups, const uint32_t *codes, const pair_t *x, VI *sum)
+{
+    const VI m0 = VI_SET1(0x000F000F), m1 = VI_SET1(0x00F000F0);
+    VI c0 = VI_SET1(0), c1 = VI_SET1(0), d0 = VI_SET1(0), d1 = VI_SET1(0);
+    for (int g = 0; g < n_groups; g++, codes += 16, x += 4) {
+        VI low = VI_LOAD(codes), high = VI_SHIFT_RIGHT(low, 8);
+        c0 = VI_DOT(c0, VI_SET1((int32_t)x[0]), VI_AND(low, m0));
+        c1 = VI_DOT(c1, VI_SET1((int32_t)x[1]), VI_AND(low, m1));
+        d0 = VI_DOT(d0, VI_SET1((int32_t)x[2]), VI_AND(high, m0));
+        d1 = VI_DOT(d1, VI_SET1((int32_t)x[3]), VI_AND(high, m1));
+    }
+    c1 = VI_ADD(VI_SHIFT_RIGHT_SIGNED(c1, 4), VI_SHIFT_RIGHT_SIGNED(d1, 4));
+    *sum = VI_ADD(*sum, VI_ADD(VI_ADD(c0, d0), c1));
+}
+
+/* s[j] = S of output col + j; total: the sum of q over the row. */
+static void int16_outputs(const struct weight *w, int col, const pair_t *x, int32_t total,
+                          int32_t *s)
+{
+    bool four = w->form == WEIGHT_Q4;
+    int block = four ? INT16_BLOCK_Q4 : INT16_BLOCK, per_group = four ? 8 : 16;
+    for (int part = 0; part < 16; part += V_WIDTH) {
+        VI sum = VI_SET1(0);
+        for (int k = 0; k < w->k; k += block) {
+            int n_groups = (w->k - k < block ? w->k - k : block) / per_group;
+            const uint32_t *codes = (const uint32_t *)(const void *)codes_at(w, col, k) + part;
+            if (four)
+                int16_groups_q4(n_groups, codes, x + k / 2, &sum);
+            else
+                int16_groups(n_groups, codes, x + k / 2, &sum);
+        }
+        VI_STORE(s + part, sum);
+    }
+    uint32_t below = (four ? 15u : 3u) * (uint32_t)total;
+    for (int j = 0; j < 16; j++) /* the halves of the difference may not fit, it does */
+        s[j] = (int32_t)(2 * (uint32_t)s[j] - below);
+}
+
+static void int16_one_row(const struct gemm_job *job, int row, int col, int cols, float *pack)
+{
+    const struct weight *w = &job->b;
+    pair_t *x = (pair_t *)(pack + GEMM_INT16_SCALES);
+    float row_scale =
+        quantise_row(job->k, job->a + (size_t)row * job->lda, NULL, pair_distance(w), x);
+    int32_t total = 0, s[16];
+    for (int i = 0; i < job->k / 2; i++)
+        total += (int16_t)(uint16_t)x[i] + (int16_t)(uint16_t)(x[i] >> 16);
+    for (int j = 0; j < cols; j += 16) {
+        float *c = job->c + (size_t)row * job->ldc + col + j;
+        int16_outputs(w, col + j, x, total, s);
+        for (int i = 0; i < 16; i++) {
+            float scale = row_scale * (0.5f * w->scale[w->n_scales == 1 ? 0 : col + j + i]);
+            c[i] = job->add ? __builtin_fmaf((float)s[i], scale, c[i]) : (float)s[i] * scale;
+        }
+    }
+}
+
+/* As gemm_tile for a packed weight; rows <= gemm_int16_rows(k). */
 static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int col, int cols,
                             float *pack)
 {
     const struct weight *w = &job->b;
     size_t pairs = (size_t)job->k / 2;
+    if (rows == 1 && !job->b_by_k) {
+        int16_one_row(job, row, col, cols, pack);
+        return;
+    }
     bool one_scale = w->n_scales == 1;
     float *row_scale = pack;
     pair_t *straight = (pair_t *)(row_scale + GEMM_INT16_SCALES);
@@ -178,9 +298,9 @@ static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int c
     for (int y = 0; y < rows; y += INT16_ROWS) {
         int n = rows - y < INT16_ROWS ? rows - y : INT16_ROWS;
         for (int i = 0; i < n; i++)
-            row_scale[y + i] =
-                quantise_row(job->k, job->a + (size_t)(row + y + i) * job->lda,
-                             job->b_by_k && !one_scale ? w->scale : NULL, straight + i * pairs);
+            row_scale[y + i] = quantise_row(job->k, job->a + (size_t)(row + y + i) * job->lda,
+                                            job->b_by_k && !one_scale ? w->scale : NULL,
+                                            pair_distance(w), straight + i * pairs);
         pack_transposed((const float *)straight, pairs, n, n == 1 ? 1 : INT16_ROWS, (int)pairs,
                         (float *)(ap + (size_t)y * pairs));
     }

@@ -21,6 +21,10 @@
 #define VI_STORE(p, v) vst1q_s32((p), (v))
 #define VI_DOT(c, a, b) \
     vaddq_s32((c), dot_pairs(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)))
+#define VI_ADD(a, b) vaddq_s32((a), (b))
+#define VI_AND(a, b) vandq_s32((a), (b))
+#define VI_SHIFT_RIGHT(a, n) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(a), (n)))
+#define VI_SHIFT_RIGHT_SIGNED(a, n) vshrq_n_s32((a), (n))
 #define GEMM_ROWS 8
 #define INT16_ROWS 8
 #define KERNELS_NAME "neon"

@@ -18,6 +18,10 @@
 #define VI_LOAD(p) ((int32_t) * (p))
 #define VI_STORE(p, v) (*(p) = (v))
 #define VI_DOT(c, a, b) ((c) + dot_pair((uint32_t)(a), (uint32_t)(b)))
+#define VI_ADD(a, b) ((a) + (b))
+#define VI_AND(a, b) ((a) & (b))
+#define VI_SHIFT_RIGHT(a, n) ((int32_t)((uint32_t)(a) >> (n)))
+#define VI_SHIFT_RIGHT_SIGNED(a, n) ((a) >> (n))
 #define GEMM_ROWS 4
 #define INT16_ROWS 4
 #define KERNELS_NAME "portable"

@@ -167,6 +167,7 @@ static const struct {
     {WEIGHT_F32, 33, 257, false}, {WEIGHT_BF16, 45, 31, false}, {WEIGHT_BF16, 96, 272, false},
     {WEIGHT_Q2, 16, 16, false},   {WEIGHT_Q2, 48, 288, true},   {WEIGHT_Q2, 304, 80, false},
     {WEIGHT_Q4, 16, 8, true},     {WEIGHT_Q4, 80, 264, true},   {WEIGHT_Q4, 272, 56, false},
+    {WEIGHT_Q4, 48, 2096, true},  {WEIGHT_Q4, 32, 64, false},
 };
 
 static void test_against_naive(void **state)
@@ -242,7 +243,7 @@ static void test_same_bits(void **state)
 /* ---- in integers ---- */
 
 /* The definition in kernels_int16.h, one element at a time; out[m][n] for a[m][k] and the element
- * (r, j) of W or its transpose as 2 code - 3. factor: of the reduction index, or NULL. */
+ * (r, j) of W or its transpose as a level. factor: of the reduction index, or NULL. */
 struct integer_product {
     int m, n, k;
     const float *a;
@@ -335,13 +336,15 @@ static void test_integers_are_exact(void **state)
         assert_int_equal(compute_open(&c, 2, kernel_names[s], &e), 0);
         c.precision = COMPUTE_INT16;
         for (size_t i = 0; i < sizeof weight_cases / sizeof weight_cases[0]; i++) {
-            if (weight_cases[i].form != WEIGHT_Q2)
+            bool four = weight_cases[i].form == WEIGHT_Q4;
+            if (weight_cases[i].form != WEIGHT_Q2 && (!four || weight_cases[i].k % 16 != 0))
                 continue;
             struct sample_weight w = make_weight(weight_cases[i].form, weight_cases[i].n,
                                                  weight_cases[i].k, weight_cases[i].row_scales);
             for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
                 check_integers(&c, &w, rows[r], false, r % 2 == 0);
-                check_integers(&c, &w, rows[r], true, r % 2 == 1);
+                if (!four)
+                    check_integers(&c, &w, rows[r], true, r % 2 == 1);
             }
             free_weight(&w);
         }
@@ -375,6 +378,44 @@ static void test_integers_against_fp32(void **state)
         compute_close(&c);
         xfree(x);
         free_weight(&w);
+    }
+}
+
+/* The largest sums: every value the largest, every code at one end of its levels. */
+static void test_integers_fit(void **state)
+{
+    (void)state;
+    static const struct {
+        enum weight_form form;
+        int k;
+        float top;
+    } cases[] = {{WEIGHT_Q2, 16384, 1.5f}, {WEIGHT_Q4, 4352, 7.5f}};
+    enum { M = 9, N = 16 };
+    for (size_t s = 0; s < N_KERNELS; s++) {
+        for (size_t i = 0; i < 4 && compute_has(kernel_names[s]); i++) {
+            int k = cases[i / 2].k;
+            float sign = i % 2 ? -1.0f : 1.0f, scale = 1, y[M * N];
+            size_t bytes = weight_bytes(cases[i / 2].form, N, k);
+            struct err e = {0};
+            struct compute c;
+            unsigned char *codes = xalloc(bytes);
+            float *x = xalloc_array((size_t)(M * k), sizeof *x);
+            memset(codes, sign > 0 ? 0xFF : 0, bytes);
+            for (int j = 0; j < M * k; j++)
+                x[j] = 1;
+            struct weight w = {cases[i / 2].form, N, k, codes, &scale, 1};
+            assert_int_equal(compute_open(&c, 1, kernel_names[s], &e), 0);
+            c.precision = COMPUTE_INT16;
+            for (int m = 1; m <= M; m += M - 1) {
+                gemm_xwt(&c, m, x, k, &w, y, N, false);
+                for (int j = 0; j < m * N; j++)
+                    assert_true(fabsf(y[j] - sign * cases[i / 2].top * (float)k) <
+                                1e-3f * (float)k);
+            }
+            compute_close(&c);
+            xfree(codes);
+            xfree(x);
+        }
     }
 }
 
@@ -475,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_integers_are_exact),
         cmocka_unit_test(test_integers_against_fp32),
+        cmocka_unit_test(test_integers_fit),
         cmocka_unit_test(test_integers_keep_what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
