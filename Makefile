@@ -73,7 +73,7 @@ UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
 FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 
-.PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench portability ref clean help
+.PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench bench-model portability ref clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 .SUFFIXES:
@@ -184,6 +184,9 @@ fmt-check:
 bench: $(BENCH_PROGRAMS)
 	@for b in $(BENCH_PROGRAMS); do $$b || exit 1; done
 
+bench-model: all
+	@bash tests/bench/model.sh
+
 portability: all
 	@bash tests/portability.sh
 
@@ -200,7 +203,7 @@ help:
 	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
-	@echo 'make lint fmt fmt-check bench portability ref clean'
+	@echo 'make lint fmt fmt-check bench bench-model portability ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
     $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c \

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "pipeline/base/check.h"
+#include "pipeline/base/machine.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
 
@@ -90,13 +92,53 @@ void lora_training_memory(struct lora_training *t, struct plan_mem *out)
     train_loop_memory(&t->loop, out);
 }
 
+static uint64_t memory_with(const struct lora_training *t, bool recompute, int64_t micro_tokens)
+{
+    struct lora_training other = *t;
+    struct plan_mem parts = {0};
+    other.options.recompute = recompute;
+    other.options.micro_tokens = micro_tokens;
+    lora_training_memory(&other, &parts);
+    return plan_mem_total(&parts);
+}
+
+char *lora_training_advice(const struct lora_training *t, uint64_t available_bytes)
+{
+    char needs[16], has[16], with[16];
+    bool recompute = t->options.recompute;
+    uint64_t now = memory_with(t, recompute, t->options.micro_tokens);
+    if (now <= available_bytes)
+        return NULL;
+    str_format_bytes(now, needs);
+    str_format_bytes(available_bytes, has);
+    uint64_t recomputed = memory_with(t, true, t->options.micro_tokens);
+    uint64_t small = memory_with(t, true, 1); /* then the longest row decides */
+    if (!recompute && recomputed <= available_bytes)
+        return xasprintf("%s are needed beside the weights, %s are left here; with "
+                         "activation_checkpointing: true it would be %s",
+                         needs, has, str_format_bytes(recomputed, with));
+    if (small < now)
+        return xasprintf(
+            "%s are needed beside the weights, %s are left here; with "
+            "activation_checkpointing: true and micro_batch_tokens: 1 it would be %s%s",
+            needs, has, str_format_bytes(small, with),
+            small <= available_bytes ? "" : ", still too much: shorten the rows");
+    return xasprintf("%s are needed beside the weights, %s are left here: shorten the rows", needs,
+                     has);
+}
+
 static void say_memory(struct lora_training *t)
 {
     struct plan_mem parts = {0};
+    struct machine_memory machine;
     lora_training_memory(t, &parts);
     char *text = plan_mem_text(&parts);
     stage_say(t->run, "memory: %s; %lld steps of %u rows", text, (long long)t->options.total_steps,
               t->options.rows_per_step);
+    xfree(text);
+    text = machine_memory(&machine) ? lora_training_advice(t, machine.available_bytes) : NULL;
+    if (text)
+        stage_say(t->run, "warning: memory: %s", text);
     xfree(text);
 }
 

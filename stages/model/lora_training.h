@@ -47,6 +47,9 @@ int lora_training_tokens_max(const struct lora_training *t);
 /* What lora_training_run reserves, by parts. Of base, adapter and rows only the sizes are looked
  * at: shape, rank and n_values, n_rows and row_tokens_max. Adds to *out. */
 void lora_training_memory(struct lora_training *t, struct plan_mem *out);
+/* NULL when the plan fits into so many bytes; else what is needed and which settings would make it
+ * fit, or that none does. Caller xfrees. */
+char *lora_training_advice(const struct lora_training *t, uint64_t available_bytes);
 /* Plans, reserves, runs. */
 int lora_training_run(struct lora_training *t, struct err *e) MUST_USE;
 void lora_training_release(struct lora_training *t); /* safe on zeroed, safe twice */

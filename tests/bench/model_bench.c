@@ -1,12 +1,13 @@
 /*
  * Speed and memory of a model of any size, from its file:
  *
- *   model_bench BASE [tokens [threads [what]]]
+ *   model_bench BASE [tokens [threads [what [length]]]]
  *
  * what: step (a LoRA step of rank 32 over so many tokens, all labelled, every layer computed again
- * from its input), step-kept (nothing computed again), decode (one token after another behind a
- * short prompt, with and without an adapter), prefill. One per process, so that the peak of resident
- * memory is its own. In both precisions in turn, median of three.
+ * from its input; in segments of `length`, by default one), step-kept (nothing computed again),
+ * decode (one token after another behind a short prompt, with and without an adapter), prefill. One
+ * per process, so that the peak of resident memory is its own. In both precisions in turn, median
+ * of three.
  */
 
 #include <stdio.h>
@@ -26,7 +27,8 @@ struct bench {
     struct model m;
     struct adapter a;
     int n_tokens;
-    int32_t *ids, *pos, *target, segments[2];
+    int n_segments;
+    int32_t *ids, *pos, *target, *segments;
     struct batch b;
 };
 
@@ -121,7 +123,8 @@ static int decode(struct bench *b, const struct adapter *a, int n, bool at_once,
     return rc;
 }
 
-static int run(struct bench *b, const char *path, int threads, const char *what, struct err *e)
+static int run(struct bench *b, const char *path, int threads, const char *what, int length,
+               struct err *e)
 {
     int rc = compute_open(&b->c, threads, "auto", e);
     if (rc == 0)
@@ -134,11 +137,14 @@ static int run(struct bench *b, const char *path, int threads, const char *what,
     b->target = xalloc_array(n, sizeof *b->target);
     for (int i = 0; i < b->n_tokens; i++) {
         b->ids[i] = (int32_t)(((int64_t)i * 7919 + 13) % b->m.shape.vocab);
-        b->pos[i] = i;
+        b->pos[i] = i % length;
         b->target[i] = (int32_t)(((int64_t)i * 7907 + 29) % b->m.shape.vocab);
     }
-    b->segments[1] = b->n_tokens;
-    b->b = (struct batch){b->n_tokens, b->ids, b->pos, b->target, 1, b->segments, NULL};
+    b->n_segments = (b->n_tokens + length - 1) / length;
+    b->segments = xalloc_array((size_t)b->n_segments + 1, sizeof *b->segments);
+    for (int i = 0; i <= b->n_segments; i++)
+        b->segments[i] = i < b->n_segments ? i * length : b->n_tokens;
+    b->b = (struct batch){b->n_tokens, b->ids, b->pos, b->target, b->n_segments, b->segments, NULL};
     bool steps = str_starts(what, "step");
     if (steps || strcmp(what, "decode") == 0)
         rc = steps ? 0 : decode(b, NULL, b->n_tokens, false, e);
@@ -155,21 +161,25 @@ int main(int argc, char **argv)
 {
     struct bench b = {.n_tokens = 512};
     struct err e = {0};
-    int64_t tokens = 512, threads = 2;
+    int64_t tokens = 512, threads = 2, length = 0;
     const char *path = argc > 1 ? argv[1] : "configs/toolkits/nano-1.0/base.safetensors";
     if ((argc > 2 && !str_to_i64(argv[2], &tokens)) ||
-        (argc > 3 && !str_to_i64(argv[3], &threads)) || tokens < 1 || tokens > 1 << 20 ||
+        (argc > 3 && !str_to_i64(argv[3], &threads)) ||
+        (argc > 5 && !str_to_i64(argv[5], &length)) || tokens < 1 || tokens > 1 << 20 ||
         threads < 1 || threads > 1024) {
-        fprintf(stderr, "usage: model_bench BASE [tokens [threads [step|step-kept|decode|prefill]]]\n");
+        fprintf(stderr, "usage: model_bench BASE [tokens [threads [step|step-kept|decode|prefill "
+                        "[length]]]]\n");
         return 2;
     }
     b.n_tokens = (int)tokens;
-    int rc = run(&b, path, (int)threads, argc > 4 ? argv[4] : "step", &e);
+    int rc = run(&b, path, (int)threads, argc > 4 ? argv[4] : "step",
+                 length > 0 && length < tokens ? (int)length : (int)tokens, &e);
     if (rc != 0)
         fprintf(stderr, "model_bench: %s\n", e.text);
     xfree(b.ids);
     xfree(b.pos);
     xfree(b.target);
+    xfree(b.segments);
     adapter_release(&b.a);
     model_release(&b.m);
     compute_close(&b.c);

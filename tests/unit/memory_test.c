@@ -70,6 +70,35 @@ static void passes(void **state)
     }
 }
 
+/* What it takes now, computed again, and computed again a row at a time. */
+static void check_advice(struct lora_training *t)
+{
+    uint64_t takes[3];
+    for (int i = 0; i < 3; i++) {
+        struct plan_mem p = {0};
+        t->options.recompute = i > 0;
+        t->options.micro_tokens = i == 2;
+        lora_training_memory(t, &p);
+        takes[i] = plan_mem_total(&p);
+    }
+    assert_true(takes[0] > takes[1] && takes[1] > takes[2]);
+    t->options.recompute = false;
+    t->options.micro_tokens = 0;
+    static const char *const says[4] = {NULL, "activation_checkpointing: true it would be",
+                                        "micro_batch_tokens: 1 it would be", "still too much"};
+    for (int i = 0; i < 4; i++) {
+        char *text = lora_training_advice(t, i < 3 ? takes[i] : takes[2] - 1);
+        assert_true((text == NULL) == (i == 0));
+        assert_true(i == 0 || strstr(text, says[i]) != NULL);
+        xfree(text);
+    }
+    t->options.recompute = true;
+    t->options.micro_tokens = 1;
+    char *text = lora_training_advice(t, takes[2] - 1);
+    assert_non_null(strstr(text, "left here: shorten the rows"));
+    xfree(text);
+}
+
 static void training(void **state)
 {
     const struct stage_spec spec = {.name = "test"};
@@ -99,6 +128,7 @@ static void training(void **state)
         assert_true(part(&p, "gradients") + part(&p, "moments") + part(&p, "order of rows") ==
                     trainer_bytes(adapter.n_values, 1000));
         assert_true(part(&p, "best so far") + part(&p, "curves") == train_loop_bytes(&t.loop));
+        check_advice(&t);
     }
     /* LoRA weights, gradients and moments of the full model in fp32: 1.07 GB. */
     assert_true(4 * adapter_bytes(&full, 32) == 4 * 4 * (uint64_t)66633728);

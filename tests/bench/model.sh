@@ -1,0 +1,81 @@
+#!/bin/bash
+# Speed and memory of whole models beside PyTorch: nano's shape, hidden 512 with 8 + 5 layers, and
+# AFMTextV7's full size (a base of random codes). From the project's root, after make:
+#   bash tests/bench/model.sh [nano] [h512] [full]     (make bench-model)
+# Ours and PyTorch's take turns; read ratios. PyTorch (Debian: python3-torch) is tuned: AVX-512 kernels
+# forced in OpenBLAS and ATen, memory kept by malloc. Without it its lines say skipped. The full size
+# needs 2 GiB of disk and 4 GiB of memory; PyTorch does not run there.
+set -eu
+[ $# -gt 0 ] || set -- nano h512 full
+threads=$(nproc)
+make -s build/bin/stage-pretrain 2>/dev/null || true
+bench=$(dirname "$(dirname "$(readlink -f build/bin/fmforge)")")/bench/model_bench
+make -s "${bench#"$PWD"/}"
+work=build/bench-model
+mkdir -p $work
+
+# base NAME SHAPE: a random base in $work/NAME.safetensors.
+base() {
+    [ -f "$work/$1.safetensors" ] && return
+    printf '%s\n' "$2" >"$work/$1.json"
+    cat >"$work/$1.yaml" <<END
+fmforge: 1
+name: bench_$1
+stages:
+  base: { run: pretrain, inputs: { shape: $work/$1.json }, with: { mode: random, seed: 1 } }
+deliver: { base: $1.safetensors }
+END
+    build/bin/fmforge run "$work/$1.yaml" --home "$work/home" --out "$work/out" --reports "$work/reports" >"$work/log" 2>&1 ||
+        { cat "$work/log" >&2; exit 1; }
+    mv "$(find $work/out -name "$1.safetensors" | head -n 1)" "$work/"
+    rm -rf "$work/home" "$work/out"
+}
+
+python=
+for candidate in python3 /usr/bin/python3; do
+    if [ -z "$python" ] && "$candidate" -c 'import numpy, torch' 2>/dev/null; then python=$candidate; fi
+done
+
+torch() {
+    if [ -z "$python" ]; then
+        echo "PyTorch: skipped: not here (Debian: python3-torch python3-numpy)"
+        return
+    fi
+    OPENBLAS_CORETYPE=SkylakeX ATEN_CPU_CAPABILITY=avx512 OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
+        MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 "$python" tests/bench/torch_step.py "$@"
+}
+
+small() { # FILE
+    for _ in 1 2 3; do
+        "$bench" "$1" 1024 "$threads" step-kept 256
+        torch "$1" 4 256 5
+    done
+    "$bench" "$1" 256 "$threads" decode
+}
+
+for what in "$@"; do
+    case $what in
+    nano)
+        echo "== nano: hidden 256, 5 + 3 layers, 4 x 256 tokens"
+        small configs/toolkits/nano-1.0/base.safetensors
+        ;;
+    h512)
+        echo "== hidden 512, 8 + 5 layers, 4 x 256 tokens"
+        base h512 '{"vocab":8192,"hidden":512,"layers_0":8,"layers_1":5,"heads":8,"kv_heads":2,"head_dim":64,"ffn":1664,"context":512,"rope_theta":500000,"norm_eps":0.00001,"kv_quant":true}'
+        small $work/h512.safetensors
+        ;;
+    full)
+        echo "== AFMTextV7, 512 tokens"
+        base full "$(cat configs/toolkits/afm-26.0.0/shape.json)"
+        for way in step step-kept decode prefill; do
+            tokens=512
+            [ $way = decode ] && tokens=32
+            "$bench" $work/full.safetensors $tokens "$threads" $way
+        done
+        ;;
+    *)
+        echo "usage: $0 [nano] [h512] [full]" >&2
+        exit 2
+        ;;
+    esac
+done
