@@ -176,3 +176,17 @@ int generation_answer(struct generation *g, struct decoder_request *r, struct er
     }
     return rc;
 }
+
+#define PERIOD_MAX 8
+
+int generation_loop_period(const int32_t *ids, int n)
+{
+    for (int period = 1; period <= PERIOD_MAX && 4 * period <= n; period++) {
+        int same = 0;
+        while (same < n - period && ids[n - 1 - same] == ids[n - 1 - same - period])
+            same++;
+        if (2 * (same + period) >= n)
+            return period;
+    }
+    return 0;
+}

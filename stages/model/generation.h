@@ -57,4 +57,8 @@ void generation_release(struct generation *g); /* safe on zeroed, safe twice */
  * finite. */
 int generation_answer(struct generation *g, struct decoder_request *r, struct err *e) MUST_USE;
 
+/* An answer of n tokens loops when its second half repeats a piece of at most 8 tokens that is in
+ * the answer four times or more. Returns the length of the piece, 0 = no loop. */
+int generation_loop_period(const int32_t *ids, int n);
+
 #endif

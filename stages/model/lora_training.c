@@ -72,6 +72,8 @@ static void connect(struct lora_training *t)
         .eval_every = o->eval_every,
         .checkpoint_every = o->checkpoint_every,
         .keep_best = o->keep_best && t->valid.n_rows,
+        .after_evaluation = t->after_evaluation,
+        .context = t->context,
     };
 }
 

@@ -35,6 +35,8 @@ struct lora_training {
     struct rows rows;
     struct rows valid; /* n_rows 0 = none */
     struct lora_options options;
+    int (*after_evaluation)(void *context, int64_t step, struct err *e); /* as in train_loop */
+    void *context;
 
     struct transformer transformer;
     struct trainer trainer;

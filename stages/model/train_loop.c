@@ -197,7 +197,7 @@ static int evaluate(struct train_loop *l, struct err *e)
         s->best_loss = loss;
         memcpy(l->best, l->trainer->params, best_bytes(l));
     }
-    return 0;
+    return l->after_evaluation ? l->after_evaluation(l->context, s->step, e) : 0;
 }
 
 /* --- the loop ----------------------------------------------------------------------------------

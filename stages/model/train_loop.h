@@ -56,6 +56,9 @@ struct train_loop {
     bool keep_best;           /* needs valid */
     struct checkpoint_block blocks[TRAIN_LOOP_BLOCKS_MAX]; /* further state of the caller */
     size_t n_blocks;
+    /* May be NULL: called after each evaluation. An error ends the run. */
+    int (*after_evaluation)(void *context, int64_t step, struct err *e);
+    void *context;
 
     struct train_state state;
     struct loss_curve train_curve, valid_curve;

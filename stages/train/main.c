@@ -113,10 +113,12 @@ static const struct stage_spec SPEC = {
 
 static int publish(const struct stage_run *run, struct train_run *t, struct err *e)
 {
-    int rc = 0;
+    int n_loops = 0, first = 0, rc = 0;
     if (stage_out(run, "checkpoint"))
         rc = train_run_save(t, stage_out(run, "checkpoint"), e);
-    struct json *metrics = train_run_metrics(t);
+    if (!rc)
+        rc = sample_check_run(&t->samples, &n_loops, &first, e);
+    struct json *metrics = train_run_metrics(t, n_loops);
     struct json *report = lora_training_report(&t->training, metrics, "Training");
     return blocks_publish(run, "metrics", metrics, report, rc, e);
 }

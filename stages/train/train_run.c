@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "stages/model/generation.h"
+
 /* What the file says against what the base can take. */
 static int check_tokens(const struct train_run *t, const char *name, const struct tokfile *f,
                         struct err *e)
@@ -81,6 +83,38 @@ static int open_against(struct train_run *t, struct err *e)
                        (long long)labels, (long long)valid_labels(t));
     t->against.given = true;
     return 0;
+}
+
+/* After each evaluation, for people; what is published is of the adapter that is written. */
+static int look_at_samples(void *context, int64_t step, struct err *e)
+{
+    struct train_run *t = context;
+    struct sample_check *s = &t->samples;
+    int n_loops = 0, first = 0;
+    if (step == 0)
+        return 0;
+    int rc = sample_check_run(s, &n_loops, &first, e);
+    if (rc)
+        return err_wrap(e, "answering after step %lld", (long long)step);
+    if (n_loops > 0) {
+        const struct decoder_request *r = &s->requests[first];
+        int period = generation_loop_period(r->out, r->n_out);
+        stage_say(t->run,
+                  "warning: after step %lld %d of %d answers loop: row %llu of the %s rows gets a "
+                  "piece of %d token%s (id %d) again and again. Is learning_rate too high?",
+                  (long long)step, n_loops, s->n, (unsigned long long)s->rows[first] + 1,
+                  t->valid_rows.n_rows > 0 ? "valid" : "training", period, period > 1 ? "s" : "",
+                  (int)r->out[r->n_out - 1]);
+    }
+    return 0;
+}
+
+static int open_samples(struct train_run *t, struct err *e)
+{
+    t->training.after_evaluation = look_at_samples;
+    t->training.context = t;
+    return sample_check_open(&t->samples, &t->compute, &t->base, &t->adapter,
+                             t->valid_rows.n_rows > 0 ? &t->valid : &t->train, e);
 }
 
 static int reserve_batches(struct train_run *t, struct err *e)
@@ -164,12 +198,17 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
     t->compute.precision = (enum compute_precision)t->config->precision;
     set_rows(t);
     set_options(t);
-    return reserve_batches(t, e);
+    rc = open_samples(t, e);
+    return rc ? rc : reserve_batches(t, e);
 }
 
-struct json *train_run_metrics(const struct train_run *t)
+struct json *train_run_metrics(const struct train_run *t, int n_loops)
 {
     struct json *m = lora_training_metrics(&t->training);
+    if (t->samples.n > 0) {
+        json_put_i64(m, "sampled_answers", t->samples.n);
+        json_put_i64(m, "looping_answers", n_loops);
+    }
     json_put_i64(m, "valid_labelled_tokens", valid_labels(t));
     if (!t->against.given)
         return m;
@@ -201,6 +240,7 @@ int train_run_save(struct train_run *t, const char *path, struct err *e)
 void train_run_release(struct train_run *t)
 {
     lora_training_release(&t->training);
+    sample_check_release(&t->samples);
     adapter_release(&t->adapter);
     arena_release(&t->batches);
     tokfile_close(&t->valid);

@@ -8,6 +8,7 @@
 #include "stages/kit/stage.h"
 #include "stages/model/lora_training.h"
 #include "stages/text/row_source.h"
+#include "stages/train/sample_check.h"
 
 struct train_config {
     int64_t lead_tokens, lead_weight;
@@ -37,13 +38,15 @@ struct train_run {
     struct arena batches;
     struct adapter adapter;
     struct train_against against;
+    struct sample_check samples;
     struct lora_training training;
 };
 
 /* Opens and checks every input; ready for lora_training_run. Release also after a failure. */
 int train_run_open(struct train_run *t, const struct stage_run *run, struct err *e) MUST_USE;
-/* The numbers of the result; caller frees. */
-struct json *train_run_metrics(const struct train_run *t);
+/* The numbers of the result; n_loops: of sample_check_run with the adapter that is written. Caller
+ * frees. */
+struct json *train_run_metrics(const struct train_run *t, int n_loops);
 /* Rounds the adapter to fp16 first. */
 int train_run_save(struct train_run *t, const char *path, struct err *e) MUST_USE;
 void train_run_release(struct train_run *t); /* safe on zeroed */

@@ -281,9 +281,33 @@ static void bad_logits_and_long_prompts_are_refused(void **state)
     fixture_close(&f);
 }
 
+static void loops_are_seen(void **state)
+{
+    (void)state;
+    int32_t ids[48];
+    for (int i = 0; i < 48; i++)
+        ids[i] = i;
+    assert_int_equal(generation_loop_period(ids, 48), 0);
+    assert_int_equal(generation_loop_period(ids, 0), 0);
+    for (int i = 24; i < 48; i++)
+        ids[i] = 7;
+    assert_int_equal(generation_loop_period(ids, 48), 1);
+    assert_int_equal(generation_loop_period(ids, 40), 0); /* 16 of 40 */
+    for (int i = 20; i < 48; i++)
+        ids[i] = i % 3;
+    assert_int_equal(generation_loop_period(ids, 48), 3);
+    ids[47] = 99; /* found its way out */
+    assert_int_equal(generation_loop_period(ids, 48), 0);
+    for (int i = 0; i < 48; i++)
+        ids[i] = i % 9; /* a list, longer than what counts */
+    assert_int_equal(generation_loop_period(ids, 48), 0);
+    assert_int_equal(generation_loop_period((const int32_t[]){5, 5, 5}, 3), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loops_are_seen),
         cmocka_unit_test(greedy_equals_the_decoder),
         cmocka_unit_test(a_perfect_draft_is_kept),
         cmocka_unit_test(sampling_has_the_distribution_of_the_base),
