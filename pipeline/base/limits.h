@@ -31,5 +31,13 @@
 /* safetensors header; the format's own limit is 100 MB. */
 #define LIMIT_TENSOR_HEADER_BYTES ((uint64_t)100000000)
 #define LIMIT_TENSORS 100000
+#define LIMIT_TENSOR_NAME_BYTES 1024
+/* torch.save writes an entry for each storage and a few more. */
+#define LIMIT_ZIP_ENTRIES 200000
+/* Its pickle takes about 150 bytes and 25 values for a tensor. */
+#define LIMIT_PICKLE_BYTES ((uint64_t)64 << 20)
+#define LIMIT_PICKLE_VALUES ((size_t)1 << 22)
+/* Dicts in dicts; recursive. */
+#define LIMIT_PICKLE_DEPTH 64
 
 #endif
