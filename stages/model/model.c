@@ -33,7 +33,7 @@ static void take_frame(struct model *m)
 }
 
 /* Puts a tensor's weight into its place. */
-static void set_tensor(struct model *m, const struct shape_tensor *t, struct weight w)
+void model_set_tensor(struct model *m, const struct shape_tensor *t, struct weight w)
 {
     switch (t->role) {
     case ROLE_EMBEDDING:
@@ -130,7 +130,7 @@ int model_init(struct model *m, const struct shape *shape, struct err *e)
         float *values = m->flat + t.offset;
         for (int j = 0; is_norm(&t) && j < t.n; j++)
             values[j] = 1.0f;
-        set_tensor(m, &t, weight_dense(values, t.n, t.k));
+        model_set_tensor(m, &t, weight_dense(values, t.n, t.k));
     }
     return 0;
 }
@@ -163,6 +163,16 @@ void model_randomise(struct model *m, int64_t seed)
         for (size_t j = 0; j < n; j++)
             values[j] = is_norm(&t) ? 1.0f : std * rng_normal_at(&r, j);
     }
+}
+
+int model_init_frame(struct model *m, const struct shape *shape, struct err *e)
+{
+    memset(m, 0, sizeof *m);
+    m->shape = *shape;
+    int rc = arena_reserve(&m->arena, "model", model_frame_bytes(shape), e);
+    if (rc == 0)
+        take_frame(m);
+    return rc;
 }
 
 /* ---- random and packed ---- */
@@ -235,7 +245,7 @@ int model_init_random_packed(struct model *m, const struct shape *shape, int64_t
     for (int i = 0; i < shape_n_tensors(shape); i++) {
         struct shape_tensor t;
         shape_tensor(shape, i, &t);
-        set_tensor(m, &t, random_weight(m, &t, seed));
+        model_set_tensor(m, &t, random_weight(m, &t, seed));
     }
     return 0;
 }
@@ -410,7 +420,7 @@ static void load_packed(struct loader *l, const struct tensor *t, const struct s
     w.data = as_bytes(l, t);
     w.scale = as_f32(l, scale);
     if (!l->counting)
-        set_tensor(l->m, want, w);
+        model_set_tensor(l->m, want, w);
 }
 
 static void load_tensor(struct loader *l, const struct shape_tensor *want)
@@ -443,7 +453,7 @@ static void load_tensor(struct loader *l, const struct shape_tensor *want)
         w.data = as_f32(l, t);
     }
     if (!l->counting)
-        set_tensor(l->m, want, w);
+        model_set_tensor(l->m, want, w);
 }
 
 static void load_range(struct loader *l, int layer, bool value)

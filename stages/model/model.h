@@ -56,6 +56,10 @@ void model_randomise(struct model *m, int64_t seed);
  * multiples of 16: ERR_CONFIG. */
 int model_init_random_packed(struct model *m, const struct shape *shape, int64_t seed,
                              struct err *e) MUST_USE;
+/* Layers and RoPE table only: every tensor is to be set, with weights that the caller owns and
+ * keeps (norms as dense ones), before the model is used or saved. */
+int model_init_frame(struct model *m, const struct shape *shape, struct err *e) MUST_USE;
+void model_set_tensor(struct model *m, const struct shape_tensor *t, struct weight w);
 void model_release(struct model *m); /* safe on zeroed, safe twice */
 /* Bytes that model_init reserves. */
 size_t model_trainable_bytes(const struct shape *shape);

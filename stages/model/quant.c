@@ -194,6 +194,13 @@ int quant_pack_q2(const float *w, int n, int k, float scale, bool exact, unsigne
     return pack_codes(w, n, k, &scale, false, 2, exact, out, e);
 }
 
+int quant_pack_q2_rows(const float *w, int n, int k, const float *scale, bool exact,
+                       unsigned char *out, struct err *e)
+{
+    CHECK(n % 16 == 0 && k % 16 == 0);
+    return pack_codes(w, n, k, scale, true, 2, exact, out, e);
+}
+
 int quant_pack_q4(const float *w, int n, int k, const float *scale, bool exact, unsigned char *out,
                   struct err *e)
 {

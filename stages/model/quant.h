@@ -72,6 +72,8 @@ void quant_scale_search_q4(struct compute *c, const float *w, int n, int k, floa
  * == 0, k % 16 == 0 (Q2) or k % 8 == 0 (Q4). */
 int quant_pack_q2(const float *w, int n, int k, float scale, bool exact, unsigned char *out,
                   struct err *e) MUST_USE;
+int quant_pack_q2_rows(const float *w, int n, int k, const float *scale /* n */, bool exact,
+                       unsigned char *out, struct err *e) MUST_USE;
 int quant_pack_q4(const float *w, int n, int k, const float *scale /* n */, bool exact,
                   unsigned char *out, struct err *e) MUST_USE;
 

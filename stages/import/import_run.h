@@ -1,0 +1,46 @@
+#ifndef FMFORGE_IMPORT_IMPORT_RUN_H
+#define FMFORGE_IMPORT_IMPORT_RUN_H
+
+/* One run of the import stage: a checkpoint of PyTorch becomes a packed base and its adapter. */
+
+#include "stages/kit/stage.h"
+#include "stages/model/compute.h"
+#include "stages/model/lora.h"
+#include "stages/model/model.h"
+#include "stages/model/ptfile.h"
+
+struct import_config {
+    int quantise; /* 0 never, 1 linears */
+    int64_t seed;
+    double alpha;
+};
+
+#define IMPORT_FORMS 4 /* of enum weight_form */
+
+struct import_run {
+    const struct stage_run *run;
+    const struct import_config *config;
+    struct compute compute;
+    struct shape shape;
+    struct ptfile file;
+    unsigned char *used; /* by tensor of the file */
+    struct model model;
+    void **owned; /* packed bytes and scales, two for each tensor of the shape */
+    struct adapter adapter;
+    int rank;             /* of the adapter in the file; 0 = there is none */
+    bool adapter_is_zero; /* every B is 0: it does nothing yet */
+    int64_t n_tensors[IMPORT_FORMS], n_bytes[IMPORT_FORMS];
+    int64_t n_rounded; /* linears that were not on a grid and were put on it */
+    struct json *rows; /* of the report's table of tensors */
+};
+
+/* Opens the file and checks names and dimensions of every tensor: ERR_FORMAT with the list of what
+ * is missing, too much or of another shape. */
+int import_run_open(struct import_run *p, const struct stage_run *run, struct err *e) MUST_USE;
+/* Finds each tensor's form and packs it. */
+int import_run_pack(struct import_run *p, struct err *e) MUST_USE;
+/* Writes the outputs. */
+int import_run_publish(struct import_run *p, struct err *e) MUST_USE;
+void import_run_release(struct import_run *p); /* safe on zeroed */
+
+#endif
