@@ -299,6 +299,22 @@ static struct json *file_json(const struct facet *f, const char *path)
     return o;
 }
 
+/* The stage that makes a facet, and the files of the folder that it takes. */
+static void put_stage(const struct toolkit_dir *t, const struct facet *f, struct json *o)
+{
+    struct json *files = json_new_array();
+    const struct doc_node *inputs = doc_get(f->node, "inputs");
+    for (const struct doc_node *n = inputs ? inputs->first : NULL; n; n = n->next) {
+        if (n->type != DOC_SCALAR || str_starts(n->text, "toolkit."))
+            continue;
+        char *path = *n->text == '/' ? xstrdup(n->text) : file_join(t->folder, n->text);
+        json_append(files, file_json(f, path));
+        xfree(path);
+    }
+    json_put_string(o, "run", doc_get(f->node, "run")->text);
+    json_put(o, "inputs", files);
+}
+
 static struct json *facet_json(const struct toolkit_dir *t, const struct facet *f)
 {
     static const char *const types[] = {"file", "value", "choice", "stage"};
@@ -324,7 +340,7 @@ static struct json *facet_json(const struct toolkit_dir *t, const struct facet *
     if (f->type == FACET_CHOICE)
         json_put_string(o, "by", f->by);
     if (f->type == FACET_STAGE)
-        json_put_string(o, "run", doc_get(f->node, "run")->text);
+        put_stage(t, f, o);
     return o;
 }
 

@@ -155,22 +155,26 @@ static void value_text(const struct json *v, struct buf *out)
     }
 }
 
+static void file_line(const char *label, const struct json *file, struct buf *out)
+{
+    char size[16];
+    bool present = is_true(file, "present");
+    const char *first = !present ? "absent" : "there";
+    if (present && json_get(file, "bytes"))
+        first = str_format_bytes(count_of(file, "bytes"), size);
+    buf_printf(out, "  %-*s%10s  %s\n", LABEL, label, first, json_string(json_get(file, "path")));
+    if (!present && text_of(file, "missing"))
+        line(out, "", text_of(file, "missing"));
+}
+
 static void facet_line(const struct json *f, struct buf *out)
 {
     const char *name = text_of(f, "name"), *type = text_of(f, "type");
     for (const struct json *file = json_first(json_get(f, "files")); file; file = json_next(file)) {
-        char size[16];
         const char *choice = text_of(file, "choice");
         char *label =
             choice ? xasprintf("%s, %s %s", name, text_of(f, "by"), choice) : xstrdup(name);
-        char *text = is_true(file, "present")
-                         ? xasprintf("%10s  %s", str_format_bytes(count_of(file, "bytes"), size),
-                                     text_of(file, "path"))
-                         : xasprintf("%10s  %s", "absent", text_of(file, "path"));
-        buf_printf(out, "  %-*s%s\n", LABEL, label, text);
-        if (!is_true(file, "present") && text_of(file, "missing"))
-            line(out, "", text_of(file, "missing"));
-        xfree(text);
+        file_line(label, file, out);
         xfree(label);
     }
     if (str_eq(type, "value") && !str_eq(name, "signature") && !str_eq(name, "os")) {
@@ -181,7 +185,10 @@ static void facet_line(const struct json *f, struct buf *out)
         buf_release(&text);
     }
     if (str_eq(type, "stage"))
-        buf_printf(out, "  %-*s%10s  made by stage %s\n", LABEL, name, "", text_of(f, "run"));
+        buf_printf(out, "  %-*s%10s  made by stage %s, of\n", LABEL, name, "", text_of(f, "run"));
+    const struct json *inputs = json_get(f, "inputs");
+    for (const struct json *file = inputs ? json_first(inputs) : NULL; file; file = json_next(file))
+        file_line("", file, out);
 }
 
 static void facets(const struct json *facts, struct buf *out)

@@ -45,7 +45,12 @@ cp configs/toolkits/nano-1.0/tokenizer.model configs/toolkits/afm-26.0.0/assets/
 write_manifest toolkit.tokenizer
 expect 0 fm plan waits.yaml
 expect 2 fm generate --toolkit configs/toolkits/afm-26.0.0 --prompt x
-has stderr.txt 'put it at configs/toolkits/afm-26.0.0/assets/base.safetensors;'
+has stderr.txt 'facet base of toolkit afm-26.0.0 is made by a stage: give --base'
+cat >>waits.yaml <<'EOF'
+  adapter: { run: train, inputs: { train: data.train, base: toolkit.base, init: toolkit.recovery } }
+EOF
+expect 2 fm run waits.yaml
+has stderr.txt 'toolkit afm-26.0.0 has no `base` here: put it at configs/toolkits/afm-26.0.0/assets/base-model.pt;'
 expect 0 fm inspect configs/toolkits/afm-26.0.0
 has stdout.txt 'KiB  configs/toolkits/afm-26.0.0/assets/tokenizer.model'
 
