@@ -1,5 +1,6 @@
 #include "stages/import/import_run.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -153,22 +154,37 @@ int import_run_open(struct import_run *p, const struct stage_run *run, struct er
 
 /* ---- packing ---- */
 
-/* The tensor's values; caller xfrees. Pages of the file that were read are given back: resident
- * memory stays that of one tensor. */
-static float *values_of(const struct import_run *p, const char *name)
+/* A tensor's values as fp32, in the mapping itself where they are that. */
+struct loaded {
+    const struct pt_tensor *t;
+    const float *values;
+    float *own; /* or NULL */
+};
+
+static struct loaded load(const struct import_run *p, const char *name)
 {
     struct tensor view;
     struct err e = {0};
-    const struct pt_tensor *t = ptfile_find(&p->file, name);
-    int rc = pt_tensor_view(t, &view, &e);
+    struct loaded l = {.t = ptfile_find(&p->file, name)};
+    int rc = pt_tensor_view(l.t, &view, &e);
     CHECK(rc == 0);
-    float *values = xalloc_array((size_t)pt_tensor_elements(t), sizeof *values);
-    tensor_to_f32(&view, values);
-    uintptr_t page = 4096, first = ((uintptr_t)t->data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)t->data + t->n_bytes) / page * page;
+    if (view.dtype == DTYPE_F32 && (uintptr_t)view.data % sizeof(float) == 0) {
+        l.values = (const float *)(const void *)view.data;
+        return l;
+    }
+    l.values = l.own = xalloc_array((size_t)pt_tensor_elements(l.t), sizeof *l.own);
+    tensor_to_f32(&view, l.own);
+    return l;
+}
+
+/* Gives back the pages of the file too: resident memory stays that of one tensor. */
+static void unload(struct loaded *l)
+{
+    uintptr_t page = 4096, first = ((uintptr_t)l->t->data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)l->t->data + l->t->n_bytes) / page * page;
     if (end > first)
         madvise((void *)first, end - first, MADV_DONTNEED); /* advice: nothing depends on it */
-    return values;
+    xfree(l->own);
 }
 
 static void report(struct import_run *p, const struct shape_tensor *t, const struct grid_found *f,
@@ -187,43 +203,65 @@ static void report(struct import_run *p, const struct shape_tensor *t, const str
     json_append(p->rows, row);
 }
 
-static uint16_t *as_bf16(const float *values, size_t n)
+/* 16 rows at a time: they are neighbours in every form. */
+struct packing {
+    const float *values;
+    const struct weight *w;
+    unsigned char *out;
+    bool rounds;
+    int rc; /* of any of them */
+    struct err e;
+    pthread_mutex_t lock;
+};
+
+static void pack_rows(void *context, size_t i, int i_thread)
 {
-    uint16_t *out = xalloc_array(n, sizeof *out);
-    for (size_t i = 0; i < n; i++)
-        out[i] = tensor_bf16_from_f32(values[i]);
-    return out;
+    struct packing *p = context;
+    struct err e = {0};
+    int k = p->w->k, rows = p->w->n - 16 * (int)i < 16 ? p->w->n - 16 * (int)i : 16, rc = 0;
+    const float *values = p->values + i * 16 * (size_t)k;
+    const float *scale = p->w->scale + (p->w->n_scales > 1 ? 16 * i : 0);
+    unsigned char *out = p->out + i * weight_bytes(p->w->form, 16, k);
+    (void)i_thread;
+    if (p->w->form == WEIGHT_F32)
+        memcpy(out, values, weight_bytes(WEIGHT_F32, rows, k));
+    else if (p->w->form == WEIGHT_BF16)
+        for (size_t j = 0; j < (size_t)rows * (size_t)k; j++)
+            ((uint16_t *)(void *)out)[j] = tensor_bf16_from_f32(values[j]);
+    else if (p->w->form == WEIGHT_Q4)
+        rc = quant_pack_q4(values, rows, k, scale, true, out, &e);
+    else if (p->w->n_scales == 1)
+        rc = quant_pack_q2(values, rows, k, *scale, !p->rounds, out, &e);
+    else
+        rc = quant_pack_q2_rows(values, rows, k, scale, true, out, &e);
+    if (rc == 0)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->rc = rc;
+    p->e = e;
+    pthread_mutex_unlock(&p->lock);
 }
 
-/* Packs a matrix in the form found. Takes over values. */
-static int pack_matrix(struct import_run *p, const struct shape_tensor *t, float *values,
+/* The matrix in the form found, or rounded where the config says so. */
+static int pack_matrix(struct import_run *p, const struct shape_tensor *t, const float *values,
                        struct grid_found *f, float *scale, struct weight *w, struct err *e)
 {
-    size_t elements = (size_t)t->n * (size_t)t->k;
     bool rounds = p->config->quantise == 1 && t->role == ROLE_LINEAR && f->form != WEIGHT_Q2 &&
                   t->n % 16 == 0 && t->k % 16 == 0;
-    int rc = 0;
     if (rounds) {
         f->form = WEIGHT_Q2;
         f->n_scales = 1;
-        scale[0] = quant_scale_search_q2(&p->compute, values, elements);
+        scale[0] = quant_scale_search_q2(&p->compute, values, (size_t)t->n * (size_t)t->k);
         p->n_rounded++;
     }
-    *w = (struct weight){f->form, t->n, t->k, values, scale, f->n_scales};
-    if (f->form == WEIGHT_F32)
-        return 0;
-    unsigned char *packed;
-    if (f->form == WEIGHT_BF16) {
-        packed = (unsigned char *)as_bf16(values, elements);
-    } else {
-        packed = xalloc(weight_bytes(f->form, t->n, t->k));
-        rc = f->form == WEIGHT_Q4 ? quant_pack_q4(values, t->n, t->k, scale, true, packed, e)
-             : f->n_scales == 1   ? quant_pack_q2(values, t->n, t->k, scale[0], !rounds, packed, e)
-                                  : quant_pack_q2_rows(values, t->n, t->k, scale, true, packed, e);
-    }
-    xfree(values);
-    w->data = packed;
-    return rc;
+    unsigned char *out = xalloc(weight_bytes(f->form, t->n, t->k));
+    *w = (struct weight){f->form, t->n, t->k, out, scale, f->n_scales};
+    struct packing packing = {
+        .values = values, .w = w, .out = out, .rounds = rounds, .lock = PTHREAD_MUTEX_INITIALIZER};
+    thread_pool_run(p->compute.pool, ((size_t)t->n + 15) / 16, pack_rows, &packing);
+    if (packing.rc)
+        *e = packing.e;
+    return packing.rc;
 }
 
 static int pack_tensor(struct import_run *p, int i, struct err *e)
@@ -231,19 +269,19 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     static const char *const form_notes[IMPORT_FORMS] = {"f32, as it is", "bf16, exact",
                                                          "2 bits, exact", "4 bits, exact"};
     struct shape_tensor t;
-    struct weight w;
+    struct weight w = {.n_scales = 0};
     shape_tensor(&p->shape, i, &t);
-    float *values = values_of(p, t.name), *scale = xalloc_array((size_t)t.n, sizeof *scale);
-    struct grid_found f = grid_find(values, t.n, t.k, scale);
+    struct loaded l = load(p, t.name);
+    float *scale = xalloc_array((size_t)t.n, sizeof *scale);
+    struct grid_found f = grid_find(&p->compute, l.values, t.n, t.k, scale);
+    int64_t rounded = p->n_rounded;
     if (is_norm(&t))
         f.form = WEIGHT_F32;
-    p->owned[2 * i] = values;
-    p->owned[2 * i + 1] = scale;
-    if (!f.finite)
-        return err_set(e, ERR_NUMERIC, "pt: %s has a value that is not finite", t.name);
-    int64_t rounded = p->n_rounded;
-    int rc = pack_matrix(p, &t, values, &f, scale, &w, e);
+    int rc = f.finite ? pack_matrix(p, &t, l.values, &f, scale, &w, e)
+                      : err_set(e, ERR_NUMERIC, "a value is not finite");
+    unload(&l);
     p->owned[2 * i] = (void *)(uintptr_t)w.data;
+    p->owned[2 * i + 1] = scale;
     if (rc)
         return err_wrap(e, "pt: %s", t.name);
     p->n_tensors[f.form]++;
@@ -258,9 +296,9 @@ static int take_range(struct import_run *p, int layer, bool value, struct err *e
 {
     char name[SHAPE_NAME_BYTES];
     shape_range_name(&p->shape, layer, value, name);
-    float *v = values_of(p, name);
-    struct kv_range r = {v[0], v[1]};
-    xfree(v);
+    struct loaded v = load(p, name);
+    struct kv_range r = {v.values[0], v.values[1]};
+    unload(&v);
     if (!(r.min <= 0 && r.max >= 0 && r.max - r.min < 1e30f))
         return err_set(e, ERR_FORMAT, "pt: %s is no range around 0: %g, %g", name, (double)r.min,
                        (double)r.max);
@@ -274,16 +312,17 @@ static int take_adapter_tensor(struct import_run *p, const struct shape_module *
 {
     char name[SHAPE_NAME_BYTES + 16];
     module_tensor(m, b, name);
-    float *from = values_of(p, name),
-          *to = b ? adapter_b(&p->adapter, m) : adapter_a(&p->adapter, m);
+    struct loaded from = load(p, name);
+    float *to = b ? adapter_b(&p->adapter, m) : adapter_a(&p->adapter, m);
     size_t n = (size_t)p->rank * (size_t)(b ? m->out : m->in);
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
-        finite = finite && from[i] - from[i] == 0;
-        p->adapter_is_zero = p->adapter_is_zero && (!b || from[i] == 0);
-        to[i] = from[i];
+        float v = from.values[i];
+        finite = finite && v - v == 0;
+        p->adapter_is_zero = p->adapter_is_zero && (!b || v == 0);
+        to[i] = v;
     }
-    xfree(from);
+    unload(&from);
     return finite ? 0 : err_set(e, ERR_NUMERIC, "pt: %s has a value that is not finite", name);
 }
 

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "pipeline/base/xalloc.h"
+
 /* ---- distinct values ---- */
 
 struct values {
@@ -73,71 +75,88 @@ static float find_scale(const struct values *v, float half)
     return 0;
 }
 
-static bool is_bf16(const float *w, size_t n)
+/* ---- a matrix ---- */
+
+struct row {
+    struct values values;
+    bool finite, bf16;
+};
+
+struct look {
+    const float *w;
+    int k;
+    struct row *rows;
+};
+
+static void look_at_rows(void *context, int first, int n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, w + i, sizeof bits);
-        if (bits & 0xFFFF)
+    const struct look *l = context;
+    for (int r = first; r < first + n; r++) {
+        const float *row = l->w + (size_t)r * (size_t)l->k;
+        uint32_t most = 0, low = 0;
+        for (int i = 0; i < l->k; i++) {
+            uint32_t bits;
+            memcpy(&bits, row + i, sizeof bits);
+            low |= bits & 0xFFFF;
+            bits &= 0x7FFFFFFF;
+            most = bits > most ? bits : most;
+        }
+        l->rows[r] = (struct row){.finite = most < 0x7F800000, .bf16 = low == 0};
+        count(row, l->k, &l->rows[r].values);
+    }
+}
+
+/* Every row's scale for a grid; false when a row has none. */
+static bool row_scales(const struct row *rows, int n, float half, float *scale)
+{
+    for (int r = 0; r < n; r++) {
+        scale[r] = find_scale(&rows[r].values, half);
+        if (scale[r] == 0)
             return false;
     }
     return true;
 }
 
-static bool is_finite(const float *w, size_t n)
+/* A row may fit several scales: what fits all rows is meant. */
+static bool one_scale(const struct values *all, int n, float half, float *scale)
 {
-    uint32_t most = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, w + i, sizeof bits);
-        bits &= 0x7FFFFFFF;
-        most = bits > most ? bits : most;
-    }
-    return most < 0x7F800000;
+    float one = find_scale(all, half);
+    for (int r = 0; r < n && one != 0; r++)
+        scale[r] = one;
+    return one != 0;
 }
 
-struct grid_found grid_find(const float *w, int n, int k, float *scale)
+struct grid_found grid_find(struct compute *c, const float *w, int n, int k, float *scale)
 {
-    size_t elements = (size_t)n * (size_t)k;
-    struct grid_found f = {.form = WEIGHT_F32, .finite = is_finite(w, elements)};
+    struct look l = {w, k, xalloc_array((size_t)n, sizeof *l.rows)};
+    struct grid_found f = {.form = WEIGHT_F32, .finite = true};
     struct values all = {.n = 0};
-    bool q2 = n % 16 == 0 && k % 16 == 0, q4 = n % 16 == 0 && k % 8 == 0;
-    if (!f.finite)
-        return f;
-    for (int row = 0; row < n; row++) {
-        struct values v = {.n = 0};
-        count(w + (size_t)row * (size_t)k, k, &v);
-        for (int i = 0; i < v.n && all.n < GRID_DISTINCT_MAX; i++)
-            note(&all, v.bits[i]);
-        f.distinct_by_row = v.n > f.distinct_by_row ? v.n : f.distinct_by_row;
-        float s = q2 || q4 ? find_scale(&v, q2 ? 1.5f : 7.5f) : 0;
-        if (s == 0 && q2) { /* no row of 2 bits: are all rows so far of 4? */
-            q2 = false;
-            for (int r = 0; r < row && q4; r++) {
-                struct values again = {.n = 0};
-                count(w + (size_t)r * (size_t)k, k, &again);
-                scale[r] = find_scale(&again, 7.5f);
-                q4 = scale[r] != 0;
-            }
-            s = q4 ? find_scale(&v, 7.5f) : 0;
-        }
-        q4 = q4 && s != 0;
-        scale[row] = s;
+    bool bf16 = true;
+    compute_rows(c, n, (size_t)k, look_at_rows, &l);
+    for (int r = 0; r < n; r++) {
+        const struct values *v = &l.rows[r].values;
+        f.finite = f.finite && l.rows[r].finite;
+        bf16 = bf16 && l.rows[r].bf16;
+        f.distinct_by_row = v->n > f.distinct_by_row ? v->n : f.distinct_by_row;
+        for (int i = 0; i < v->n && all.n < GRID_DISTINCT_MAX; i++)
+            note(&all, v->bits[i]);
     }
     f.distinct = all.n;
-    float one = q2 ? find_scale(&all, 1.5f) : 0;
-    if (q2) {
+    bool q2 = n % 16 == 0 && k % 16 == 0, q4 = n % 16 == 0 && k % 8 == 0;
+    if (!f.finite) {
+        f.form = WEIGHT_F32;
+    } else if (q2 && one_scale(&all, n, 1.5f, scale)) {
         f.form = WEIGHT_Q2;
-        f.n_scales = one != 0 ? 1 : n;
-        scale[0] = one != 0 ? one : scale[0];
-    } else if (q4) {
-        one = find_scale(&all, 7.5f); /* a row may fit several scales: what fits all is meant */
-        for (int row = 0; row < n && one != 0; row++)
-            scale[row] = one;
+        f.n_scales = 1;
+    } else if (q2 && row_scales(l.rows, n, 1.5f, scale)) {
+        f.form = WEIGHT_Q2;
+        f.n_scales = n;
+    } else if (q4 && (one_scale(&all, n, 7.5f, scale) || row_scales(l.rows, n, 7.5f, scale))) {
         f.form = WEIGHT_Q4;
         f.n_scales = n;
-    } else if (is_bf16(w, elements)) {
+    } else if (bf16) {
         f.form = WEIGHT_BF16;
     }
+    xfree(l.rows);
     return f;
 }

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "pipeline/base/err.h"
+#include "stages/model/compute.h"
 #include "stages/model/weight.h"
 
 #define GRID_DISTINCT_MAX 17 /* counted up to here */
@@ -25,6 +25,6 @@ struct grid_found {
 };
 
 /* w: (n, k) fp32. scale: room for n; holds the scales of the form found. */
-struct grid_found grid_find(const float *w, int n, int k, float *scale);
+struct grid_found grid_find(struct compute *c, const float *w, int n, int k, float *scale);
 
 #endif

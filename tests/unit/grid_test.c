@@ -14,6 +14,7 @@
 enum { N = 32, K = 48 };
 
 static float w[N * K], scale[N];
+static struct compute compute;
 
 static unsigned draw(unsigned i)
 {
@@ -57,7 +58,7 @@ static void grids_are_found(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fill(cases[i].levels, cases[i].by_row);
-        struct grid_found f = grid_find(w, N, K, scale);
+        struct grid_found f = grid_find(&compute, w, N, K, scale);
         assert_true(f.finite);
         assert_int_equal(f.form, cases[i].form);
         assert_int_equal(f.n_scales, cases[i].n_scales);
@@ -74,27 +75,27 @@ static void nothing_is_claimed(void **state)
     for (int levels = 4; levels <= 16; levels += 12) {
         fill(levels, true);
         w[N * K - 1] = nextafterf(w[N * K - 1], 1);
-        assert_int_equal(grid_find(w, N, K, scale).form, WEIGHT_F32);
+        assert_int_equal(grid_find(&compute, w, N, K, scale).form, WEIGHT_F32);
         fill(levels, false);
-        assert_int_equal(grid_find(w, N - 1, K, scale).form, WEIGHT_F32);
+        assert_int_equal(grid_find(&compute, w, N - 1, K, scale).form, WEIGHT_F32);
     }
     for (int i = 0; i < N * K; i++)
         w[i] = (float)(i % 4) - 2; /* -2, -1, 0, 1 */
-    struct grid_found f = grid_find(w, N, K, scale);
+    struct grid_found f = grid_find(&compute, w, N, K, scale);
     assert_int_equal(f.form, WEIGHT_BF16);
     assert_int_equal(f.distinct, 4);
     for (int i = 0; i < N * K; i++)
         w[i] = 0;
-    assert_int_equal(grid_find(w, N, K, scale).form, WEIGHT_BF16);
+    assert_int_equal(grid_find(&compute, w, N, K, scale).form, WEIGHT_BF16);
     for (int i = 0; i < N * K; i++)
         w[i] = sinf((float)i);
-    f = grid_find(w, N, K, scale);
+    f = grid_find(&compute, w, N, K, scale);
     assert_int_equal(f.form, WEIGHT_F32);
     assert_int_equal(f.distinct, GRID_DISTINCT_MAX);
     w[77] = NAN;
-    assert_false(grid_find(w, N, K, scale).finite);
+    assert_false(grid_find(&compute, w, N, K, scale).finite);
     w[77] = -INFINITY;
-    assert_false(grid_find(w, N, K, scale).finite);
+    assert_false(grid_find(&compute, w, N, K, scale).finite);
 }
 
 /* Rows of 2 bits and one of 4: all of 4, also those that came first. */
@@ -104,7 +105,7 @@ static void forms_of_rows_are_mixed(void **state)
     fill(4, true);
     for (int i = 0; i < K; i++)
         w[(N - 2) * K + i] = 0.5f * ((float)(i % 16) - 7.5f);
-    struct grid_found f = grid_find(w, N, K, scale);
+    struct grid_found f = grid_find(&compute, w, N, K, scale);
     assert_int_equal(f.form, WEIGHT_Q4);
     assert_holds(&f);
 }
@@ -116,5 +117,10 @@ int main(void)
         cmocka_unit_test(nothing_is_claimed),
         cmocka_unit_test(forms_of_rows_are_mixed),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct err e = {0};
+    if (compute_open(&compute, 2, "auto", &e) != 0)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    compute_close(&compute);
+    return failed;
 }
