@@ -142,7 +142,7 @@ comma := ,
 
 # Each target with a driver: replay.c, or libFuzzer's in MODE=fuzz.
 FUZZ_DRIVER := $(call objects,$(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c) tests/fuzz/fuzz.c tests/fuzz/seed.c)
-$(B)/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(FUZZ_DRIVER) $(B)/stages.a $(B)/engine.a $(B)/base.a
+$(B)/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(FUZZ_DRIVER) $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,$(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -Wl$(comma)-Bstatic -lyaml \
 	    -Wl$(comma)-Bdynamic $(LIBS_STAGE))
 

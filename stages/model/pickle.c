@@ -40,7 +40,7 @@ void pickle_release(struct pickle *p)
     *p = (struct pickle){0};
 }
 
-int pickle_new(struct pickle *p, enum pickle_kind kind, size_t at, uint32_t *out, struct err *e)
+int pickle_new(struct pickle *p, enum pickle_kind kind, uint32_t *out, struct err *e)
 {
     if (p->n_values > LIMIT_PICKLE_VALUES)
         return err_set(e, ERR_LIMIT, "more than %zu values: LIMIT_PICKLE_VALUES",
@@ -50,7 +50,7 @@ int pickle_new(struct pickle *p, enum pickle_kind kind, size_t at, uint32_t *out
         p->values = xrealloc_array(p->values, p->values_capacity, sizeof *p->values);
     }
     *out = (uint32_t)p->n_values++;
-    p->values[*out] = (struct pickle_value){.kind = kind, .at = (uint32_t)at};
+    p->values[*out] = (struct pickle_value){.kind = kind, .at = (uint32_t)p->at};
     return 0;
 }
 

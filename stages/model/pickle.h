@@ -87,14 +87,14 @@ struct pickle {
     size_t n_items;
     size_t items_capacity;
     uint32_t root;
+    size_t at; /* of the opcode that runs: new values come from it */
 };
 
 void pickle_init(struct pickle *p);
 void pickle_release(struct pickle *p); /* safe on zeroed, safe twice */
 
 /* A new value of the kind, without content. ERR_LIMIT. */
-int pickle_new(struct pickle *p, enum pickle_kind kind, size_t at, uint32_t *out,
-               struct err *e) MUST_USE;
+int pickle_new(struct pickle *p, enum pickle_kind kind, uint32_t *out, struct err *e) MUST_USE;
 /* Appends to a tuple, list (key 0) or dict. ERR_LIMIT. */
 int pickle_append(struct pickle *p, uint32_t owner, uint32_t key, uint32_t value,
                   struct err *e) MUST_USE;

@@ -151,6 +151,24 @@ static int read_tensor(const struct reading *r, const struct pickle_tensor *v, s
 
 /* ---- the walk ---- */
 
+/* The name at hand for a message. */
+static const char *shown(const struct reading *r, char out[PRINTABLE_BYTES])
+{
+    return printable(r->name.bytes, r->name.n_bytes, out);
+}
+
+static int check_name(const struct reading *r, struct err *e)
+{
+    char text[PRINTABLE_BYTES];
+    if (r->name.n_bytes == 0)
+        return err_set(e, ERR_FORMAT, "a tensor whose name is empty");
+    for (size_t i = 0; i < r->name.n_bytes; i++)
+        if ((unsigned char)r->name.bytes[i] < 0x20 || r->name.bytes[i] == 0x7f)
+            return err_set(e, ERR_FORMAT, "%s: a tensor whose name holds byte 0x%02x",
+                           shown(r, text), (unsigned char)r->name.bytes[i]);
+    return 0;
+}
+
 static int add_tensor(struct reading *r, const struct pickle_tensor *v, struct err *e)
 {
     struct ptfile *f = r->f;
@@ -161,7 +179,10 @@ static int add_tensor(struct reading *r, const struct pickle_tensor *v, struct e
         f->tensors = xrealloc_array(f->tensors, r->capacity, sizeof *f->tensors);
     }
     struct pt_tensor t = {0};
-    int rc = read_tensor(r, v, &t, e);
+    int rc = check_name(r, e);
+    if (rc != 0)
+        return rc;
+    rc = read_tensor(r, v, &t, e);
     if (rc != 0)
         return err_wrap(e, "%s", buf_text(&r->name));
     t.name = xstrdup(buf_text(&r->name));
@@ -172,22 +193,17 @@ static int add_tensor(struct reading *r, const struct pickle_tensor *v, struct e
 /* Puts ".KEY" behind the name. */
 static int extend_name(struct reading *r, uint32_t key, size_t i_child, struct err *e)
 {
-    char text[LIMIT_TENSOR_NAME_BYTES + 1], shown[PRINTABLE_BYTES];
+    char text[LIMIT_TENSOR_NAME_BYTES + 1], name[PRINTABLE_BYTES];
     size_t n = key != 0 ? pickle_key(&r->pickle, key, text, sizeof text)
                         : (size_t)snprintf(text, sizeof text, "%zu", i_child);
-    size_t shown_bytes = n < sizeof text ? n : sizeof text;
-    if (r->name.n_bytes > 0)
-        buf_add_char(&r->name, '.');
-    if (n == 0)
-        return err_set(e, ERR_FORMAT, "%s: an empty key", buf_text(&r->name));
-    if (r->name.n_bytes + n > LIMIT_TENSOR_NAME_BYTES)
+    size_t dot = r->name.n_bytes > 0 ? 1 : 0;
+    if (r->name.n_bytes + dot + n > LIMIT_TENSOR_NAME_BYTES)
         return err_set(e, ERR_LIMIT,
-                       "a name of more than %d bytes, LIMIT_TENSOR_NAME_BYTES, ends in %s",
-                       LIMIT_TENSOR_NAME_BYTES, printable(text, shown_bytes, shown));
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return err_set(e, ERR_FORMAT, "a control character in the name %s%s",
-                           buf_text(&r->name), printable(text, n, shown));
+                       "%s: a key makes this name longer than "
+                       "LIMIT_TENSOR_NAME_BYTES, %d",
+                       shown(r, name), LIMIT_TENSOR_NAME_BYTES);
+    if (dot != 0)
+        buf_add_char(&r->name, '.');
     buf_add(&r->name, text, n);
     return 0;
 }
@@ -205,12 +221,13 @@ static int walk_items(struct reading *r, uint32_t v, int depth, struct err *e)
 {
     const struct pickle *p = &r->pickle;
     size_t name_bytes = r->name.n_bytes, i_child = 0;
+    char name[PRINTABLE_BYTES];
     int rc = 0;
     if (depth >= LIMIT_PICKLE_DEPTH)
         return err_set(e, ERR_LIMIT, "%s: nested deeper than LIMIT_PICKLE_DEPTH, %d",
-                       buf_text(&r->name), LIMIT_PICKLE_DEPTH);
+                       shown(r, name), LIMIT_PICKLE_DEPTH);
     if (r->open[v] != 0)
-        return err_set(e, ERR_FORMAT, "%s: %s that contains itself", buf_text(&r->name),
+        return err_set(e, ERR_FORMAT, "%s: %s that contains itself", shown(r, name),
                        pickle_kind_name(pickle_at(p, v)->kind));
     r->open[v] = 1;
     for (uint32_t i = pickle_at(p, v)->items.first; i != 0 && rc == 0; i = p->items[i].next) {
@@ -226,9 +243,10 @@ static int walk_items(struct reading *r, uint32_t v, int depth, struct err *e)
 /* A graph with shared parts has more paths than values: steps are counted. */
 static int walk(struct reading *r, uint32_t v, int depth, struct err *e)
 {
+    char name[PRINTABLE_BYTES];
     if (r->n_steps++ >= LIMIT_PICKLE_VALUES)
         return err_set(e, ERR_LIMIT, "%s: more than %zu leaves, LIMIT_PICKLE_VALUES",
-                       buf_text(&r->name), LIMIT_PICKLE_VALUES);
+                       shown(r, name), LIMIT_PICKLE_VALUES);
     const struct pickle_value *value = pickle_at(&r->pickle, v);
     switch (value->kind) {
     case PICKLE_TENSOR:

@@ -15,8 +15,8 @@
  * Reading maps the file and executes nothing from it. What is held is one struct and one name for
  * each tensor; tensor data are borrowed from the mapping and are not touched by opening. Taken is a
  * dict of tensors, or dicts, lists and tuples of them: a tensor's name is its keys and indexes
- * joined by '.'. Other leaves (None, bool, int, float, text, a bare storage) are counted and left
- * out. Tied tensors name the same storage and offset.
+ * joined by '.'. Other leaves (None, bool, int, float, text, a bare storage, a name of
+ * torch_global.h) are counted and left out. Tied tensors name the same storage and offset.
  *
  * Refused, with the tensor, entry or offset in the message: any name or opcode that tensors do not
  * need, tensors that are not contiguous or reach past their storage, a storage whose entry has
@@ -37,7 +37,7 @@
 #define PT_DIMS_MAX 8
 
 struct pt_tensor {
-    const char *name; /* UTF-8 without control characters; owned by the ptfile */
+    const char *name; /* UTF-8, not empty, no control characters; owned by the ptfile */
     enum pt_dtype dtype;
     int n_dims; /* 0: a scalar */
     uint64_t dims[PT_DIMS_MAX];

@@ -38,7 +38,7 @@ static int want_count(const char *what, size_t found, size_t expected, struct er
 
 /* (storage, offset, size, stride, requires_grad, backward_hooks[, metadata]): metadata would say
  * that the values are to be negated or conjugated. */
-static int call_tensor(struct pickle *p, uint32_t args, size_t at, uint32_t *out, struct err *e)
+static int call_tensor(struct pickle *p, uint32_t args, uint32_t *out, struct err *e)
 {
     uint32_t a[7];
     size_t n = pickle_children(p, args, a, 7);
@@ -62,7 +62,7 @@ static int call_tensor(struct pickle *p, uint32_t args, size_t at, uint32_t *out
     if (n_dims != n_strides)
         return err_set(e, ERR_FORMAT, "%" PRIu32 " sizes and %" PRIu32 " strides", n_dims,
                        n_strides);
-    rc = pickle_new(p, PICKLE_TENSOR, at, out, e);
+    rc = pickle_new(p, PICKLE_TENSOR, out, e);
     if (rc == 0)
         p->values[*out].tensor = (struct pickle_tensor){a[0], a[1], a[2], a[3]};
     return rc;
@@ -84,15 +84,15 @@ static int call_parameter(const struct pickle *p, uint32_t args, uint32_t *out, 
     return rc;
 }
 
-int torch_call(struct pickle *p, const struct torch_global *g, uint32_t args, size_t at,
-               uint32_t *out, struct err *e)
+int torch_call(struct pickle *p, const struct torch_global *g, uint32_t args, uint32_t *out,
+               struct err *e)
 {
     uint32_t a[1];
     int rc = 0;
     switch (g->kind) {
     case TORCH_ORDERED_DICT:
         rc = want_count("OrderedDict", pickle_children(p, args, a, 0), 0, e);
-        return rc != 0 ? rc : pickle_new(p, PICKLE_DICT, at, out, e);
+        return rc != 0 ? rc : pickle_new(p, PICKLE_DICT, out, e);
     case TORCH_SIZE:
         rc = want_count("Size", pickle_children(p, args, a, 1), 1, e);
         if (rc == 0)
@@ -101,7 +101,7 @@ int torch_call(struct pickle *p, const struct torch_global *g, uint32_t args, si
             *out = a[0];
         return rc;
     case TORCH_REBUILD_TENSOR:
-        return call_tensor(p, args, at, out, e);
+        return call_tensor(p, args, out, e);
     case TORCH_REBUILD_PARAMETER:
         return call_parameter(p, args, out, e);
     case TORCH_STORAGE:
@@ -111,7 +111,7 @@ int torch_call(struct pickle *p, const struct torch_global *g, uint32_t args, si
 }
 
 /* ('storage', class, key, location, number of elements) */
-int torch_call_storage(struct pickle *p, uint32_t id, size_t at, uint32_t *out, struct err *e)
+int torch_call_storage(struct pickle *p, uint32_t id, uint32_t *out, struct err *e)
 {
     uint32_t a[5];
     int rc = want_count("persistent id", pickle_children(p, id, a, 5), 5, e);
@@ -138,7 +138,7 @@ int torch_call_storage(struct pickle *p, uint32_t id, size_t at, uint32_t *out, 
         rc = want(p, "number of elements", a[4], PICKLE_INT, e);
     if (rc != 0)
         return rc;
-    rc = pickle_new(p, PICKLE_STORAGE, at, out, e);
+    rc = pickle_new(p, PICKLE_STORAGE, out, e);
     if (rc == 0)
         p->values[*out].storage = (struct pickle_storage){class, a[2], a[4]};
     return rc;

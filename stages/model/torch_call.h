@@ -8,17 +8,15 @@
  * torch/serialization.py.
  */
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "pipeline/base/err.h"
 #include "stages/model/pickle.h"
 
-/* REDUCE: g(*args), args a TUPLE; `at` is the opcode's offset. ERR_FORMAT, ERR_LIMIT. */
-int torch_call(struct pickle *p, const struct torch_global *g, uint32_t args, size_t at,
-               uint32_t *out, struct err *e) MUST_USE;
+/* REDUCE: g(*args), args a TUPLE. ERR_FORMAT, ERR_LIMIT. */
+int torch_call(struct pickle *p, const struct torch_global *g, uint32_t args, uint32_t *out,
+               struct err *e) MUST_USE;
 /* BINPERSID: the storage that a TUPLE names. */
-int torch_call_storage(struct pickle *p, uint32_t id, size_t at, uint32_t *out,
-                       struct err *e) MUST_USE;
+int torch_call_storage(struct pickle *p, uint32_t id, uint32_t *out, struct err *e) MUST_USE;
 
 #endif

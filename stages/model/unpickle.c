@@ -14,8 +14,7 @@ struct machine {
     struct pickle *p;
     const unsigned char *bytes;
     size_t n_bytes;
-    size_t at;       /* of the opcode that runs */
-    size_t next;     /* of its next argument byte */
+    size_t next;     /* offset of the next byte */
     uint32_t *stack; /* values; 0 = a mark */
     size_t n_stack;
     size_t stack_capacity;
@@ -52,7 +51,7 @@ static int push_new(struct machine *m, enum pickle_kind kind, struct pickle_valu
                     struct err *e)
 {
     uint32_t v = 0;
-    int rc = pickle_new(m->p, kind, m->at, &v, e);
+    int rc = pickle_new(m->p, kind, &v, e);
     if (rc == 0)
         rc = push(m, v, e);
     if (rc == 0)
@@ -208,7 +207,7 @@ static int do_text(struct machine *m, struct err *e)
 static int make_tuple(struct machine *m, size_t base, size_t first, struct err *e)
 {
     uint32_t tuple = 0;
-    int rc = pickle_new(m->p, PICKLE_TUPLE, m->at, &tuple, e);
+    int rc = pickle_new(m->p, PICKLE_TUPLE, &tuple, e);
     for (size_t i = first; i < m->n_stack && rc == 0; i++)
         rc = pickle_append(m->p, tuple, 0, m->stack[i], e);
     if (rc != 0)
@@ -339,7 +338,7 @@ static int do_reduce(struct machine *m, struct err *e)
     if (rc == 0)
         rc = find_target(m, 1, PICKLE_GLOBAL, &callable, e);
     if (rc == 0)
-        rc = torch_call(m->p, pickle_at(m->p, callable)->global, args, m->at, &made, e);
+        rc = torch_call(m->p, pickle_at(m->p, callable)->global, args, &made, e);
     if (rc != 0)
         return rc;
     m->n_stack -= 2;
@@ -351,7 +350,7 @@ static int do_storage(struct machine *m, struct err *e)
     uint32_t id = 0, made = 0;
     int rc = find_target(m, 0, PICKLE_TUPLE, &id, e);
     if (rc == 0)
-        rc = torch_call_storage(m->p, id, m->at, &made, e);
+        rc = torch_call_storage(m->p, id, &made, e);
     if (rc == 0)
         m->stack[m->n_stack - 1] = made;
     return rc;
@@ -493,8 +492,8 @@ static int run(struct machine *m, struct err *e)
                        "pickle protocol %d, expected 2: save it without pickle_protocol",
                        m->bytes[1]);
     for (m->next = 2; m->next < m->n_bytes;) {
-        m->at = m->next++;
-        if (m->bytes[m->at] == '.') {
+        m->p->at = m->next++;
+        if (m->bytes[m->p->at] == '.') {
             if (m->n_stack != 1 || m->stack[0] == 0)
                 return err_set(e, ERR_FORMAT, "%zu values at the end, expected one", m->n_stack);
             if (m->next != m->n_bytes)
@@ -502,11 +501,11 @@ static int run(struct machine *m, struct err *e)
             m->p->root = m->stack[0];
             return 0;
         }
-        int rc = step(m, m->bytes[m->at], e);
+        int rc = step(m, m->bytes[m->p->at], e);
         if (rc != 0)
             return rc;
     }
-    m->at = m->n_bytes;
+    m->p->at = m->n_bytes;
     return err_set(e, ERR_FORMAT, "the pickle has no end");
 }
 
@@ -520,7 +519,7 @@ int unpickle(struct pickle *p, const unsigned char *bytes, size_t n_bytes, struc
     pickle_init(p);
     int rc = run(&m, e);
     if (rc != 0)
-        (void)err_wrap(e, "data.pkl, offset %zu", m.at);
+        (void)err_wrap(e, "data.pkl, offset %zu", p->at);
     else
         rc = pickle_check_keys(p, e);
     xfree(m.stack);

@@ -19,6 +19,8 @@
  *   end record, comment                                4.3.16
  */
 
+_Static_assert(sizeof(struct zipdir_entry) <= 56, "stated in the header");
+
 #define LOCAL_SIGNATURE 0x04034b50u
 #define CENTRAL_SIGNATURE 0x02014b50u
 #define END64_SIGNATURE 0x06064b50u

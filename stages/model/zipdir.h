@@ -11,7 +11,7 @@
  * the directory, no name is there twice, absolute, or leads out of its folder. Refused by name:
  * compression, encryption, patches, several disks.
  *
- * Only headers are read, and memory is 64 bytes an entry. An entry's data are borrowed from the
+ * Only headers are read, and memory is 56 bytes an entry. An entry's data are borrowed from the
  * bytes; zipdir_check_crc is the only function that reads them.
  */
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compares with what shares no code with the project: the numbers of parity.json with PyTorch, and
-# packages with independent readers, ours in plain Python and Core ML's own.
+# Compares with what shares no code with the project: the numbers of parity.json and files of
+# torch.save with PyTorch, and packages with independent readers, ours in plain Python and Core ML's own.
 # Usage: make.sh      (from the repository root; `make ref` calls it)
 # PyTorch is taken where it is installed (Debian: python3-torch). Makes build/ref-venv with the pinned
 # packages of requirements.txt (needs python3.9 to 3.12 and the network once), then reads every package
@@ -28,8 +28,9 @@ for candidate in python3 /usr/bin/python3; do
 done
 if [ -n "$torch" ]; then
     "$torch" tests/ref/parity.py
+    "$torch" tests/ref/ptfile_check.py
 else
-    echo "ref: parity.json not compared: no PyTorch (Debian: python3-torch)"
+    echo "ref: parity.json and ptfile.h not compared: no PyTorch (Debian: python3-torch)"
 fi
 
 venv=build/ref-venv
