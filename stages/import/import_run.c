@@ -57,17 +57,12 @@ static const struct pt_tensor *need(struct import_run *p, const char *name, uint
     return t;
 }
 
-static bool is_norm(const struct shape_tensor *t)
-{
-    return t->role != ROLE_EMBEDDING && t->role != ROLE_LINEAR;
-}
-
 static void check_base(struct import_run *p, struct problems *out)
 {
     for (int i = 0; i < shape_n_tensors(&p->shape); i++) {
         struct shape_tensor t;
         shape_tensor(&p->shape, i, &t);
-        need(p, t.name, (uint64_t)t.n, is_norm(&t) ? 0 : (uint64_t)t.k, out);
+        need(p, t.name, (uint64_t)t.n, shape_is_norm(&t) ? 0 : (uint64_t)t.k, out);
     }
     for (int i = 0; i < 2 * p->shape.layers_0 && p->shape.kv_quant; i++) {
         char name[SHAPE_NAME_BYTES];
@@ -275,7 +270,7 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     float *scale = xalloc_array((size_t)t.n, sizeof *scale);
     struct grid_found f = grid_find(&p->compute, l.values, t.n, t.k, scale);
     int64_t rounded = p->n_rounded;
-    if (is_norm(&t))
+    if (shape_is_norm(&t))
         f.form = WEIGHT_F32;
     int rc = f.finite ? pack_matrix(p, &t, l.values, &f, scale, &w, e)
                       : err_set(e, ERR_NUMERIC, "a value is not finite");
@@ -287,7 +282,7 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     p->n_tensors[f.form]++;
     p->n_bytes[f.form] += (int64_t)weight_bytes(f.form, t.n, t.k);
     model_set_tensor(&p->model, &t, w);
-    if (!is_norm(&t))
+    if (!shape_is_norm(&t))
         report(p, &t, &f, p->n_rounded > rounded ? "ROUNDED to 2 bits" : form_notes[f.form]);
     return 0;
 }

@@ -90,11 +90,6 @@ size_t model_trainable_bytes(const struct shape *shape)
                     arena_cost(size_mul(shape_flat_floats(shape), sizeof(float))));
 }
 
-static bool is_norm(const struct shape_tensor *t)
-{
-    return t->role != ROLE_EMBEDDING && t->role != ROLE_LINEAR;
-}
-
 uint64_t model_tensor_bytes(const struct shape *shape, enum weight_form linears,
                             enum weight_form embedding)
 {
@@ -102,7 +97,7 @@ uint64_t model_tensor_bytes(const struct shape *shape, enum weight_form linears,
     for (int i = 0; i < shape_n_tensors(shape); i++) {
         struct shape_tensor t;
         shape_tensor(shape, i, &t);
-        enum weight_form form = is_norm(&t)                ? WEIGHT_F32
+        enum weight_form form = shape_is_norm(&t)          ? WEIGHT_F32
                                 : t.role == ROLE_EMBEDDING ? embedding
                                                            : linears;
         sum += weight_bytes(form, t.n, t.k);
@@ -128,7 +123,7 @@ int model_init(struct model *m, const struct shape *shape, struct err *e)
         struct shape_tensor t;
         shape_tensor(shape, i, &t);
         float *values = m->flat + t.offset;
-        for (int j = 0; is_norm(&t) && j < t.n; j++)
+        for (int j = 0; shape_is_norm(&t) && j < t.n; j++)
             values[j] = 1.0f;
         model_set_tensor(m, &t, weight_dense(values, t.n, t.k));
     }
@@ -161,7 +156,7 @@ void model_randomise(struct model *m, int64_t seed)
         size_t n = (size_t)t.n * (size_t)t.k;
         struct rng r = fresh_stream(&t, seed);
         for (size_t j = 0; j < n; j++)
-            values[j] = is_norm(&t) ? 1.0f : std * rng_normal_at(&r, j);
+            values[j] = shape_is_norm(&t) ? 1.0f : std * rng_normal_at(&r, j);
     }
 }
 
@@ -179,7 +174,7 @@ int model_init_frame(struct model *m, const struct shape *shape, struct err *e)
 
 static enum weight_form packed_form(const struct shape_tensor *t)
 {
-    return is_norm(t) ? WEIGHT_F32 : t->role == ROLE_EMBEDDING ? WEIGHT_Q4 : WEIGHT_Q2;
+    return shape_is_norm(t) ? WEIGHT_F32 : t->role == ROLE_EMBEDDING ? WEIGHT_Q4 : WEIGHT_Q2;
 }
 
 static int packed_bytes(const struct shape *s, size_t *bytes, struct err *e)
@@ -188,7 +183,7 @@ static int packed_bytes(const struct shape *s, size_t *bytes, struct err *e)
     for (int i = 0; i < shape_n_tensors(s); i++) {
         struct shape_tensor t;
         shape_tensor(s, i, &t);
-        if (!is_norm(&t) && (t.n % 16 != 0 || t.k % 16 != 0))
+        if (!shape_is_norm(&t) && (t.n % 16 != 0 || t.k % 16 != 0))
             return err_set(e, ERR_CONFIG, "%s is %d x %d: only multiples of 16 can be packed",
                            t.name, t.n, t.k);
         *bytes = size_add(*bytes, arena_cost(weight_bytes(packed_form(&t), t.n, t.k)));
@@ -216,7 +211,7 @@ static struct weight random_weight(struct model *m, const struct shape_tensor *t
     void *data = arena_take(&m->arena, bytes);
     float *scale = arena_take(&m->arena, (size_t)t->n * sizeof *scale);
     w.data = data;
-    if (is_norm(t)) {
+    if (shape_is_norm(t)) {
         for (int j = 0; j < t->n; j++)
             ((float *)data)[j] = 1.0f;
         return w;
@@ -381,7 +376,7 @@ static const void *as_bytes(struct loader *l, const struct tensor *t)
 
 static bool has_dims(const struct tensor *t, const struct shape_tensor *want)
 {
-    if (is_norm(want))
+    if (shape_is_norm(want))
         return t->n_dims == 1 && t->dims[0] == (uint64_t)want->n;
     return t->n_dims == 2 && t->dims[0] == (uint64_t)want->n && t->dims[1] == (uint64_t)want->k;
 }
@@ -431,13 +426,13 @@ static void load_tensor(struct loader *l, const struct shape_tensor *want)
         return;
     snprintf(key, sizeof key, "layout:%s", want->name);
     const char *layout = tensorfile_meta(&l->m->file, key);
-    if (layout != NULL && !is_norm(want)) {
+    if (layout != NULL && !shape_is_norm(want)) {
         load_packed(l, t, want, layout);
         return;
     }
     if (t->dtype == DTYPE_U8 || !has_dims(t, want)) {
         char text[64];
-        if (is_norm(want))
+        if (shape_is_norm(want))
             snprintf(text, sizeof text, "floats [%d]", want->n);
         else
             snprintf(text, sizeof text, "floats [%d, %d]", want->n, want->k);
@@ -446,7 +441,7 @@ static void load_tensor(struct loader *l, const struct shape_tensor *want)
     }
     need_finite(l, t);
     struct weight w = {.form = WEIGHT_F32, .n = want->n, .k = want->k};
-    if (t->dtype == DTYPE_BF16 && !is_norm(want)) {
+    if (t->dtype == DTYPE_BF16 && !shape_is_norm(want)) {
         w.form = WEIGHT_BF16;
         w.data = as_bytes(l, t);
     } else {
@@ -567,7 +562,7 @@ static void save_tensor(struct tensor_writer *w, const struct model *m,
 {
     struct weight v = get_tensor(m, t);
     const uint64_t dims[2] = {(uint64_t)t->n, (uint64_t)t->k};
-    if (is_norm(t)) {
+    if (shape_is_norm(t)) {
         tensor_writer_add_f32(w, t->name, DTYPE_F32, 1, dims, v.data);
     } else if (v.form == WEIGHT_F32) {
         tensor_writer_add_f32(w, t->name, dense_dtype, 2, dims, v.data);

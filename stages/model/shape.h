@@ -102,6 +102,11 @@ struct shape_tensor {
     size_t offset;         /* in floats inside the flat parameter array; a multiple of 16 */
 };
 
+static inline bool shape_is_norm(const struct shape_tensor *t)
+{
+    return t->role != ROLE_EMBEDDING && t->role != ROLE_LINEAR;
+}
+
 /* Tensors in order: embedding, layer by layer, final norm. The KV quantisers' ranges are no
  * parameters and not listed: see shape_range_name. */
 int shape_n_tensors(const struct shape *s);

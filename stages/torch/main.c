@@ -88,8 +88,8 @@ static void add_base(struct torch_run *t)
     for (int i = 0; i < shape_n_tensors(s); i++) {
         struct shape_tensor w;
         shape_tensor(s, i, &w);
-        bool norm = w.role != ROLE_EMBEDDING && w.role != ROLE_LINEAR;
-        add(t, w.name, norm ? 1 : 2, (uint64_t)w.n, (uint64_t)w.k, t->dense.flat + w.offset);
+        add(t, w.name, shape_is_norm(&w) ? 1 : 2, (uint64_t)w.n, (uint64_t)w.k,
+            t->dense.flat + w.offset);
     }
     for (int i = 0; i < s->layers_0 && s->kv_quant; i++) {
         char name[SHAPE_NAME_BYTES];
