@@ -156,6 +156,41 @@ void quant_scale_search_q4(struct compute *c, const float *w, int n, int k, floa
     compute_rows(c, n, (size_t)k, search_q4_rows, &r);
 }
 
+/* The codes of 32 / bits values as one lane; *fits: all of them have one, and the very value where
+ * exact. Written without branches: it vectorises. */
+static inline uint32_t pack_lane(const float *v, float s, int bits, bool exact, bool *fits)
+{
+    int per_lane = 32 / bits, bad = 0;
+    float half = bits == 2 ? 1.5f : 7.5f, code[16];
+    for (int i = 0; i < per_lane; i++) {
+        code[i] = bits == 2 ? quant_level_q2(v[i], s) + 1.0f : quant_level_q4(v[i], s);
+        int none = !(code[i] >= 0.0f), off = s * (code[i] - half) != v[i];
+        bad += none | (off & (int)exact);
+    }
+    uint32_t lane = 0;
+    *fits = bad == 0;
+    for (int i = 0; i < per_lane && *fits; i++)
+        lane |= (uint32_t)(int32_t)code[i] << (bits * i);
+    return lane;
+}
+
+/* The error of the first value without a code. */
+static int say_misfit(const float *v, float s, int bits, bool exact, int row, int column,
+                      struct err *e)
+{
+    for (int i = 0;; i++) {
+        CHECK(i < 32 / bits);
+        float code = bits == 2 ? quant_level_q2(v[i], s) + 1.0f : quant_level_q4(v[i], s);
+        if (!(code >= 0.0f))
+            return err_set(e, ERR_NUMERIC, "row %d, column %d: %g has no code", row, column + i,
+                           (double)v[i]);
+        if (exact && s * (code - (bits == 2 ? 1.5f : 7.5f)) != v[i])
+            return err_set(e, ERR_FORMAT,
+                           "row %d, column %d: %.9g is not on the %d-bit grid of scale %.9g", row,
+                           column + i, (double)v[i], bits, (double)s);
+    }
+}
+
 /* One group of 16 outputs; lane n%16 collects 32 / bits codes of output n. */
 static int pack_codes(const float *w, int n, int k, const float *scale, bool row_scales, int bits,
                       bool exact, unsigned char *out, struct err *e)
@@ -164,20 +199,12 @@ static int pack_codes(const float *w, int n, int k, const float *scale, bool row
     for (int row = 0; row < n; row++) {
         float s = scale[row_scales ? row : 0];
         for (int column = 0; column < k; column += per_group) {
-            uint32_t lane = 0;
-            for (int i = 0; i < per_group; i++) {
-                float v = w[(size_t)row * (size_t)k + (size_t)(column + i)];
-                float code = bits == 2 ? quant_level_q2(v, s) + 1.0f : quant_level_q4(v, s);
-                if (!(code >= 0.0f))
-                    return err_set(e, ERR_NUMERIC, "row %d, column %d: %g has no code", row,
-                                   column + i, (double)v);
-                if (exact && s * (code - (bits == 2 ? 1.5f : 7.5f)) != v)
-                    return err_set(e, ERR_FORMAT,
-                                   "row %d, column %d: %.9g is not on the %d-bit grid of scale "
-                                   "%.9g",
-                                   row, column + i, (double)v, bits, (double)s);
-                lane |= (uint32_t)code << (bits * i);
-            }
+            const float *v = w + (size_t)row * (size_t)k + (size_t)column;
+            bool fits;
+            uint32_t lane =
+                bits == 2 ? pack_lane(v, s, 2, exact, &fits) : pack_lane(v, s, 4, exact, &fits);
+            if (!fits)
+                return say_misfit(v, s, bits, exact, row, column, e);
             size_t group =
                 (size_t)(row / 16) * (size_t)(k / per_group) + (size_t)(column / per_group);
             bytes_put_u32(out + group * 64 + (size_t)(row % 16) * 4, lane);
