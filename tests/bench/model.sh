@@ -23,7 +23,7 @@ fmforge: 1
 name: bench_$1
 stages:
   base: { run: pretrain, inputs: { shape: $work/$1.json }, with: { mode: random, seed: 1 } }
-deliver: { base: $1.safetensors }
+deliver: { base.base: $1.safetensors }
 END
     build/bin/fmforge run "$work/$1.yaml" --home "$work/home" --out "$work/out" --reports "$work/reports" >"$work/log" 2>&1 ||
         { cat "$work/log" >&2; exit 1; }
