@@ -6,7 +6,7 @@ mkdir nightly learned
 # Ten of the training rows as a golden set: an adapter that learned them can get worse.
 cp data/golden/set.json learned
 head -n 10 data/rows.jsonl >learned/rows.jsonl
-sed -i 's/epochs: 2,/epochs: 80, learning_rate: 1e-2,/; s/prompt_dropout: 0.2, //; s/ gates: .*$//
+sed -i 's/epochs: 2,/epochs: 80, learning_rate: 1e-2, keep: last,/; s/prompt_dropout: 0.2, //; s/ gates: .*$//
     s/data.golden/learned/; s/max_new_tokens: 8/max_new_tokens: 16/' task.yaml
 grep -q 'epochs: 80' task.yaml || die "the manifest was not changed"
 cp task.yaml nightly/task.yaml
