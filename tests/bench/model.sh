@@ -38,10 +38,12 @@ done
 
 torch() {
     if [ -z "$python" ]; then
-        echo "PyTorch: skipped: not here (Debian: python3-torch python3-numpy)"
+        echo "PyTorch: skipped: not here (Debian: python3-torch python3-numpy libopenblas0-openmp)"
         return
     fi
-    OPENBLAS_CORETYPE=SkylakeX ATEN_CPU_CAPABILITY=avx512 OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
+    # OpenBLAS with OpenMP where it is here: its own threads would fight those of PyTorch.
+    LD_LIBRARY_PATH=/usr/lib/$(gcc -print-multiarch)/openblas-openmp \
+        OPENBLAS_CORETYPE=SkylakeX ATEN_CPU_CAPABILITY=avx512 OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
         MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 "$python" tests/bench/torch_step.py "$@"
 }
 
