@@ -30,7 +30,11 @@ fi
 
 has_package() {
     case $manager in
-    apt) [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
+    # A package may be here for other architectures too.
+    apt)
+        dpkg-query -W -f='${db:Status-Status} ${Architecture}\n' "$1" 2>/dev/null |
+            grep -qxE "installed ($(dpkg --print-architecture)|all)"
+        ;;
     dnf) rpm -q "$1" >/dev/null 2>&1 ;;
     brew) brew list --versions "$1" >/dev/null 2>&1 ;;
     esac
