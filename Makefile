@@ -41,7 +41,7 @@ LIBS_LEDGER := -lgit2 -lz $(LIBS_BASE)
 # Netlib's LAPACK, never another provider of its names: its bits do not depend on the CPU.
 NETLIB := $(addprefix -L/usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)/,lapack blas)
 LIBS_LAPACK := $(NETLIB) -Wl,-Bstatic -llapack -lblas -Wl,-Bdynamic -l:libgfortran.so.5
-LIBS_STAGE := -Wl,--as-needed $(LIBS_LAPACK) -lsentencepiece_train -lsentencepiece -lstdc++ $(LIBS_BASE)
+LIBS_STAGE := -Wl,--as-needed $(LIBS_LAPACK) -lsentencepiece_train -lsentencepiece -lstdc++ -Wl,-Bstatic -lz -Wl,-Bdynamic $(LIBS_BASE)
 LDFLAGS := -pie -pthread $(filter -fsanitize% --coverage,$(FLAGS_$(MODE)))
 
 ID := $(shell { $(CC) --version; $(CXX) --version; echo '$(ALL_CFLAGS) $(ALL_CXXFLAGS) $(LDFLAGS)'; } \

@@ -71,28 +71,23 @@ static void check_base(struct import_run *p, struct problems *out)
     }
 }
 
-static void module_tensor(const struct shape_module *m, bool b, char name[SHAPE_NAME_BYTES + 16])
-{
-    snprintf(name, SHAPE_NAME_BYTES + 16, "%s.%s", m->name, b ? "b_transpose" : "a_transpose");
-}
-
 /* All of an adapter or nothing of it: a part would be trained on as if it were whole. */
 static void check_adapter(struct import_run *p, struct problems *out)
 {
-    char name[SHAPE_NAME_BYTES + 16];
+    char name[ADAPTER_NAME_BYTES];
     struct shape_module m;
     for (int i = 0; i < shape_n_modules(&p->shape) && p->rank == 0; i++) {
         shape_module(&p->shape, i, 1, &m);
-        module_tensor(&m, false, name);
+        adapter_tensor_name(&m, false, name);
         const struct pt_tensor *t = ptfile_find(&p->file, name);
         if (t && t->n_dims == 2 && t->dims[1] >= 1 && t->dims[1] <= 256)
             p->rank = (int)t->dims[1];
     }
     for (int i = 0; i < shape_n_modules(&p->shape) && p->rank > 0; i++) {
         shape_module(&p->shape, i, p->rank, &m);
-        module_tensor(&m, false, name);
+        adapter_tensor_name(&m, false, name);
         need(p, name, (uint64_t)m.in, (uint64_t)p->rank, out);
-        module_tensor(&m, true, name);
+        adapter_tensor_name(&m, true, name);
         need(p, name, (uint64_t)p->rank, (uint64_t)m.out, out);
     }
 }
@@ -142,6 +137,7 @@ int import_run_open(struct import_run *p, const struct stage_run *run, struct er
     if (rc)
         return rc;
     p->used = xalloc(p->file.n_tensors + 1);
+    p->summed = xalloc(p->file.zip.n_entries + 1);
     p->owned = xalloc_array(2 * (size_t)shape_n_tensors(&p->shape), sizeof *p->owned);
     rc = check_names(p, e);
     return rc ? rc : model_init_frame(&p->model, &p->shape, e);
@@ -156,20 +152,26 @@ struct loaded {
     float *own; /* or NULL */
 };
 
-static struct loaded load(const struct import_run *p, const char *name)
+/* Also checks the storage against its checksum, once: a value is what was saved, or there is none.
+ */
+static int load(struct import_run *p, const char *name, struct loaded *l, struct err *e)
 {
     struct tensor view;
-    struct err e = {0};
-    struct loaded l = {.t = ptfile_find(&p->file, name)};
-    int rc = pt_tensor_view(l.t, &view, &e);
-    CHECK(rc == 0);
+    *l = (struct loaded){.t = ptfile_find(&p->file, name)};
+    size_t entry = (size_t)(l->t->storage - p->file.zip.entries);
+    int rc = p->summed[entry] ? 0 : zipdir_check_crc(&p->file.zip, l->t->storage, e);
+    p->summed[entry] = 1;
+    if (rc == 0)
+        rc = pt_tensor_view(l->t, &view, e);
+    if (rc != 0)
+        return err_wrap(e, "pt: %s", name);
     if (view.dtype == DTYPE_F32 && (uintptr_t)view.data % sizeof(float) == 0) {
-        l.values = (const float *)(const void *)view.data;
-        return l;
+        l->values = (const float *)(const void *)view.data;
+        return 0;
     }
-    l.values = l.own = xalloc_array((size_t)pt_tensor_elements(l.t), sizeof *l.own);
-    tensor_to_f32(&view, l.own);
-    return l;
+    l->values = l->own = xalloc_array((size_t)pt_tensor_elements(l->t), sizeof *l->own);
+    tensor_to_f32(&view, l->own);
+    return 0;
 }
 
 /* Gives back the pages of the file too: resident memory stays that of one tensor. */
@@ -241,8 +243,8 @@ static void pack_rows(void *context, size_t i, int i_thread)
 static int pack_matrix(struct import_run *p, const struct shape_tensor *t, const float *values,
                        struct grid_found *f, float *scale, struct weight *w, struct err *e)
 {
-    bool rounds = p->config->quantise == 1 && t->role == ROLE_LINEAR && f->form != WEIGHT_Q2 &&
-                  t->n % 16 == 0 && t->k % 16 == 0;
+    bool rounds = p->config->quantise == IMPORT_QUANTISE_LINEARS && t->role == ROLE_LINEAR &&
+                  f->form != WEIGHT_Q2 && t->n % 16 == 0 && t->k % 16 == 0;
     if (rounds) {
         f->form = WEIGHT_Q2;
         f->n_scales = 1;
@@ -266,14 +268,17 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     struct shape_tensor t;
     struct weight w = {.n_scales = 0};
     shape_tensor(&p->shape, i, &t);
-    struct loaded l = load(p, t.name);
+    struct loaded l;
+    int rc = load(p, t.name, &l, e);
+    if (rc)
+        return rc;
     float *scale = xalloc_array((size_t)t.n, sizeof *scale);
     struct grid_found f = grid_find(&p->compute, l.values, t.n, t.k, scale);
     int64_t rounded = p->n_rounded;
     if (shape_is_norm(&t))
         f.form = WEIGHT_F32;
-    int rc = f.finite ? pack_matrix(p, &t, l.values, &f, scale, &w, e)
-                      : err_set(e, ERR_NUMERIC, "a value is not finite");
+    rc = f.finite ? pack_matrix(p, &t, l.values, &f, scale, &w, e)
+                  : err_set(e, ERR_NUMERIC, "a value is not finite");
     unload(&l);
     p->owned[2 * i] = (void *)(uintptr_t)w.data;
     p->owned[2 * i + 1] = scale;
@@ -291,7 +296,10 @@ static int take_range(struct import_run *p, int layer, bool value, struct err *e
 {
     char name[SHAPE_NAME_BYTES];
     shape_range_name(&p->shape, layer, value, name);
-    struct loaded v = load(p, name);
+    struct loaded v;
+    int rc = load(p, name, &v, e);
+    if (rc)
+        return rc;
     struct kv_range r = {v.values[0], v.values[1]};
     unload(&v);
     if (!(r.min <= 0 && r.max >= 0 && r.max - r.min < 1e30f))
@@ -305,9 +313,12 @@ static int take_range(struct import_run *p, int layer, bool value, struct err *e
 static int take_adapter_tensor(struct import_run *p, const struct shape_module *m, bool b,
                                struct err *e)
 {
-    char name[SHAPE_NAME_BYTES + 16];
-    module_tensor(m, b, name);
-    struct loaded from = load(p, name);
+    char name[ADAPTER_NAME_BYTES];
+    adapter_tensor_name(m, b, name);
+    struct loaded from;
+    int rc = load(p, name, &from, e);
+    if (rc)
+        return rc;
     float *to = b ? adapter_b(&p->adapter, m) : adapter_a(&p->adapter, m);
     size_t n = (size_t)p->rank * (size_t)(b ? m->out : m->in);
     bool finite = true;
@@ -405,6 +416,7 @@ void import_run_release(struct import_run *p)
     for (int i = 0; p->owned && i < 2 * shape_n_tensors(&p->shape); i++)
         xfree(p->owned[i]);
     xfree(p->owned);
+    xfree(p->summed);
     xfree(p->used);
     json_free(p->rows);
     adapter_release(&p->adapter);

@@ -9,8 +9,10 @@
 #include "stages/model/model.h"
 #include "stages/model/ptfile.h"
 
+enum import_quantise { IMPORT_QUANTISE_NEVER, IMPORT_QUANTISE_LINEARS };
+
 struct import_config {
-    int quantise; /* 0 never, 1 linears */
+    int quantise; /* enum import_quantise */
     int64_t seed;
     double alpha;
 };
@@ -23,7 +25,8 @@ struct import_run {
     struct compute compute;
     struct shape shape;
     struct ptfile file;
-    unsigned char *used; /* by tensor of the file */
+    unsigned char *used;   /* by tensor of the file */
+    unsigned char *summed; /* by entry of its zip: the checksum was compared */
     struct model model;
     void **owned; /* packed bytes and scales, two for each tensor of the shape */
     struct adapter adapter;

@@ -41,11 +41,10 @@ static int reserve(struct adapter *a, const struct shape *shape, int rank, doubl
 }
 
 /* The two tensors of a module. */
-static void tensor_name(const struct shape_module *m, bool b, char out[SHAPE_NAME_BYTES + 16])
+void adapter_tensor_name(const struct shape_module *m, bool b, char out[ADAPTER_NAME_BYTES])
 {
-    int n =
-        snprintf(out, SHAPE_NAME_BYTES + 16, "%s.%s", m->name, b ? "b_transpose" : "a_transpose");
-    CHECK(n > 0 && n < SHAPE_NAME_BYTES + 16);
+    int n = snprintf(out, ADAPTER_NAME_BYTES, "%s.%s", m->name, b ? "b_transpose" : "a_transpose");
+    CHECK(n > 0 && n < ADAPTER_NAME_BYTES);
 }
 
 int adapter_init(struct adapter *a, const struct shape *shape, int rank, double alpha, int64_t seed,
@@ -56,9 +55,9 @@ int adapter_init(struct adapter *a, const struct shape *shape, int rank, double 
         return rc;
     for (int i = 0; i < shape_n_modules(shape); i++) {
         struct shape_module m;
-        char name[SHAPE_NAME_BYTES + 16], stream[SHAPE_NAME_BYTES + 32];
+        char name[ADAPTER_NAME_BYTES], stream[SHAPE_NAME_BYTES + 32];
         shape_module(shape, i, rank, &m);
-        tensor_name(&m, false, name);
+        adapter_tensor_name(&m, false, name);
         snprintf(stream, sizeof stream, "lora/%s", name);
         struct rng r = rng_open(seed, stream);
         float std = 1.0f / sqrtf((float)m.in);
@@ -91,7 +90,7 @@ void adapter_name_at(const struct adapter *a, size_t offset, char out[SHAPE_NAME
     for (shape_module(&a->shape, i, a->rank, &m); m.a_offset > offset;
          shape_module(&a->shape, i, a->rank, &m))
         i--;
-    tensor_name(&m, offset >= m.b_offset, out);
+    adapter_tensor_name(&m, offset >= m.b_offset, out);
 }
 
 /* ---- files ---- */
@@ -113,9 +112,9 @@ static void problem(struct problems *p, const char *name, const char *what)
 static void read_tensor(struct adapter *a, const struct tensorfile *f, const struct shape_module *m,
                         bool b, struct problems *p)
 {
-    char name[SHAPE_NAME_BYTES + 16], dims[96], what[256];
+    char name[ADAPTER_NAME_BYTES], dims[96], what[256];
     uint64_t rows = (uint64_t)(b ? a->rank : m->in), columns = (uint64_t)(b ? m->out : a->rank);
-    tensor_name(m, b, name);
+    adapter_tensor_name(m, b, name);
     const struct tensor *t = tensorfile_find(f, name);
     if (t == NULL) {
         problem(p, name, "is missing");
@@ -150,11 +149,11 @@ static int read_tensors(struct adapter *a, const struct tensorfile *f, struct er
             bool known = false;
             for (int j = 0; j < shape_n_modules(&a->shape) && !known; j++) {
                 struct shape_module m;
-                char name[SHAPE_NAME_BYTES + 16];
+                char name[ADAPTER_NAME_BYTES];
                 shape_module(&a->shape, j, a->rank, &m);
-                tensor_name(&m, false, name);
+                adapter_tensor_name(&m, false, name);
                 known = str_eq(name, f->tensors[i].name);
-                tensor_name(&m, true, name);
+                adapter_tensor_name(&m, true, name);
                 known = known || str_eq(name, f->tensors[i].name);
             }
             if (!known)
@@ -174,9 +173,9 @@ static int read_rank(const struct tensorfile *f, const struct shape *shape, int 
                      double *alpha, struct err *e)
 {
     struct shape_module m;
-    char name[SHAPE_NAME_BYTES + 16];
+    char name[ADAPTER_NAME_BYTES];
     shape_module(shape, 0, 1, &m);
-    tensor_name(&m, false, name);
+    adapter_tensor_name(&m, false, name);
     const struct tensor *t = tensorfile_find(f, name);
     if (t == NULL)
         return err_set(e, ERR_FORMAT, "no adapter of this shape: %s is missing", name);
@@ -292,13 +291,13 @@ int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dt
         tensor_writer_meta(&w, meta[i].key, meta[i].value);
     for (int i = 0; i < shape_n_modules(&a->shape); i++) {
         struct shape_module m;
-        char name[SHAPE_NAME_BYTES + 16];
+        char name[ADAPTER_NAME_BYTES];
         shape_module(&a->shape, i, a->rank, &m);
         const uint64_t a_dims[2] = {(uint64_t)m.in, (uint64_t)a->rank};
         const uint64_t b_dims[2] = {(uint64_t)a->rank, (uint64_t)m.out};
-        tensor_name(&m, false, name);
+        adapter_tensor_name(&m, false, name);
         tensor_writer_add_f32(&w, name, dtype, 2, a_dims, adapter_a(a, &m));
-        tensor_name(&m, true, name);
+        adapter_tensor_name(&m, true, name);
         tensor_writer_add_f32(&w, name, dtype, 2, b_dims, adapter_b(a, &m));
     }
     int rc = tensor_writer_write(&w, path, e);

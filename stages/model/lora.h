@@ -53,6 +53,10 @@ int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dt
  * range stay, and export names them. */
 void adapter_round_f16(struct adapter *a);
 
+/* The tensor's name in files: module.a_transpose [in][R], module.b_transpose [R][out]. */
+#define ADAPTER_NAME_BYTES (SHAPE_NAME_BYTES + 16)
+void adapter_tensor_name(const struct shape_module *m, bool b, char out[ADAPTER_NAME_BYTES]);
+
 static inline float *adapter_a(const struct adapter *a, const struct shape_module *m)
 {
     return a->values + m->a_offset;

@@ -210,7 +210,7 @@ struct entry {
 
 struct zip_out {
     struct file_out file;
-    struct crc32 crc; /* of the entry at hand */
+    uint32_t crc; /* of the entry at hand */
     struct entry *entries;
     size_t n_entries;
 };
@@ -221,7 +221,7 @@ static void put_data(struct zip_out *z, const void *bytes, size_t n_bytes)
     const unsigned char *b = bytes;
     for (size_t n = 0; n_bytes > 0; n_bytes -= n, b += n) {
         n = n_bytes < PIECE_BYTES ? n_bytes : PIECE_BYTES;
-        crc32_add(&z->crc, b, n);
+        z->crc = crc32_add(z->crc, b, n);
         file_out_add(&z->file, b, n);
     }
 }
@@ -262,7 +262,7 @@ static void begin_entry(struct zip_out *z, const char *name, uint64_t n_bytes)
     file_out_add(&z->file, entry->name, name_bytes);
     file_out_add(&z->file, extra, n_extra);
     CHECK(z->file.n_bytes % ALIGNMENT == 0 || z->file.problem != 0);
-    z->crc.sum = 0;
+    z->crc = 0;
 }
 
 /* Descriptor (4.3.9); sizes of 8 bytes when the local header has a zip64 field. */
@@ -271,7 +271,7 @@ static void end_entry(struct zip_out *z)
     struct entry *entry = &z->entries[z->n_entries - 1];
     bool large = entry->n_bytes >= ONES;
     unsigned char d[24];
-    entry->crc = z->crc.sum;
+    entry->crc = z->crc;
     bytes_put_u32(d, 0x08074b50);
     bytes_put_u32(d + 4, entry->crc);
     if (large) {
@@ -408,7 +408,6 @@ int pt_writer_write(struct pt_writer *w, const char *path, struct err *e)
     if (rc != 0)
         goto out;
     z.entries = xalloc_array(w->n_sources + 3, sizeof *z.entries);
-    crc32_init(&z.crc);
     put_small(&z, "data.pkl", pickle.bytes, pickle.n_bytes);
     put_small(&z, "byteorder", "little", 6);
     for (size_t i = 0; i < w->n_sources && rc == 0; i++)

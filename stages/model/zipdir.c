@@ -447,14 +447,12 @@ const struct zipdir_entry *zipdir_find(const struct zipdir *d, const char *name,
 
 int zipdir_check_crc(const struct zipdir *d, const struct zipdir_entry *entry, struct err *e)
 {
-    struct crc32 crc;
-    crc32_init(&crc);
-    crc32_add(&crc, d->bytes + entry->data_at, (size_t)entry->n_bytes);
-    if (crc.sum == entry->crc)
+    uint32_t sum = crc32_add(0, d->bytes + entry->data_at, (size_t)entry->n_bytes);
+    if (sum == entry->crc)
         return 0;
     (void)err_set(e, ERR_FORMAT,
                   "its bytes have the CRC-32 %08" PRIx32 ", expected %08" PRIx32
                   ": the file is damaged",
-                  crc.sum, entry->crc);
+                  sum, entry->crc);
     return wrap_entry(entry, e);
 }

@@ -1,7 +1,5 @@
 #include "stages/pretrain/random_base.h"
 
-#include "pipeline/base/size.h"
-#include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
 #include "stages/kit/rng.h"
 #include "stages/model/transformer.h"

@@ -73,11 +73,11 @@ static void add_adapter(struct torch_run *t)
     const struct adapter *a = t->adapted.adapter;
     for (int i = 0; i < shape_n_modules(&a->shape); i++) {
         struct shape_module m;
-        char name[SHAPE_NAME_BYTES + 16];
+        char name[ADAPTER_NAME_BYTES];
         shape_module(&a->shape, i, a->rank, &m);
-        snprintf(name, sizeof name, "%s.a_transpose", m.name);
+        adapter_tensor_name(&m, false, name);
         add(t, name, 2, (uint64_t)m.in, (uint64_t)a->rank, adapter_a(a, &m));
-        snprintf(name, sizeof name, "%s.b_transpose", m.name);
+        adapter_tensor_name(&m, true, name);
         add(t, name, 2, (uint64_t)a->rank, (uint64_t)m.out, adapter_b(a, &m));
     }
 }

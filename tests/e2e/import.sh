@@ -78,6 +78,15 @@ for file in cut.pt data/rows.jsonl; do
     expect 1 fm run worse.yaml
     has stderr.txt "$file"
 done
+# One byte of a tensor is another: the zip's checksum says so, before it is taken for a value.
+cp bare.pt flipped.pt
+at=$(($(stat -c %s bare.pt) / 2))
+byte=$(od -An -tu1 -j $at -N 1 bare.pt)
+printf "\\x$(printf %02x $((byte ^ 64)))" | dd of=flipped.pt bs=1 seek=$at conv=notrunc 2>/dev/null
+cmp -s bare.pt flipped.pt && die "nothing was flipped"
+sed -e '/^toolkits/d; /^  bare:/d' -e "s|bare.pt|flipped.pt|; s|other.json|data/shape.json|" bad.yaml >worse.yaml
+expect 1 fm run worse.yaml
+has stderr.txt 'the file is damaged'
 sed 's/what: base/what: merged/' bad.yaml >worse.yaml
 expect 1 fm run worse.yaml
 has stderr.txt 'what: merged needs the input adapter'

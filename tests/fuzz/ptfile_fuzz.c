@@ -87,11 +87,9 @@ static bool try_summed(const uint8_t *data, size_t n_bytes)
     unsigned char *copy = xalloc(n_bytes);
     memcpy(copy, data, n_bytes);
     for (size_t i = 0; i < d.n_entries; i++) {
-        struct crc32 crc;
-        crc32_init(&crc);
-        crc32_add(&crc, data + d.entries[i].data_at, (size_t)d.entries[i].n_bytes);
-        bytes_put_u32(copy + d.entries[i].central_at + 16, crc.sum);
-        bytes_put_u32(copy + d.entries[i].header_at + 14, crc.sum);
+        uint32_t sum = crc32_add(0, data + d.entries[i].data_at, (size_t)d.entries[i].n_bytes);
+        bytes_put_u32(copy + d.entries[i].central_at + 16, sum);
+        bytes_put_u32(copy + d.entries[i].header_at + 14, sum);
     }
     zipdir_release(&d);
     bool taken = try_file(copy, n_bytes, true);

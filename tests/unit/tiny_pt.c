@@ -24,18 +24,15 @@ void tiny_zip_release(struct tiny_zip *z)
 void tiny_zip_add(struct tiny_zip *z, const char *name, const void *data, size_t n_bytes)
 {
     unsigned char h[30] = {0};
-    struct crc32 crc;
     if (z->n_entries == z->capacity) {
         z->capacity = z->capacity == 0 ? 16 : 2 * z->capacity;
         z->entries = xrealloc_array(z->entries, z->capacity, sizeof *z->entries);
     }
-    crc32_init(&crc);
-    crc32_add(&crc, data, n_bytes);
     struct tiny_entry *entry = &z->entries[z->n_entries++];
     *entry = (struct tiny_entry){.name = xstrdup(name),
                                  .name_bytes = strlen(name),
                                  .n_bytes = n_bytes,
-                                 .crc = crc.sum,
+                                 .crc = crc32_add(0, data, n_bytes),
                                  .local_at = z->bytes.n_bytes};
     bytes_put_u32(h, 0x04034b50);
     bytes_put_u32(h + 14, entry->crc);
