@@ -126,7 +126,6 @@ git2 pipeline/provenance/ledger[a-z_]*\.c
 (cjson/)?cJSON\.h pipeline/base/json[a-z_]*\.c
 sentencepiece stages/text/spm_shim\.cc
 openssl/ pipeline/base/sha256\.c
-zlib\.h stages/model/crc32\.c
 curl/ pipeline/store/[a-z_]*\.c
 (open)?cblas no_file
 EOF
