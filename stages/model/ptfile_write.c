@@ -357,23 +357,11 @@ static void put_end(struct zip_out *z)
 
 #define SLICE 4096
 
-/* fp32 values as stored; false when one is not finite in the file's dtype. */
 static bool put_slice(struct zip_out *z, enum pt_dtype dtype, const float *values, size_t n)
 {
     unsigned char bytes[SLICE * 4];
-    bool finite = true;
-    for (size_t i = 0; i < n; i++) {
-        float stored = values[i];
-        if (dtype == PT_F32) {
-            bytes_put_f32(bytes + 4 * i, values[i]);
-        } else {
-            uint16_t h =
-                dtype == PT_F16 ? tensor_f16_from_f32(values[i]) : tensor_bf16_from_f32(values[i]);
-            bytes_put_u16(bytes + 2 * i, h);
-            stored = dtype == PT_F16 ? tensor_f16_to_f32(h) : tensor_bf16_to_f32(h);
-        }
-        finite = finite && isfinite(stored);
-    }
+    enum tensor_dtype as = dtype == PT_F32 ? DTYPE_F32 : dtype == PT_F16 ? DTYPE_F16 : DTYPE_BF16;
+    bool finite = tensor_encode(as, values, n, bytes);
     put_data(z, bytes, n * pt_dtype_bytes(dtype));
     return finite;
 }

@@ -71,6 +71,9 @@ float tensor_f16_to_f32(uint16_t v);
 uint16_t tensor_bf16_from_f32(float v);
 float tensor_bf16_to_f32(uint16_t v);
 
+/* fp32 values as F32, F16 or BF16, little endian; false when one is not finite as stored. */
+bool tensor_encode(enum tensor_dtype dtype, const float *values, size_t n, unsigned char *out);
+
 /* Collects borrowed tensors and writes one file. */
 struct tensor_writer {
     struct tensor_source *sources;

@@ -119,26 +119,32 @@ static void write_header(struct tensor_writer *w, struct buf *out)
 
 #define SLICE 4096
 
-/* fp32 values as stored; false when one is not finite in the file's dtype. */
-static bool write_slice(struct file_out *f, enum tensor_dtype dtype, const float *values, size_t n)
+bool tensor_encode(enum tensor_dtype dtype, const float *values, size_t n, unsigned char *out)
 {
-    unsigned char bytes[SLICE * 4];
+    CHECK(dtype != DTYPE_U8);
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
         float stored = values[i];
         if (dtype == DTYPE_F32) {
-            bytes_put_f32(bytes + 4 * i, values[i]);
+            bytes_put_f32(out + 4 * i, values[i]);
         } else if (dtype == DTYPE_F16) {
             uint16_t h = tensor_f16_from_f32(values[i]);
-            bytes_put_u16(bytes + 2 * i, h);
+            bytes_put_u16(out + 2 * i, h);
             stored = tensor_f16_to_f32(h);
         } else {
             uint16_t h = tensor_bf16_from_f32(values[i]);
-            bytes_put_u16(bytes + 2 * i, h);
+            bytes_put_u16(out + 2 * i, h);
             stored = tensor_bf16_to_f32(h);
         }
         finite = finite && isfinite(stored);
     }
+    return finite;
+}
+
+static bool write_slice(struct file_out *f, enum tensor_dtype dtype, const float *values, size_t n)
+{
+    unsigned char bytes[SLICE * 4];
+    bool finite = tensor_encode(dtype, values, n, bytes);
     file_out_add(f, bytes, n * tensor_dtype_bytes(dtype));
     return finite;
 }
