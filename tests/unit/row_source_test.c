@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,7 +60,7 @@ static void rows_open(struct opened *o)
 {
     struct err e = {0};
     memset(o, 0, sizeof *o);
-    strcpy(o->path, "/tmp/row_source_test_XXXXXX");
+    snprintf(o->path, sizeof o->path, "/tmp/row_source_test_XXXXXX");
     int fd = mkstemp(o->path);
     assert_true(fd >= 0);
     close(fd);
