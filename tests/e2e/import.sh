@@ -1,6 +1,6 @@
 # A base goes out for PyTorch as dense fp32 and comes back: the same packed bytes, the same adapter.
 . "$2/tests/e2e/e2e_lib.sh"
-need_stages import torch
+need_stages import export_torch
 tiny_toolkit
 cat >back.yaml <<'EOF'
 fmforge: 1
@@ -16,10 +16,10 @@ stages:
     run: train
     inputs: { train: data.train, valid: data.valid, base: toolkit.base }
     with: { epochs: 2, rank: 8, batch_size: 4, seed: $seed }
-  whole: { run: torch, inputs: { base: toolkit.base, adapter: adapter.checkpoint }, with: { what: base } }
-  bare: { run: torch, inputs: { base: toolkit.base }, with: { what: base } }
-  merged: { run: torch, inputs: { base: toolkit.base, adapter: adapter.checkpoint }, with: { what: merged } }
-  alone: { run: torch, inputs: { base: toolkit.base, adapter: adapter.checkpoint } }
+  whole: { run: export_torch, inputs: { base: toolkit.base, adapter: adapter.checkpoint }, with: { what: base } }
+  bare: { run: export_torch, inputs: { base: toolkit.base }, with: { what: base } }
+  merged: { run: export_torch, inputs: { base: toolkit.base, adapter: adapter.checkpoint }, with: { what: merged } }
+  alone: { run: export_torch, inputs: { base: toolkit.base, adapter: adapter.checkpoint } }
   back: { run: import, inputs: { pt: whole.pt, shape: data/shape.json } }
   naked_again: { run: import, inputs: { pt: bare.pt, shape: data/shape.json } }
   melted_again: { run: import, inputs: { pt: merged.pt, shape: data/shape.json } }
@@ -65,7 +65,7 @@ fmforge: 1
 name: bad
 toolkits: [tiny-0.1]
 stages:
-  bare: { run: torch, inputs: { base: toolkit.base }, with: { what: base } }
+  bare: { run: export_torch, inputs: { base: toolkit.base }, with: { what: base } }
   back: { run: import, inputs: { pt: bare.pt, shape: other.json } }
 EOF
 expect 1 fm run bad.yaml

@@ -1,7 +1,7 @@
 /*
- * torch: the way back. What was trained here as a file that torch.load reads, with the toolkit's
- * own parameter names: its adapter-final.pt, its base with the adapter in it, or the merged
- * weights.
+ * export_torch: the way back. What was trained here as a file that torch.load reads, with the
+ * toolkit's own parameter names: its adapter-final.pt, its base with the adapter in it, or the
+ * merged weights.
  */
 
 #include <stddef.h>
@@ -16,14 +16,14 @@
 
 enum what { WHAT_ADAPTER, WHAT_BASE, WHAT_MERGED };
 
-struct torch_config {
+struct export_config {
     int what;
 };
 
 static const char *const WHAT[] = {"adapter", "base", "merged", NULL};
 
 static const struct param PARAMS[] = {
-    {"what", PARAM_CHOICE, offsetof(struct torch_config, what), "adapter", 0, 0, WHAT, "",
+    {"what", PARAM_CHOICE, offsetof(struct export_config, what), "adapter", 0, 0, WHAT, "",
      "adapter: its tensors alone, as the toolkit's adapter-final.pt. base: the base's matrices, "
      "unpacked to fp32, and the adapter's tensors. merged: the base with the adapter added to its "
      "matrices (at the size of AFMTextV7 12 GB of memory and of disk, as base)."},
@@ -41,7 +41,7 @@ static const struct stage_port OUTS[] = {
 };
 
 static const struct stage_spec SPEC = {
-    .name = "torch",
+    .name = "export_torch",
     .summary = "Writes an adapter, a base or merged weights for PyTorch.",
     .portable = true,
     .ins = INS,
@@ -50,17 +50,17 @@ static const struct stage_spec SPEC = {
     .n_outs = sizeof OUTS / sizeof OUTS[0],
     .params = PARAMS,
     .n_params = sizeof PARAMS / sizeof PARAMS[0],
-    .config_bytes = sizeof(struct torch_config),
+    .config_bytes = sizeof(struct export_config),
 };
 
-struct torch_run {
+struct export_run {
     struct adapted adapted;
     struct model dense; /* base and merged only */
     struct pt_writer writer;
     int64_t n_parameters;
 };
 
-static void add(struct torch_run *t, const char *name, int n_dims, uint64_t n, uint64_t k,
+static void add(struct export_run *t, const char *name, int n_dims, uint64_t n, uint64_t k,
                 const float *values)
 {
     const uint64_t dims[2] = {n, k};
@@ -68,7 +68,7 @@ static void add(struct torch_run *t, const char *name, int n_dims, uint64_t n, u
     t->n_parameters += (int64_t)(n * (n_dims == 2 ? k : 1));
 }
 
-static void add_adapter(struct torch_run *t)
+static void add_adapter(struct export_run *t)
 {
     const struct adapter *a = t->adapted.adapter;
     for (int i = 0; i < shape_n_modules(&a->shape); i++) {
@@ -82,7 +82,7 @@ static void add_adapter(struct torch_run *t)
     }
 }
 
-static void add_base(struct torch_run *t)
+static void add_base(struct export_run *t)
 {
     const struct shape *s = &t->dense.shape;
     for (int i = 0; i < shape_n_tensors(s); i++) {
@@ -101,7 +101,7 @@ static void add_base(struct torch_run *t)
 }
 
 /* W[out][in] += scale (A B)^T, one chain of fma over the rank for each element. */
-static void merge_module(struct torch_run *t, const struct shape_module *m)
+static void merge_module(struct export_run *t, const struct shape_module *m)
 {
     const struct adapter *a = t->adapted.adapter;
     const float *ma = adapter_a(a, m), *mb = adapter_b(a, m);
@@ -119,9 +119,9 @@ static void merge_module(struct torch_run *t, const struct shape_module *m)
     }
 }
 
-static int collect(struct torch_run *t, const struct stage_run *run, struct err *e)
+static int collect(struct export_run *t, const struct stage_run *run, struct err *e)
 {
-    const struct torch_config *c = run->config;
+    const struct export_config *c = run->config;
     const char *base = stage_in(run, "base");
     int rc = adapted_open(&t->adapted, base, stage_in(run, "adapter"), NULL, e);
     if (!rc && !t->adapted.adapter && c->what != WHAT_BASE)
@@ -142,7 +142,7 @@ static int collect(struct torch_run *t, const struct stage_run *run, struct err 
     return 0;
 }
 
-static int publish(struct torch_run *t, const struct stage_run *run, struct err *e)
+static int publish(struct export_run *t, const struct stage_run *run, struct err *e)
 {
     struct json *metrics = json_new_object(), *report = blocks_new();
     json_put_i64(metrics, "tensors", (int64_t)t->writer.n_sources);
@@ -154,7 +154,7 @@ static int publish(struct torch_run *t, const struct stage_run *run, struct err 
 
 static int run(const struct stage_run *run, struct err *e)
 {
-    struct torch_run t = {0};
+    struct export_run t = {0};
     pt_writer_init(&t.writer);
     int rc = collect(&t, run, e);
     if (!rc)
