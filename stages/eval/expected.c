@@ -43,8 +43,10 @@ int expected_measure(const struct expected_job *job, struct compute *c, struct l
     const struct adapter *a = job->adapted->adapter;
     struct expected x = {.job = job, .n_left_out = n_left_out};
     *n_left_out = 0;
-    struct transformer_plan plan = {
-        .tokens_max = s->context, .rank = a ? a->rank : 0, .what = TRAIN_NOTHING};
+    struct transformer_plan plan = {.tokens_max = s->context,
+                                    .rank = a ? a->rank : 0,
+                                    .what = TRAIN_NOTHING,
+                                    .precision = c->precision};
     x.pos = xalloc_array((size_t)s->context, sizeof *x.pos);
     x.target = xalloc_array((size_t)s->context, sizeof *x.target);
     int rc = transformer_reserve(&x.pass, c, s, &plan, e);

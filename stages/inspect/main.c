@@ -28,6 +28,8 @@ static const struct param PARAMS[] = {
      "Tokens at a time in the training that is planned: see train."},
     {"activation_checkpointing", PARAM_BOOL, AT(activation_checkpointing), "false", 0, 0, NULL, "",
      "Plan the training with it: see train."},
+    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, compute_precision_names, "",
+     "Plan the training with it: see train."},
     {"sequences", PARAM_INT, AT(sequences), "1", 1, 256, NULL, "",
      "Answers at the same time, when answering is planned."},
     {"positions", PARAM_INT, AT(positions), "0", 0, 1048576, NULL, "tokens",

@@ -60,7 +60,7 @@ static struct decoder_work *take_work(struct taker *t, const struct shape *s,
     int rows = rows_of(plan);
     size_t n = (size_t)rows, hidden = (size_t)s->hidden;
     w->rows_max = rows;
-    layer_acts_take(t, s, false, rows, rank, &w->acts);
+    layer_acts_take(t, s, false, rows, rank, LAYER_KEEP_NOTHING, &w->acts);
     layer_scratch_take(t, s, rows, rank, false, &w->scratch);
     take_cache(t, s, plan, w);
     w->runs = take_bytes(t, n, sizeof *w->runs);
@@ -202,7 +202,7 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
             w->runs[j].v = w->values + at;
             w->runs[j].ldk = shape_kv_dim(s);
         }
-        attention_forward(p.c, s, n_pieces, w->runs, w->acts.q, w->acts.o, d->plan.positions,
+        attention_forward(p.c, s, n_pieces, w->runs, w->scratch.q, w->scratch.o, d->plan.positions,
                           w->attention);
         layer_finish(&p, i, &w->acts, i + 1 < shape_layers(s) ? w->acts.x : w->x);
     }

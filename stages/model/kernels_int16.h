@@ -71,9 +71,10 @@ static uint32_t largest_bits(int k, const float *x, const float *factor)
 }
 
 /* rint(v) for |v| <= 2^21 stands in the low bits of v + 1.5 * 2^23. */
+#define ROUNDING 12582912.0f
 static inline uint32_t rounded_bits(float v)
 {
-    return fm_bits_f32(v + 12582912.0f);
+    return fm_bits_f32(v + ROUNDING);
 }
 
 /* Distance of the two steps of a pair. */

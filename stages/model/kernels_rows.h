@@ -66,6 +66,41 @@ static void swiglu_backward_row(size_t n, const float *dy, const float *gate, co
     }
 }
 
+/* What 16 bits hold of a row, in place: q = rint(x / scale), half to even, scale = max|x| / 32767,
+ * x = q * scale. Returns the scale: 0 of a row of (nearly) nothing, NaN of one that is not finite,
+ * as are its values then. q NULL: not kept. */
+static float round16_row(size_t n, float *x, int16_t *q)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t b = fm_bits_f32(x[i]) & 0x7FFFFFFFu;
+        bits = b > bits ? b : bits;
+    }
+    float most = fm_f32_bits(bits), scale = most / 32767.0f, inverse = 32767.0f / most;
+    if (bits >= 0x7F800000u || most < INT16_SMALLEST) {
+        scale = bits >= 0x7F800000u ? fm_f32_bits(0x7FC00000u) : 0.0f;
+        for (size_t i = 0; i < n; i++)
+            x[i] = scale;
+        if (q)
+            memset(q, 0, n * sizeof *q);
+        return scale;
+    }
+    if (q)
+        for (size_t i = 0; i < n; i++)
+            q[i] = (int16_t)(uint16_t)rounded_bits(x[i] * inverse);
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        x[i] = ((x[i] * inverse + ROUNDING) - ROUNDING) * scale;
+    return scale;
+}
+
+static void unpack16_row(size_t n, const int16_t *q, float scale, float *x)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)q[i] * scale;
+}
+
 static void add_row(size_t n, const float *x, float *y)
 {
     V_LOOP

@@ -5,7 +5,6 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
 #include "stages/model/gemm.h"
-#include "stages/model/ops.h"
 
 float *taker_floats(struct taker *t, size_t a, size_t b)
 {
@@ -14,48 +13,79 @@ float *taker_floats(struct taker *t, size_t a, size_t b)
     return t->arena == NULL ? NULL : arena_take(t->arena, bytes);
 }
 
+static struct rows16 take_rows16(struct taker *t, size_t n, size_t width)
+{
+    struct rows16 r = {0};
+    r.q = (int16_t *)(void *)taker_floats(t, n, (width + 1) / 2);
+    r.scale = taker_floats(t, n, 1);
+    return r;
+}
+
 void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int tokens, int rank,
-                     struct layer_acts *out)
+                     enum layer_keep keep, struct layer_acts *out)
 {
     size_t n = (size_t)tokens, hidden = (size_t)s->hidden, ffn = (size_t)s->ffn;
     size_t q = (size_t)shape_q_dim(s), kv = (size_t)shape_kv_dim(s);
     memset(out, 0, sizeof *out);
     out->x = taker_floats(t, n, hidden);
     out->x_rstd = taker_floats(t, n, 1);
-    out->h = taker_floats(t, n, hidden);
-    out->q_rotated = taker_floats(t, n, q);
     out->q_rstd = taker_floats(t, n, (size_t)s->heads);
-    out->q = taker_floats(t, n, q);
     if (!reuses) {
         out->k_rotated = taker_floats(t, n, kv);
         out->k_rstd = taker_floats(t, n, (size_t)s->kv_heads);
-        out->k_normed = taker_floats(t, n, kv);
         out->k = taker_floats(t, n, kv);
         out->v_raw = taker_floats(t, n, kv);
         out->v = taker_floats(t, n, kv);
     }
-    out->o = taker_floats(t, n, q);
     out->mid = taker_floats(t, n, hidden);
     out->mid_rstd = taker_floats(t, n, 1);
-    out->g = taker_floats(t, n, hidden);
-    out->gate = taker_floats(t, n, ffn);
-    out->up = taker_floats(t, n, ffn);
+    if (keep == LAYER_KEEP_F32) {
+        out->q_rotated = taker_floats(t, n, q);
+        out->o = taker_floats(t, n, q);
+        out->gate = taker_floats(t, n, ffn);
+        out->up = taker_floats(t, n, ffn);
+    } else if (keep == LAYER_KEEP_16) {
+        out->q_rotated16 = take_rows16(t, n, q);
+        out->gate16 = take_rows16(t, n, ffn);
+        out->up16 = take_rows16(t, n, ffn);
+    }
     for (int i = 0; rank > 0 && i < LAYER_LORAS; i++)
         out->lora[i] = taker_floats(t, n, (size_t)rank);
+}
+
+/* 16 MiB of one array: small beside a model of that width, large beside what a product costs to
+ * start. */
+#define FFN_FLOATS ((size_t)4 << 20)
+
+int layer_ffn_rows(const struct shape *s, int tokens)
+{
+    size_t rows = FFN_FLOATS / (size_t)s->ffn;
+    rows = rows < 64 ? 64 : rows;
+    return rows < (size_t)tokens ? (int)rows : tokens;
 }
 
 void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank, bool backward,
                         struct layer_scratch *out)
 {
-    size_t n = (size_t)tokens, ffn = (size_t)s->ffn, q = (size_t)shape_q_dim(s);
+    size_t n = (size_t)tokens, ffn = (size_t)s->ffn, hidden = (size_t)s->hidden;
+    size_t q = (size_t)shape_q_dim(s), kv = (size_t)shape_kv_dim(s);
+    size_t some = (size_t)layer_ffn_rows(s, tokens);
     memset(out, 0, sizeof *out);
-    out->qkv = taker_floats(t, n, q + 2 * (size_t)shape_kv_dim(s));
-    out->act = taker_floats(t, n, ffn);
+    out->h = taker_floats(t, n, hidden);
+    out->qkv = taker_floats(t, n, q + 2 * kv);
+    out->q_rotated = taker_floats(t, n, q);
+    out->q = taker_floats(t, n, q);
+    out->k_normed = taker_floats(t, n, kv);
+    out->o = taker_floats(t, n, q);
+    out->g = taker_floats(t, some, hidden);
+    out->gate = taker_floats(t, some, ffn);
+    out->up = taker_floats(t, some, ffn);
+    out->act = taker_floats(t, some, ffn);
     if (!backward)
         return;
-    out->d_act = taker_floats(t, n, ffn);
-    out->d_up = taker_floats(t, n, ffn);
-    out->d_h = taker_floats(t, n, (size_t)s->hidden);
+    out->d_act = taker_floats(t, some, ffn);
+    out->d_up = taker_floats(t, some, ffn);
+    out->d_h = taker_floats(t, n, hidden);
     out->d_o = taker_floats(t, n, q);
     out->d_q = taker_floats(t, n, q);
     out->dk_heads = taker_floats(t, n, q);
@@ -149,18 +179,33 @@ static float *norm_grad(const struct layer_pass *p, const float *norm)
 
 /* ---- attention half ---- */
 
+static bool rounds(const struct layer_pass *p)
+{
+    return p->c->precision == COMPUTE_INT16;
+}
+
+static float *or_else(float *kept, float *scratch)
+{
+    return kept ? kept : scratch;
+}
+
+float *layer_attended(const struct layer_pass *p, const struct layer_acts *a)
+{
+    return or_else(a->o, p->scratch->o);
+}
+
 static void project_kv(const struct layer_pass *p, const struct model_layer *l, const float *qkv,
                        struct layer_acts *a)
 {
     const struct shape *s = &p->m->shape;
     int q = shape_q_dim(s), kv = shape_kv_dim(s), ld = q + 2 * kv, n = p->n_tokens;
-    float eps = (float)s->norm_eps;
-    ops_rope_norm(p->c, n, s->kv_heads, &p->m->rope, p->pos, qkv + q, ld, l->key_norm, eps,
-                  a->k_rotated, kv, a->k_normed, kv, a->k_rstd);
+    float eps = (float)s->norm_eps, *normed = p->scratch->k_normed;
+    ops_rope_norm(p->c, n, s->kv_heads, &p->m->rope, p->pos, qkv + q, ld, l->key_norm, eps, NULL,
+                  a->k_rotated, kv, normed, kv, a->k_rstd);
     ops_kv_quant(p->c, n, kv, qkv + q + kv, ld, 0, a->v_raw, kv);
     float k_scale = s->kv_quant ? kv_range_scale(&l->key_range) : 0;
     float v_scale = s->kv_quant ? kv_range_scale(&l->value_range) : 0;
-    ops_kv_quant(p->c, n, kv, a->k_normed, kv, k_scale, a->k, kv);
+    ops_kv_quant(p->c, n, kv, normed, kv, k_scale, a->k, kv);
     ops_kv_quant(p->c, n, kv, a->v_raw, kv, v_scale, a->v, kv);
 }
 
@@ -168,17 +213,36 @@ void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a)
 {
     const struct shape *s = &p->m->shape;
     const struct model_layer *l = &p->m->layers[layer];
+    const struct layer_scratch *w = p->scratch;
     bool reuses = shape_layer_reuses(s, layer);
-    float eps = (float)s->norm_eps, *qkv = p->scratch->qkv;
+    float eps = (float)s->norm_eps;
     int n = p->n_tokens, q = shape_q_dim(s);
     int ld = reuses ? q : q + 2 * shape_kv_dim(s);
-    ops_rmsnorm(p->c, n, s->hidden, a->x, s->hidden, l->attention_norm, eps, a->h, s->hidden,
+    ops_rmsnorm(p->c, n, s->hidden, a->x, s->hidden, l->attention_norm, eps, w->h, s->hidden,
                 a->x_rstd);
-    linear_forward(p, layer, LINEAR_QKV, a->h, a, qkv);
-    ops_rope_norm(p->c, n, s->heads, &p->m->rope, p->pos, qkv, ld, l->query_norm, eps, a->q_rotated,
-                  q, a->q, q, a->q_rstd);
+    linear_forward(p, layer, LINEAR_QKV, w->h, a, w->qkv);
+    ops_rope_norm(p->c, n, s->heads, &p->m->rope, p->pos, w->qkv, ld, l->query_norm, eps,
+                  rounds(p) ? &a->q_rotated16 : NULL, or_else(a->q_rotated, w->q_rotated), q, w->q,
+                  q, a->q_rstd);
     if (!reuses)
-        project_kv(p, l, qkv, a);
+        project_kv(p, l, w->qkv, a);
+}
+
+void layer_remake(const struct layer_pass *p, int layer, const struct layer_acts *a)
+{
+    const struct shape *s = &p->m->shape;
+    const struct model_layer *l = &p->m->layers[layer];
+    const struct layer_scratch *w = p->scratch;
+    float eps = (float)s->norm_eps;
+    int n = p->n_tokens, q = shape_q_dim(s);
+    ops_rmsnorm(p->c, n, s->hidden, a->x, s->hidden, l->attention_norm, eps, w->h, s->hidden, NULL);
+    if (!a->q_rotated)
+        ops_unpack16(p->c, n, q, &a->q_rotated16, w->q_rotated);
+    ops_head_norm(p->c, n, s->heads, s->head_dim, or_else(a->q_rotated, w->q_rotated),
+                  l->query_norm, eps, w->q);
+    if (!shape_layer_reuses(s, layer))
+        ops_head_norm(p->c, n, s->kv_heads, s->head_dim, a->k_rotated, l->key_norm, eps,
+                      w->k_normed);
 }
 
 static void kv_backward(const struct layer_pass *p, const struct model_layer *l,
@@ -188,7 +252,7 @@ static void kv_backward(const struct layer_pass *p, const struct model_layer *l,
     int q = shape_q_dim(s), kv = shape_kv_dim(s), ld = q + 2 * kv, n = p->n_tokens;
     float k_scale = s->kv_quant ? kv_range_scale(&l->key_range) : 0;
     float v_scale = s->kv_quant ? kv_range_scale(&l->value_range) : 0;
-    ops_kv_quant_backward(p->c, n, kv, dk, kv, a->k_normed, kv, k_scale, dk, kv);
+    ops_kv_quant_backward(p->c, n, kv, dk, kv, p->scratch->k_normed, kv, k_scale, dk, kv);
     ops_rope_norm_backward(p->c, n, s->kv_heads, &p->m->rope, p->pos, dk, kv, a->k_rotated, kv,
                            l->key_norm, a->k_rstd, dqkv + q, ld, norm_grad(p, l->key_norm));
     ops_kv_quant_backward(p->c, n, kv, dv, kv, a->v_raw, kv, v_scale, dqkv + q + kv, ld);
@@ -199,15 +263,17 @@ void layer_project_backward(const struct layer_pass *p, int layer, const struct 
 {
     const struct shape *s = &p->m->shape;
     const struct model_layer *l = &p->m->layers[layer];
+    const struct layer_scratch *w = p->scratch;
     bool reuses = shape_layer_reuses(s, layer);
     int n = p->n_tokens, q = shape_q_dim(s);
     int ld = reuses ? q : q + 2 * shape_kv_dim(s);
-    float *dqkv = p->scratch->qkv, *dh = need_dx ? p->scratch->d_h : NULL;
-    ops_rope_norm_backward(p->c, n, s->heads, &p->m->rope, p->pos, p->scratch->d_q, q, a->q_rotated,
-                           q, l->query_norm, a->q_rstd, dqkv, ld, norm_grad(p, l->query_norm));
+    float *dqkv = w->qkv, *dh = need_dx ? w->d_h : NULL;
+    ops_rope_norm_backward(p->c, n, s->heads, &p->m->rope, p->pos, w->d_q, q,
+                           or_else(a->q_rotated, w->q_rotated), q, l->query_norm, a->q_rstd, dqkv,
+                           ld, norm_grad(p, l->query_norm));
     if (!reuses)
         kv_backward(p, l, a, dk, dv, dqkv);
-    linear_backward(p, layer, LINEAR_QKV, a->h, a, dqkv, dh, false);
+    linear_backward(p, layer, LINEAR_QKV, w->h, a, dqkv, dh, false);
     if (need_dx)
         ops_rmsnorm_backward(p->c, n, s->hidden, dh, s->hidden, a->x, s->hidden, l->attention_norm,
                              a->x_rstd, dx, s->hidden, norm_grad(p, l->attention_norm));
@@ -215,42 +281,120 @@ void layer_project_backward(const struct layer_pass *p, int layer, const struct 
 
 /* ---- output and feed-forward half ---- */
 
+/* Some consecutive rows of a pass: its activations of the feed-forward half from row `first`. gate
+ * and up are the scratch's where they are not kept as floats. */
+struct ffn_rows {
+    struct layer_pass pass;
+    struct layer_acts acts;
+    int first;
+};
+
+static struct rows16 rows16_from(const struct rows16 *r, size_t first, int width)
+{
+    struct rows16 from = {0};
+    if (r->q)
+        from = (struct rows16){r->q + first * (size_t)((width + 1) / 2 * 2), r->scale + first};
+    return from;
+}
+
+/* The rows from `first` on. */
+static struct ffn_rows ffn_rows_at(const struct layer_pass *p, const struct layer_acts *a,
+                                   int first)
+{
+    const struct shape *s = &p->m->shape;
+    struct ffn_rows r = {*p, *a, first};
+    int at_once = layer_ffn_rows(s, p->n_tokens), left = p->n_tokens - first;
+    size_t row = (size_t)first, ffn = (size_t)s->ffn;
+    r.pass.n_tokens = left < at_once ? left : at_once;
+    r.acts.mid += row * (size_t)s->hidden;
+    r.acts.mid_rstd += row;
+    r.acts.gate = a->gate ? a->gate + row * ffn : p->scratch->gate;
+    r.acts.up = a->up ? a->up + row * ffn : p->scratch->up;
+    r.acts.gate16 = rows16_from(&a->gate16, row, s->ffn);
+    r.acts.up16 = rows16_from(&a->up16, row, s->ffn);
+    for (int i = 0; p->a && i < LAYER_LORAS; i++)
+        if (r.acts.lora[i])
+            r.acts.lora[i] += row * (size_t)p->a->rank;
+    return r;
+}
+
+static void ffn_norm(const struct ffn_rows *r, int layer, float *rstd)
+{
+    const struct layer_pass *p = &r->pass;
+    const struct shape *s = &p->m->shape;
+    ops_rmsnorm(p->c, p->n_tokens, s->hidden, r->acts.mid, s->hidden, p->m->layers[layer].ffn_norm,
+                (float)s->norm_eps, p->scratch->g, s->hidden, rstd);
+}
+
+/* y: of these rows, or NULL. */
+static void ffn_forward(struct ffn_rows *r, int layer, float *y)
+{
+    const struct layer_pass *p = &r->pass;
+    const struct shape *s = &p->m->shape;
+    const struct layer_scratch *w = p->scratch;
+    struct layer_acts *a = &r->acts;
+    int n = p->n_tokens;
+    ffn_norm(r, layer, a->mid_rstd);
+    linear_forward(p, layer, LINEAR_GATE, w->g, a, a->gate);
+    linear_forward(p, layer, LINEAR_UP, w->g, a, a->up);
+    if (rounds(p)) {
+        ops_round16(p->c, n, s->ffn, a->gate, &a->gate16);
+        ops_round16(p->c, n, s->ffn, a->up, &a->up16);
+    }
+    ops_swiglu(p->c, n, s->ffn, a->gate, a->up, w->act);
+    linear_forward(p, layer, LINEAR_DOWN, w->act, a, y);
+    if (y != NULL)
+        ops_add(p->c, (size_t)n * (size_t)s->hidden, a->mid, y);
+}
+
 void layer_finish(const struct layer_pass *p, int layer, struct layer_acts *a, float *y)
 {
     const struct shape *s = &p->m->shape;
+    size_t hidden = (size_t)s->hidden;
+    linear_forward(p, layer, LINEAR_OUT, layer_attended(p, a), a, a->mid);
+    ops_add(p->c, (size_t)p->n_tokens * hidden, a->x, a->mid);
+    for (int first = 0; first < p->n_tokens;) {
+        struct ffn_rows r = ffn_rows_at(p, a, first);
+        ffn_forward(&r, layer, y == NULL ? NULL : y + (size_t)first * hidden);
+        first += r.pass.n_tokens;
+    }
+}
+
+/* dx: of these rows. */
+static void ffn_backward(const struct ffn_rows *r, int layer, float *dx)
+{
+    const struct layer_pass *p = &r->pass;
+    const struct shape *s = &p->m->shape;
     const struct model_layer *l = &p->m->layers[layer];
+    const struct layer_scratch *w = p->scratch;
+    const struct layer_acts *a = &r->acts;
     int n = p->n_tokens;
-    size_t n_hidden = (size_t)n * (size_t)s->hidden;
-    linear_forward(p, layer, LINEAR_OUT, a->o, a, a->mid);
-    ops_add(p->c, n_hidden, a->x, a->mid);
-    ops_rmsnorm(p->c, n, s->hidden, a->mid, s->hidden, l->ffn_norm, (float)s->norm_eps, a->g,
-                s->hidden, a->mid_rstd);
-    linear_forward(p, layer, LINEAR_GATE, a->g, a, a->gate);
-    linear_forward(p, layer, LINEAR_UP, a->g, a, a->up);
-    ops_swiglu(p->c, n, s->ffn, a->gate, a->up, p->scratch->act);
-    linear_forward(p, layer, LINEAR_DOWN, p->scratch->act, a, y);
-    if (y != NULL)
-        ops_add(p->c, n_hidden, a->mid, y);
+    ffn_norm(r, layer, NULL);
+    if (a->gate16.q) {
+        ops_unpack16(p->c, n, s->ffn, &a->gate16, a->gate);
+        ops_unpack16(p->c, n, s->ffn, &a->up16, a->up);
+    }
+    ops_swiglu(p->c, n, s->ffn, a->gate, a->up, w->act);
+    linear_backward(p, layer, LINEAR_DOWN, w->act, a, dx, w->d_act, false);
+    ops_swiglu_backward(p->c, n, s->ffn, w->d_act, a->gate, a->up, w->d_act, w->d_up);
+    linear_backward(p, layer, LINEAR_GATE, w->g, a, w->d_act, w->d_h, false);
+    linear_backward(p, layer, LINEAR_UP, w->g, a, w->d_up, w->d_h, true);
+    ops_rmsnorm_backward(p->c, n, s->hidden, w->d_h, s->hidden, a->mid, s->hidden, l->ffn_norm,
+                         a->mid_rstd, dx, s->hidden, norm_grad(p, l->ffn_norm));
 }
 
 void layer_finish_backward_ffn(const struct layer_pass *p, int layer, const struct layer_acts *a,
                                float *dx)
 {
-    const struct shape *s = &p->m->shape;
-    const struct model_layer *l = &p->m->layers[layer];
-    struct layer_scratch *w = p->scratch;
-    int n = p->n_tokens;
-    ops_swiglu(p->c, n, s->ffn, a->gate, a->up, w->act);
-    linear_backward(p, layer, LINEAR_DOWN, w->act, a, dx, w->d_act, false);
-    ops_swiglu_backward(p->c, n, s->ffn, w->d_act, a->gate, a->up, w->d_act, w->d_up);
-    linear_backward(p, layer, LINEAR_GATE, a->g, a, w->d_act, w->d_h, false);
-    linear_backward(p, layer, LINEAR_UP, a->g, a, w->d_up, w->d_h, true);
-    ops_rmsnorm_backward(p->c, n, s->hidden, w->d_h, s->hidden, a->mid, s->hidden, l->ffn_norm,
-                         a->mid_rstd, dx, s->hidden, norm_grad(p, l->ffn_norm));
+    for (int first = 0; first < p->n_tokens;) {
+        struct ffn_rows r = ffn_rows_at(p, a, first);
+        ffn_backward(&r, layer, dx + (size_t)first * (size_t)p->m->shape.hidden);
+        first += r.pass.n_tokens;
+    }
 }
 
 void layer_finish_backward_out(const struct layer_pass *p, int layer, const struct layer_acts *a,
                                const float *dx)
 {
-    linear_backward(p, layer, LINEAR_OUT, a->o, a, dx, p->scratch->d_o, false);
+    linear_backward(p, layer, LINEAR_OUT, layer_attended(p, a), a, dx, p->scratch->d_o, false);
 }

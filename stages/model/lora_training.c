@@ -82,7 +82,8 @@ static struct transformer_plan transformer_plan(const struct lora_training *t)
     return (struct transformer_plan){.tokens_max = lora_training_tokens_max(t),
                                      .rank = t->adapter->rank,
                                      .what = TRAIN_LORA,
-                                     .recompute = t->options.recompute};
+                                     .recompute = t->options.recompute,
+                                     .precision = t->options.precision};
 }
 
 void lora_training_memory(struct lora_training *t, struct plan_mem *out)

@@ -22,8 +22,9 @@ struct lora_options {
     int64_t eval_every, checkpoint_every;
     uint32_t valid_rows_max;
     bool keep_best;
-    bool recompute;       /* transformer_plan */
-    int64_t micro_tokens; /* 0 = LORA_MICRO_TOKENS */
+    bool recompute;                   /* transformer_plan */
+    enum compute_precision precision; /* transformer_plan */
+    int64_t micro_tokens;             /* 0 = LORA_MICRO_TOKENS */
 };
 
 struct lora_training {

@@ -21,10 +21,21 @@ void ops_rmsnorm_backward(struct compute *c, int m, int dim, const float *dy, in
                           const float *x, int ldx, const float *w, const float *rstd, float *dx,
                           int lddx, float *dw);
 
+/* Rows as 16-bit integers, each with a scale of its own: x = q * scale. q NULL: nothing is kept. */
+struct rows16 {
+    int16_t *q;   /* (M, dim), dim rounded up to even */
+    float *scale; /* (M) */
+};
+/* x becomes what 16 bits hold of each row: scale = max|row| / 32767, q = rint(x / scale), half to
+ * even. A row that is not finite becomes NaN. */
+void ops_round16(struct compute *c, int m, int dim, float *x, const struct rows16 *out);
+void ops_unpack16(struct compute *c, int m, int dim, const struct rows16 *r, float *x);
+
 /*
  * RoPE, interleaved pairs (2i, 2i+1), angle = position * theta^(-2i/D), then RMSNorm over each
  * head's D values with one shared weight (D): exactly this order. In place is allowed (y == x).
  * x: M rows of H heads x D; rotated[M][H*D] receives the values after RoPE (needed by backward).
+ * round: NULL, or what stands in rotated is rounded as by ops_round16 before the norm.
  */
 struct rope_table {
     int d, positions;     /* head width; positions in [0, positions) */
@@ -33,7 +44,11 @@ struct rope_table {
 void ops_rope_fill(float theta, int d, int positions, float *cos_sin);
 void ops_rope_norm(struct compute *c, int m, int heads, const struct rope_table *t,
                    const int32_t *pos, const float *x, int ldx, const float *w, float eps,
-                   float *rotated, int ldr, float *y, int ldy, float *rstd /* (M, H) */);
+                   const struct rows16 *round, float *rotated, int ldr, float *y, int ldy,
+                   float *rstd /* (M, H) */);
+/* Its norm alone: y (M, H*D) from rotated (M, H*D). */
+void ops_head_norm(struct compute *c, int m, int heads, int d, const float *rotated, const float *w,
+                   float eps, float *y);
 /* dx = (overwrites); dw += or NULL. dx may be dy. */
 void ops_rope_norm_backward(struct compute *c, int m, int heads, const struct rope_table *t,
                             const int32_t *pos, const float *dy, int lddy, const float *rotated,

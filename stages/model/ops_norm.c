@@ -1,4 +1,4 @@
-/* RMSNorm, RoPE and the head norm. */
+/* RMSNorm, RoPE and the head norm; rows in 16 bits. */
 
 #include <string.h>
 
@@ -18,6 +18,7 @@ struct norm_run {
     const float *rstd_in; /* (M, heads) */
     const int32_t *pos;
     const float *cos_sin;
+    const struct rows16 *round; /* or NULL */
 };
 
 static void norm_rows(void *context, int first, int n)
@@ -122,21 +123,105 @@ void ops_rope_fill(float theta, int d, int positions, float *cos_sin)
     }
 }
 
+/* Row t of the kept ones; dim as in ops_round16. */
+static int16_t *row16(const struct rows16 *r, int t, int dim)
+{
+    return r->q ? r->q + (size_t)t * (size_t)((dim + 1) / 2 * 2) : NULL;
+}
+
+static void round_row(const struct kernels *k, const struct rows16 *r, int t, int dim, float *x)
+{
+    float scale = k->round16((size_t)dim, x, row16(r, t, dim));
+    if (r->q)
+        r->scale[t] = scale;
+}
+
+/* The norm of each head of a row; rstd may be NULL. */
+static void norm_heads(const struct norm_run *r, int t, const float *rotated, float *y)
+{
+    for (int h = 0; h < r->heads; h++) {
+        size_t at = (size_t)h * (size_t)r->dim;
+        float rstd = r->k->rmsnorm(r->dim, rotated + at, r->w, r->eps, y + at);
+        if (r->rstd)
+            r->rstd[(size_t)t * (size_t)r->heads + (size_t)h] = rstd;
+    }
+}
+
 static void rope_norm_rows(void *context, int first, int n)
 {
     const struct norm_run *r = context;
     for (int t = first; t < first + n; t++) {
         const float *table = r->cos_sin + (size_t)r->pos[t] * (size_t)r->dim;
+        const float *x = r->x + (size_t)t * r->ldx;
+        float *y = r->y + (size_t)t * r->ldy;
+        float *rotated = r->rotated ? r->rotated + (size_t)t * r->ldr : y;
         for (int h = 0; h < r->heads; h++) {
             size_t at = (size_t)h * (size_t)r->dim;
-            float *y = r->y + (size_t)t * r->ldy + at;
-            float *rotated = r->rotated ? r->rotated + (size_t)t * r->ldr + at : y;
-            r->k->rope(r->dim, table, r->x + (size_t)t * r->ldx + at, rotated);
-            float rstd = r->k->rmsnorm(r->dim, rotated, r->w, r->eps, y);
-            if (r->rstd)
-                r->rstd[(size_t)t * (size_t)r->heads + (size_t)h] = rstd;
+            r->k->rope(r->dim, table, x + at, rotated + at);
         }
+        if (r->round)
+            round_row(r->k, r->round, t, r->heads * r->dim, rotated);
+        norm_heads(r, t, rotated, y);
     }
+}
+
+static void head_norm_rows(void *context, int first, int n)
+{
+    const struct norm_run *r = context;
+    for (int t = first; t < first + n; t++)
+        norm_heads(r, t, r->x + (size_t)t * r->ldx, r->y + (size_t)t * r->ldy);
+}
+
+void ops_head_norm(struct compute *c, int m, int heads, int d, const float *rotated, const float *w,
+                   float eps, float *y)
+{
+    size_t width = (size_t)heads * (size_t)d;
+    struct norm_run r = {
+        .k = c->kernels,
+        .heads = heads,
+        .dim = d,
+        .x = rotated,
+        .ldx = width,
+        .w = w,
+        .eps = eps,
+        .y = y,
+        .ldy = width,
+    };
+    compute_rows(c, m, width, head_norm_rows, &r);
+}
+
+struct round_run {
+    const struct kernels *k;
+    const struct rows16 *rows;
+    float *x;
+    int dim;
+};
+
+static void round_rows(void *context, int first, int n)
+{
+    const struct round_run *r = context;
+    for (int t = first; t < first + n; t++)
+        round_row(r->k, r->rows, t, r->dim, r->x + (size_t)t * (size_t)r->dim);
+}
+
+void ops_round16(struct compute *c, int m, int dim, float *x, const struct rows16 *out)
+{
+    struct round_run r = {c->kernels, out, x, dim};
+    compute_rows(c, m, (size_t)dim, round_rows, &r);
+}
+
+static void unpack_rows(void *context, int first, int n)
+{
+    const struct round_run *r = context;
+    for (int t = first; t < first + n; t++)
+        r->k->unpack16((size_t)r->dim, row16(r->rows, t, r->dim), r->rows->scale[t],
+                       r->x + (size_t)t * (size_t)r->dim);
+}
+
+void ops_unpack16(struct compute *c, int m, int dim, const struct rows16 *rows, float *x)
+{
+    struct round_run r = {c->kernels, rows, x, dim};
+    compute_rows(c, m, (size_t)dim, unpack_rows, &r);
 }
 
 static void check_positions(int m, const struct rope_table *t, const int32_t *pos)
@@ -147,7 +232,8 @@ static void check_positions(int m, const struct rope_table *t, const int32_t *po
 
 void ops_rope_norm(struct compute *c, int m, int heads, const struct rope_table *t,
                    const int32_t *pos, const float *x, int ldx, const float *w, float eps,
-                   float *rotated, int ldr, float *y, int ldy, float *rstd)
+                   const struct rows16 *round, float *rotated, int ldr, float *y, int ldy,
+                   float *rstd)
 {
     CHECK(t->d % 2 == 0);
     check_positions(m, t, pos);
@@ -166,6 +252,7 @@ void ops_rope_norm(struct compute *c, int m, int heads, const struct rope_table 
         .rstd = rstd,
         .pos = pos,
         .cos_sin = t->cos_sin,
+        .round = round,
     };
     compute_rows(c, m, (size_t)heads * (size_t)t->d, rope_norm_rows, &r);
 }

@@ -10,16 +10,19 @@
 
 /*
  * TRAIN_NOTHING keeps one layer's activations, written again by every layer: segment 1 writes no
- * keys and values, so those of the last layer of segment 0 stay. So does recomputing, but that
- * every layer keeps its input, from which the backward pass makes the others again: the same bits,
- * since it is the same code on the same numbers. Otherwise every layer has its own.
+ * keys and values, so those of the last layer of segment 0 stay. Recomputing keeps the input of
+ * every second layer and the activations of two: the backward pass makes those of a pair again from
+ * the pair's input before it goes through it. The same bits, since it is the same code on the same
+ * numbers. Otherwise every layer has its own.
  *
  * The layers have two kinds of rows: all tokens of the batch, and the *late* ones, those with a
  * target. Layers of segment 1, and what follows the projections in the last layer of segment 0,
  * have late rows only.
  */
+#define PAIR 2
+
 struct transformer_work {
-    struct layer_acts *acts; /* L of them; all equal when nothing is trained, but for k and v */
+    struct layer_acts *acts; /* L of them; several share their arrays unless all are kept */
     struct layer_scratch scratch;
     struct attention_run *runs; /* (tokens_max) */
     float *attention;           /* scratch */
@@ -88,21 +91,39 @@ static void *take_bytes(struct taker *t, size_t n, size_t item_bytes)
     return taker_floats(t, 1, size_mul(n, item_bytes) / sizeof(float) + 1);
 }
 
+/* Where wide_bytes_max is 0. */
+#define WIDE_BYTES_MAX ((size_t)1 << 29)
+
+static enum layer_keep how_to_keep(const struct shape *s, const struct transformer_plan *plan)
+{
+    if (plan->what == TRAIN_NOTHING)
+        return LAYER_KEEP_NOTHING;
+    if (plan->precision != COMPUTE_INT16)
+        return LAYER_KEEP_F32;
+    size_t floats = 2 * ((size_t)s->ffn + (size_t)shape_q_dim(s));
+    size_t layers = plan->recompute ? PAIR : (size_t)shape_layers(s);
+    size_t bytes =
+        size_mul(size_mul(floats, sizeof(float)), size_mul(layers, (size_t)plan->tokens_max));
+    size_t most = plan->wide_bytes_max > 0 ? plan->wide_bytes_max : WIDE_BYTES_MAX;
+    return bytes <= most ? LAYER_KEEP_F32 : LAYER_KEEP_16;
+}
+
 static void take_acts(struct taker *t, const struct shape *s, const struct transformer_plan *plan,
                       struct layer_acts *acts)
 {
-    struct layer_acts shared = {0}, *out = NULL;
-    bool share = plan->what == TRAIN_NOTHING || plan->recompute;
-    if (share)
-        layer_acts_take(t, s, false, plan->tokens_max, plan->rank, &shared);
+    struct layer_acts shared[PAIR] = {{0}}, counted;
+    enum layer_keep keep = how_to_keep(s, plan);
+    int n_shared = plan->what == TRAIN_NOTHING ? 1 : plan->recompute ? PAIR : 0;
+    for (int i = 0; i < n_shared; i++)
+        layer_acts_take(t, s, false, plan->tokens_max, plan->rank, keep, &shared[i]);
     for (int i = 0; i < shape_layers(s); i++) {
-        struct layer_acts counted;
-        out = acts == NULL ? &counted : &acts[i];
-        if (share)
-            *out = shared;
+        struct layer_acts *out = acts == NULL ? &counted : &acts[i];
+        if (n_shared > 0)
+            *out = shared[i % n_shared];
         else
-            layer_acts_take(t, s, shape_layer_reuses(s, i), plan->tokens_max, plan->rank, out);
-        if (share && plan->what != TRAIN_NOTHING && i > 0)
+            layer_acts_take(t, s, shape_layer_reuses(s, i), plan->tokens_max, plan->rank, keep,
+                            out);
+        if (n_shared == PAIR && i >= PAIR && i % PAIR == 0)
             out->x = taker_floats(t, (size_t)plan->tokens_max, (size_t)s->hidden);
     }
 }
@@ -197,6 +218,7 @@ static int start_pass(struct transformer *t, const struct model *m, const struct
 {
     struct transformer_work *w = t->work;
     CHECK(shape_equal(&t->shape, &m->shape));
+    CHECK(t->compute->precision == t->plan.precision);
     CHECK(a == NULL || (a->rank == t->plan.rank && shape_equal(&a->shape, &m->shape)));
     if (b->n_tokens > t->plan.tokens_max)
         return err_set(e, ERR_LIMIT, "batch of %d tokens, planned for %d", b->n_tokens,
@@ -301,8 +323,19 @@ static void observe_kv(struct transformer *t, const struct layer_pass *p, int la
 {
     const struct layer_acts *a = &t->work->acts[layer];
     int n = p->n_tokens, kv = shape_kv_dim(&t->shape);
-    t->kv_abs_max[2 * layer] = ops_abs_max(p->c, n, kv, a->k_normed, kv);
+    t->kv_abs_max[2 * layer] = ops_abs_max(p->c, n, kv, t->work->scratch.k_normed, kv);
     t->kv_abs_max[2 * layer + 1] = ops_abs_max(p->c, n, kv, a->v_raw, kv);
+}
+
+/* Attention of a layer's queries in the scratch, all of them or the late ones. */
+static void attend(struct transformer *t, const struct layer_pass *p, const struct batch *b,
+                   int layer)
+{
+    struct transformer_work *w = t->work;
+    int n_runs = set_runs(w, &t->shape, b, layer);
+    attention_forward(p->c, &t->shape, n_runs, w->runs, w->scratch.q,
+                      layer_attended(p, &w->acts[layer]), keys_max(&t->shape, &t->plan),
+                      w->attention);
 }
 
 /* y: as of layer_finish. Without late rows the last writer only writes its keys and values. */
@@ -322,13 +355,12 @@ static void forward_layer(struct transformer *t, const struct layer_pass *all,
     if (layer == writer) {
         if (w->n_rows == 0)
             return;
-        gather_late(w, (size_t)shape_q_dim(s), a->q, a->q);
+        gather_late(w, (size_t)shape_q_dim(s), w->scratch.q, w->scratch.q);
         gather_late(w, (size_t)s->hidden, a->x, w->late_x);
         p = &late;
         a = &turn;
     }
-    int n_runs = set_runs(w, s, b, layer);
-    attention_forward(p->c, s, n_runs, w->runs, a->q, a->o, keys_max(s, &t->plan), w->attention);
+    attend(t, p, b, layer);
     layer_finish(p, layer, a, y);
 }
 
@@ -407,6 +439,29 @@ static void backward_head(struct transformer *t, const struct layer_pass *p)
                          w->head_rstd, w->dx, hidden, d_norm);
 }
 
+/* The activations of `layer` and, when it begins a pair, those of the one above it again: what the
+ * backward pass reads of both. */
+static void remake(struct transformer *t, const struct layer_pass *all, const struct batch *b,
+                   int layer)
+{
+    struct transformer_work *w = t->work;
+    const struct shape *s = &t->shape;
+    int first = layer / PAIR * PAIR,
+        end = first + PAIR < shape_layers(s) ? first + PAIR : shape_layers(s);
+    if (t->plan.recompute && layer == end - 1)
+        for (int i = first; i < end; i++)
+            forward_layer(t, all, b, i, i + 1 < end ? w->acts[i + 1].x : NULL);
+    const struct layer_acts *a = &w->acts[layer];
+    struct layer_pass late = late_pass(all, w);
+    layer_remake(layer <= last_writer(s) ? all : &late, layer, a);
+    if (layer == last_writer(s)) {
+        gather_late(w, (size_t)shape_q_dim(s), w->scratch.q, w->scratch.q);
+        gather_late(w, (size_t)s->hidden, a->x, w->late_x);
+    }
+    if (!a->o)
+        attend(t, layer < last_writer(s) ? all : &late, b, layer);
+}
+
 static void backward(struct transformer *t, const struct layer_pass *all, const struct batch *b)
 {
     struct transformer_work *w = t->work;
@@ -424,14 +479,19 @@ static void backward(struct transformer *t, const struct layer_pass *all, const 
     for (int i = shape_layers(s) - 1; i >= 0; i--) {
         const struct layer_pass *p = i < writer ? all : &late;
         const struct layer_acts *a = i == writer ? &turn : &w->acts[i];
-        if (t->plan.recompute)
-            forward_layer(t, all, b, i, NULL);
+        remake(t, all, b, i);
         layer_finish_backward_ffn(p, i, a, w->dx);
         layer_finish_backward_out(p, i, a, w->dx);
         int n_runs = set_runs(w, s, b, i);
-        struct attention_grads g = {b->n_tokens,        a->q,  a->o,  w->scratch.d_o,
-                                    w->scratch.d_q,     w->dk, w->dv, w->scratch.dk_heads,
-                                    w->scratch.dv_heads};
+        struct attention_grads g = {.n_keys = b->n_tokens,
+                                    .q = w->scratch.q,
+                                    .o = layer_attended(p, a),
+                                    .d_o = w->scratch.d_o,
+                                    .dq = w->scratch.d_q,
+                                    .dk = w->dk,
+                                    .dv = w->dv,
+                                    .dk_heads = w->scratch.dk_heads,
+                                    .dv_heads = w->scratch.dv_heads};
         attention_backward(p->c, s, n_runs, w->runs, &g, keys_max(s, &t->plan), w->attention);
         if (i == writer) {
             spread_late(w, b->n_tokens, (size_t)shape_q_dim(s), w->scratch.d_q);

@@ -46,8 +46,12 @@ struct transformer_plan {
     int rank; /* LoRA rank of the adapters that will be passed; 0 = none */
     enum train_what what;
     int slice_rows; /* rows of logits at a time; 0 = default (at most 128, at most 64 MiB) */
-    bool recompute; /* keep only each layer's input and make the rest again for the backward pass:
-                     * the same bits, about a third more time (activation checkpointing) */
+    bool recompute; /* keep only every second layer's input and make the rest again for the
+                     * backward pass: the same bits, about a third more time (activation
+                     * checkpointing) */
+    enum compute_precision precision; /* what struct compute says while a pass runs (CHECK) */
+    size_t wide_bytes_max; /* of the widest activations in fp32; 0 = 512 MiB. COMPUTE_INT16 keeps
+                            * more than that in 16 bits: the same bits, a little slower */
 };
 
 struct transformer {

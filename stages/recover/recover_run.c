@@ -58,6 +58,7 @@ static void set_options(struct recover_run *r)
         .eval_every = eval_every,
         .checkpoint_every = c->checkpoint_every,
         .valid_rows_max = (uint32_t)(c->valid_tokens / c->window + 1),
+        .precision = (enum compute_precision)c->precision,
     };
 }
 

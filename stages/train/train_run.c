@@ -166,6 +166,7 @@ static void set_options(struct train_run *t)
         .valid_rows_max = UINT32_MAX,
         .keep_best = c->keep == 0,
         .recompute = c->activation_checkpointing,
+        .precision = (enum compute_precision)c->precision,
         .micro_tokens = c->micro_batch_tokens,
     };
 }

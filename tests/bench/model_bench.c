@@ -70,13 +70,16 @@ static void print(const struct bench *b, const char *name, int tokens, double *t
 static int step(struct bench *b, bool recompute, struct err *e)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {b->n_tokens, b->a.rank, TRAIN_LORA, 0, recompute};
+    struct transformer_plan plan = {
+        .tokens_max = b->n_tokens, .rank = b->a.rank, .what = TRAIN_LORA, .recompute = recompute};
     float *grads = xalloc_array(b->a.n_values, sizeof *grads);
     float *m = xalloc_array(b->a.n_values, sizeof *m), *v = xalloc_array(b->a.n_values, sizeof *v);
-    int rc = transformer_reserve(&t, &b->c, &b->m.shape, &plan, e);
-    for (int precision = 1; precision >= 0 && rc == 0; precision--) {
+    int rc = 0;
+    for (int precision = 1; precision >= 0 && rc == 0; precision--) { /* the smaller one first */
         double took[RUNS] = {0};
-        b->c.precision = (enum compute_precision)precision;
+        transformer_release(&t);
+        plan.precision = b->c.precision = (enum compute_precision)precision;
+        rc = transformer_reserve(&t, &b->c, &b->m.shape, &plan, e);
         for (int i = 0; i < RUNS && rc == 0; i++) {
             struct loss_sum sum = {0};
             struct adamw_step adam = {0.0f, 0.9f, 0.999f, 1e-8f, 0, 1, i + 1};

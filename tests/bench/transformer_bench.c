@@ -38,7 +38,10 @@ static int measure(struct setup *s, const char *name, enum train_what what, bool
                    struct err *e)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, lora ? s->a.rank : 0, what, 0, false};
+    struct transformer_plan plan = {.tokens_max = TOKENS,
+                                    .rank = lora ? s->a.rank : 0,
+                                    .what = what,
+                                    .precision = s->c.precision};
     size_t n_grads = what == TRAIN_FULL ? s->m.n_flat : s->a.n_values;
     float *grads = xalloc_array(n_grads, sizeof *grads);
     float *m = xalloc_array(n_grads, sizeof *m), *v = xalloc_array(n_grads, sizeof *v);

@@ -36,7 +36,10 @@ static void need(int rc, const struct err *e)
 static void fill_expected(struct fixture *f)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {LENGTH, f->a.rank, TRAIN_NOTHING, 0, false};
+    struct transformer_plan plan = {.tokens_max = LENGTH,
+                                    .rank = f->a.rank,
+                                    .what = TRAIN_NOTHING,
+                                    .precision = f->c.precision};
     struct err e = {0};
     int32_t pos[LENGTH], target[LENGTH], start[2] = {0, LENGTH};
     float *hidden = xalloc_array((size_t)LENGTH * (size_t)shape.hidden, sizeof *hidden);

@@ -160,7 +160,7 @@ static void test_rope_norm(void **state)
     fill(dy, ROPE_N, 6, 1);
     widen(v, x, ROPE_N);
     widen(v + ROPE_N, w, HEAD);
-    ops_rope_norm(&c, M, HEADS, &table, positions, x, LD, w, 1e-5f, rotated, LD, y, LD, rstd);
+    ops_rope_norm(&c, M, HEADS, &table, positions, x, LD, w, 1e-5f, NULL, rotated, LD, y, LD, rstd);
     double sum = 0;
     for (int i = 0; i < ROPE_N; i++)
         sum += (double)dy[i] * (double)y[i];
@@ -172,11 +172,75 @@ static void test_rope_norm(void **state)
     for (int i = 0; i < HEAD; i++)
         assert_near("rope_norm dw", (double)dw[i], slope(naive_rope_norm, v, ROPE_N + i, dy), 1e-5);
     /* In place, forward and backward. */
-    ops_rope_norm(&c, M, HEADS, &table, positions, x, LD, w, 1e-5f, rotated, LD, x, LD, rstd);
+    ops_rope_norm(&c, M, HEADS, &table, positions, x, LD, w, 1e-5f, NULL, rotated, LD, x, LD, rstd);
     assert_memory_equal(x, y, sizeof x);
     ops_rope_norm_backward(&c, M, HEADS, &table, positions, dy, LD, rotated, LD, w, rstd, dy, LD,
                            NULL);
     assert_memory_equal(dy, dx, sizeof dy);
+}
+
+/* ---- 16 bits ---- */
+
+static void test_round16(void **state)
+{
+    (void)state;
+    enum { ROWS = 5, WIDE = 38 };
+    float x[ROWS * WIDE], y[ROWS * WIDE], z[ROWS * WIDE], scale[ROWS];
+    int16_t q[ROWS * WIDE];
+    struct rows16 kept = {q, scale}, none = {NULL, NULL};
+    fill(x, ROWS * WIDE, 17, 3);
+    for (int i = 0; i < WIDE; i++)
+        x[WIDE + i] = 0;
+    x[2 * WIDE + 5] = INFINITY;
+    x[3 * WIDE + 7] = 1000;
+    memcpy(y, x, sizeof x);
+    memcpy(z, x, sizeof x);
+    ops_round16(&c, ROWS, WIDE, y, &kept);
+    ops_round16(&c, ROWS, WIDE, z, &none);
+    assert_memory_equal(y, z, sizeof y);
+    for (int t = 0; t < ROWS; t++) {
+        float most = 0;
+        for (int i = 0; i < WIDE; i++)
+            most = fmaxf(most, fabsf(x[t * WIDE + i]));
+        for (int i = 0; i < WIDE; i++) {
+            float was = x[t * WIDE + i], is = y[t * WIDE + i];
+            if (t == 2) {
+                assert_true(isnan(is));
+                continue;
+            }
+            assert_true(fabsf(is - was) <= 0.5001f / 32767.0f * most);
+            assert_true(q[t * WIDE + i] == (most > 0 ? lrintf(was * (32767.0f / most)) : 0));
+        }
+    }
+    ops_unpack16(&c, ROWS, WIDE, &kept, z);
+    assert_memory_equal(y, z, sizeof y);
+}
+
+/* As RoPE, rounding and head norm one after the other. */
+static void test_rope_round_norm(void **state)
+{
+    (void)state;
+    enum { LD = HEADS * HEAD };
+    static float cos_sin[32 * HEAD];
+    ops_rope_fill(10000.0f, HEAD, 32, cos_sin);
+    struct rope_table table = {HEAD, 32, cos_sin};
+    float x[ROPE_N], w[HEAD], y[ROPE_N], rotated[ROPE_N], rstd[M * HEADS];
+    float scale[M], plain[ROPE_N], again[ROPE_N];
+    int16_t q[ROPE_N];
+    struct rows16 kept = {q, scale};
+    fill(x, ROPE_N, 4, 1);
+    fill(w, HEAD, 5, 1);
+    ops_rope_norm(&c, M, HEADS, &table, positions, x, LD, w, 1e-5f, NULL, plain, LD, y, LD, rstd);
+    ops_head_norm(&c, M, HEADS, HEAD, plain, w, 1e-5f, again);
+    assert_memory_equal(again, y, sizeof y);
+    ops_rope_norm(&c, M, HEADS, &table, positions, x, LD, w, 1e-5f, &kept, rotated, LD, y, LD,
+                  rstd);
+    ops_round16(&c, M, LD, plain, &(struct rows16){NULL, NULL});
+    assert_memory_equal(rotated, plain, sizeof plain);
+    ops_unpack16(&c, M, LD, &kept, again);
+    assert_memory_equal(again, plain, sizeof plain);
+    ops_head_norm(&c, M, HEADS, HEAD, plain, w, 1e-5f, again);
+    assert_memory_equal(again, y, sizeof y);
 }
 
 /* ---- KV quantisation ---- */
@@ -469,7 +533,8 @@ static uint64_t run_everything(struct compute *with)
     ops_rope_fill(500000.0f, 64, 50, table);
     HASH(table);
     struct rope_table rope = {64, 50, table};
-    ops_rope_norm(with, BIG_M, 15, &rope, pos, x, BIG_DIM, w, 1e-5f, u, BIG_DIM, z, BIG_DIM, rstd);
+    ops_rope_norm(with, BIG_M, 15, &rope, pos, x, BIG_DIM, w, 1e-5f, NULL, u, BIG_DIM, z, BIG_DIM,
+                  rstd);
     HASH(z);
     ops_rope_norm_backward(with, BIG_M, 15, &rope, pos, y, BIG_DIM, u, BIG_DIM, w, rstd, z, BIG_DIM,
                            dw);
@@ -479,6 +544,13 @@ static uint64_t run_everything(struct compute *with)
     HASH(z);
     ops_kv_quant_backward(with, BIG_M, BIG_DIM, y, BIG_DIM, x, BIG_DIM, 0.021f, z, BIG_DIM);
     HASH(z);
+    static int16_t q[BIG + BIG_M];
+    memcpy(z, x, sizeof z);
+    ops_round16(with, BIG_M, BIG_DIM, z, &(struct rows16){q, rstd});
+    HASH(z);
+    HASH(q);
+    ops_unpack16(with, BIG_M, BIG_DIM, &(struct rows16){q, rstd}, u);
+    HASH(u);
     ops_swiglu(with, BIG_M, BIG_DIM, x, y, z);
     HASH(z);
     ops_swiglu_backward(with, BIG_M, BIG_DIM, x, x, y, z, u);
@@ -536,6 +608,7 @@ static void test_same_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round16),    cmocka_unit_test(test_rope_round_norm),
         cmocka_unit_test(test_rmsnorm),    cmocka_unit_test(test_rope_norm),
         cmocka_unit_test(test_kv_quant),   cmocka_unit_test(test_swiglu),
         cmocka_unit_test(test_embed),      cmocka_unit_test(test_cross_entropy),

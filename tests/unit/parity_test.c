@@ -273,7 +273,8 @@ static struct part part_of(const struct fixture *f, int i)
 static void check_logits(struct fixture *f)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {f->n_tokens, f->a.rank, TRAIN_NOTHING, 0, false};
+    struct transformer_plan plan = {
+        .tokens_max = f->n_tokens, .rank = f->a.rank, .what = TRAIN_NOTHING};
     struct batch all = f->b;
     struct err e = {0};
     struct worst w = {0};
@@ -364,7 +365,8 @@ static void check_after(const struct fixture *f, const float *first)
 static void check_training(struct fixture *f)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {f->n_tokens, f->a.rank, TRAIN_LORA, 0, false};
+    struct transformer_plan plan = {
+        .tokens_max = f->n_tokens, .rank = f->a.rank, .what = TRAIN_LORA};
     struct err e = {0};
     size_t n = f->a.n_values;
     float *grads = xalloc_array(n, sizeof *grads), *first = xalloc_array(n, sizeof *first);
@@ -401,7 +403,7 @@ static void check_training(struct fixture *f)
 static void check_base_training(struct fixture *f)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {f->n_tokens, 0, TRAIN_FULL, 0, false};
+    struct transformer_plan plan = {.tokens_max = f->n_tokens, .what = TRAIN_FULL};
     struct err e = {0};
     struct worst w = {0};
     int n_tensors = shape_n_tensors(&f->m.shape);

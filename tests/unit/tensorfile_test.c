@@ -308,7 +308,7 @@ static void packed_models_round_trip(void **state)
     int32_t start[2] = {0, 5};
     struct batch b = {5, ids, pos, target, 1, start, NULL};
     struct transformer t = {0};
-    struct transformer_plan plan = {5, 0, TRAIN_NOTHING, 0, false};
+    struct transformer_plan plan = {.tokens_max = 5, .what = TRAIN_NOTHING};
     struct loss_sum packed = {0, 0, 0}, unpacked = {0, 0, 0};
     need(transformer_reserve(&t, &c, &tiny, &plan, &e), &e);
     need(transformer_loss(&t, &mapped, NULL, &b, 0, NULL, &packed, &e), &e);

@@ -12,6 +12,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/rng.h"
 #include "stages/model/compute.h"
+#include "stages/model/layer.h"
 #include "stages/model/quant.h"
 #include "stages/model/transformer.h"
 #include "tests/unit/reference_model.h"
@@ -31,6 +32,8 @@ struct fixture {
     int32_t ids[TOKENS], pos[TOKENS], target[TOKENS], start[5];
     struct batch b;
     bool recompute;
+    size_t wide_bytes_max;
+    int tokens_max; /* 0 = TOKENS */
 };
 
 static void need(int rc, const struct err *e)
@@ -78,7 +81,13 @@ static void fixture_close(struct fixture *f)
 static double pass(struct fixture *f, enum train_what what, bool lora, int slice_rows, float *grads)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, RANK, what, slice_rows, f->recompute};
+    struct transformer_plan plan = {.tokens_max = f->tokens_max ? f->tokens_max : TOKENS,
+                                    .rank = RANK,
+                                    .what = what,
+                                    .slice_rows = slice_rows,
+                                    .recompute = f->recompute,
+                                    .precision = f->c.precision,
+                                    .wide_bytes_max = f->wide_bytes_max};
     struct loss_sum sum = {0, 0, 0};
     struct err e = {0};
     need(transformer_reserve(&t, &f->c, &f->m.shape, &plan, &e), &e);
@@ -92,7 +101,8 @@ static double pass(struct fixture *f, enum train_what what, bool lora, int slice
 static int logits_of(struct fixture *f, bool lora, const struct batch *b, float *logits)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, RANK, TRAIN_NOTHING, 0, false};
+    struct transformer_plan plan = {
+        .tokens_max = TOKENS, .rank = RANK, .what = TRAIN_NOTHING, .precision = f->c.precision};
     struct err e = {0};
     int n_rows = 0;
     float *hidden = xalloc_array((size_t)TOKENS * (size_t)f->m.shape.hidden, sizeof *hidden);
@@ -343,11 +353,11 @@ static void integers_are_near_and_the_same(void **state)
         int threads;
         const char *kernels;
         enum compute_precision precision;
-    } ways[] = {{1, "auto", COMPUTE_F32},
-                {1, "portable", COMPUTE_INT16},
-                {1, "avx2", COMPUTE_INT16},
-                {2, "avx512", COMPUTE_INT16},
-                {3, "auto", COMPUTE_INT16}};
+        bool recompute;
+        size_t wide_bytes_max; /* 1: activations are kept in 16 bits */
+    } ways[] = {{1, "auto", COMPUTE_F32, false, 0},   {1, "portable", COMPUTE_INT16, false, 0},
+                {1, "avx2", COMPUTE_INT16, false, 1}, {2, "avx512", COMPUTE_INT16, true, 0},
+                {2, "auto", COMPUTE_INT16, false, 1}, {3, "auto", COMPUTE_INT16, true, 1}};
     float *f32 = NULL, *int16 = NULL;
     double losses[2] = {0, 0};
     (void)state;
@@ -359,6 +369,8 @@ static void integers_are_near_and_the_same(void **state)
         fixture_open(&f, &tiny_quant, ways[i].threads, ways[i].kernels);
         unsigned char *packed = pack_linears(&f, scales);
         f.c.precision = ways[i].precision;
+        f.recompute = ways[i].recompute;
+        f.wide_bytes_max = ways[i].wide_bytes_max;
         size_t n = f.a.n_values;
         float *grads = xalloc_array(n, sizeof *grads);
         double loss = pass(&f, TRAIN_LORA, true, 0, grads);
@@ -385,6 +397,40 @@ static void integers_are_near_and_the_same(void **state)
     }
     xfree(f32);
     xfree(int16);
+}
+
+/* So wide that the feed-forward half takes 64 rows at a time: the same as a pass over the first 64
+ * tokens and one over the others. */
+static void wide_layers_run_in_pieces(void **state)
+{
+    enum { ROWS = 64, ALL = 100 };
+    static const struct shape wide = {64, 16, 2, 2, 2, 1, 8, 65536, 64, 10000, 1e-5, true};
+    int32_t ids[ALL], pos[ALL], target[ALL], all_start[3] = {0, ROWS, ALL};
+    int32_t parts_start[2][2] = {{0, ROWS}, {0, ALL - ROWS}};
+    struct fixture f;
+    (void)state;
+    assert_int_equal(layer_ffn_rows(&wide, ALL), ROWS);
+    fixture_open(&f, &wide, 2, "auto");
+    struct rng r = rng_open(3, "wide");
+    for (int i = 0; i < ALL; i++) {
+        ids[i] = (int32_t)(rng_u32_at(&r, (uint64_t)i) % 64);
+        pos[i] = i < ROWS ? i : i - ROWS;
+        target[i] = i % 5 == 1 ? -1 : (int32_t)(rng_u32_at(&r, 1000 + (uint64_t)i) % 64);
+    }
+    float *at_once = xalloc_array(f.a.n_values, sizeof *at_once);
+    float *in_turn = xalloc_array(f.a.n_values, sizeof *in_turn);
+    f.b = (struct batch){ALL, ids, pos, target, 2, all_start, NULL};
+    f.tokens_max = ALL;
+    pass(&f, TRAIN_LORA, true, 0, at_once);
+    f.b = (struct batch){ROWS, ids, pos, target, 1, parts_start[0], NULL};
+    pass(&f, TRAIN_LORA, true, 0, in_turn);
+    f.b =
+        (struct batch){ALL - ROWS, ids + ROWS, pos + ROWS, target + ROWS, 1, parts_start[1], NULL};
+    pass(&f, TRAIN_LORA, true, 0, in_turn);
+    assert_memory_equal(at_once, in_turn, f.a.n_values * sizeof *at_once);
+    xfree(at_once);
+    xfree(in_turn);
+    fixture_close(&f);
 }
 
 /* Gradients of two passes add up; a batch without labels adds nothing. */
@@ -477,8 +523,8 @@ static void overfit(bool lora)
     struct fixture f;
     struct err e = {0};
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, lora ? RANK : 0, lora ? TRAIN_LORA : TRAIN_FULL, 0,
-                                    false};
+    struct transformer_plan plan = {
+        .tokens_max = TOKENS, .rank = lora ? RANK : 0, .what = lora ? TRAIN_LORA : TRAIN_FULL};
     static const int32_t starts[9] = {0, 4, 8, 12, 16, 19, 23, 27, TOKENS};
     int32_t start[9];
     fixture_open(&f, &tiny_quant, 2, "auto");
@@ -526,7 +572,7 @@ static void observer_follows_values(void **state)
 {
     struct fixture f;
     struct transformer t = {0};
-    struct transformer_plan plan = {TOKENS, 0, TRAIN_NOTHING, 0, false};
+    struct transformer_plan plan = {.tokens_max = TOKENS, .what = TRAIN_NOTHING};
     struct loss_sum sum = {0, 0, 0};
     struct err e = {0};
     (void)state;
@@ -582,6 +628,7 @@ int main(void)
         cmocka_unit_test(weights_scale_gradients),
         cmocka_unit_test(light_tokens_are_taught_along),
         cmocka_unit_test(integers_are_near_and_the_same),
+        cmocka_unit_test(wide_layers_run_in_pieces),
         cmocka_unit_test(overfits_eight_examples),
         cmocka_unit_test(observer_follows_values),
         cmocka_unit_test(bad_batches_are_refused),
