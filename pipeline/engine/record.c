@@ -100,14 +100,26 @@ static int put_artifacts(const struct record *r, const char *tree, struct err *e
     return rc;
 }
 
+static int put_toolkit_file(const char *tree, const struct toolkit_dir *t, const char *name,
+                            const struct yaml_doc *doc, struct err *e)
+{
+    char *path = xasprintf("toolkits/%s/%s", t->label, name);
+    int rc = put_file(tree, path, doc->source, doc->source_bytes, e);
+    xfree(path);
+    return rc;
+}
+
+/* toolkit.yaml; by a layout also that, and the toolkit.yaml is the one of its version. */
 static int put_toolkits(const struct record *r, const char *tree, struct err *e)
 {
     int rc = 0;
     for (size_t i = 0; i < r->session->graph.n_toolkits && rc == 0; i++) {
         const struct toolkit_dir *t = &r->session->graph.toolkits[i];
-        char *path = xasprintf("toolkits/%s/toolkit.yaml", t->label);
-        rc = put_file(tree, path, t->doc.source, t->doc.source_bytes, e);
-        xfree(path);
+        if (t->version_of)
+            rc = put_toolkit_file(tree, t, "layout.yaml", &t->doc, e);
+        if (rc == 0)
+            rc = put_toolkit_file(tree, t, "toolkit.yaml",
+                                  t->version_of ? &t->version_of->doc : &t->doc, e);
     }
     return rc;
 }

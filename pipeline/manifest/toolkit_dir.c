@@ -6,10 +6,10 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/manifest/layout.h"
 #include "pipeline/manifest/manifest.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define SIGNATURE_DIGITS 40
 
 static int need_text(struct toolkit_dir *t, const char *key, const char **out, struct err *e)
 {
@@ -61,8 +61,7 @@ static int read_common(struct toolkit_dir *t, const struct doc_node *n, struct f
     return 0;
 }
 
-/* A key of a choice facet that is no choice. */
-static bool is_common_key(const char *key)
+bool toolkit_dir_is_common_key(const char *key)
 {
     return str_eq(key, "by") || str_eq(key, "private") || str_eq(key, "missing");
 }
@@ -79,7 +78,7 @@ static int read_choice(struct toolkit_dir *t, const struct doc_node *n, struct f
     f->by = by->text;
     size_t n_choices = 0;
     for (const struct doc_node *m = n->first; m && rc == 0; m = m->next) {
-        if (is_common_key(m->key))
+        if (toolkit_dir_is_common_key(m->key))
             continue;
         n_choices++;
         rc = doc_need(&t->doc, m, DOC_SCALAR, "a choice", e);
@@ -158,7 +157,7 @@ static void add_value(struct toolkit_dir *t, const char *name, const struct doc_
     f->value = value;
 }
 
-static int read_facets(struct toolkit_dir *t, struct err *e)
+int toolkit_dir_read_facets(struct toolkit_dir *t, struct err *e)
 {
     const struct doc_node *facets = doc_get(t->doc.root, "facets");
     struct yaml_mark top = {1, 1};
@@ -204,7 +203,7 @@ static int read_identity(struct toolkit_dir *t, struct err *e)
     if (!manifest_is_label(t->version))
         return doc_fail(&t->doc, doc_get(t->doc.root, "version")->mark, e,
                         "`%s` cannot be a toolkit's version: letters, digits, _ . + -", t->version);
-    if (!str_is_hex(t->signature, SIGNATURE_DIGITS))
+    if (!str_is_hex(t->signature, TOOLKIT_SIGNATURE_DIGITS))
         return doc_fail(&t->doc, doc_get(t->doc.root, "signature")->mark, e,
                         "signature `%s` is not 40 lower-case hex digits (it has %zu characters)",
                         t->signature, strlen(t->signature));
@@ -212,18 +211,11 @@ static int read_identity(struct toolkit_dir *t, struct err *e)
     return 0;
 }
 
-int toolkit_dir_open(struct toolkit_dir *t, const char *folder, struct err *e)
+static int open_yaml(struct toolkit_dir *t, const char *path, struct err *e)
 {
     static const char *const known[] = {
         "fmforge_toolkit", "name", "version", "signature", "os", "help", "facets", "description"};
-    memset(t, 0, sizeof *t);
-    size_t n = strlen(folder);
-    while (n > 1 && folder[n - 1] == '/')
-        n--;
-    t->folder = xstrndup(folder, n);
-    char *path = file_join(t->folder, "toolkit.yaml");
     int rc = yaml_doc_open(&t->doc, path, e);
-    xfree(path);
     if (rc == 0)
         rc = doc_need(&t->doc, t->doc.root, DOC_MAP, "toolkit.yaml", e);
     if (rc == 0)
@@ -231,12 +223,42 @@ int toolkit_dir_open(struct toolkit_dir *t, const char *folder, struct err *e)
     if (rc == 0)
         rc = read_identity(t, e);
     if (rc == 0)
-        rc = read_facets(t, e);
+        rc = toolkit_dir_read_facets(t, e);
     return rc;
+}
+
+int toolkit_dir_open(struct toolkit_dir *t, const char *folder, struct err *e)
+{
+    memset(t, 0, sizeof *t);
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    char *own = xstrndup(folder, n), *path = file_join(own, "toolkit.yaml");
+    int rc = 0;
+    if (file_is_folder(own) && !file_exists(path)) {
+        rc = layout_open(t, own, TOOLKIT_SHELF, e);
+        xfree(own);
+    } else {
+        t->folder = own;
+        rc = open_yaml(t, path, e);
+    }
+    xfree(path);
+    return rc;
+}
+
+bool toolkit_dir_is_one(const char *folder)
+{
+    char *path = file_join(folder, "toolkit.yaml");
+    bool has_yaml = file_exists(path);
+    xfree(path);
+    return has_yaml || (file_is_folder(folder) && layout_resembles(folder, TOOLKIT_SHELF));
 }
 
 void toolkit_dir_release(struct toolkit_dir *t)
 {
+    if (t->version_of)
+        toolkit_dir_release(t->version_of);
+    xfree(t->version_of);
     for (size_t i = 0; i < t->n_facets; i++) {
         xfree(t->facets[i].path);
         xfree(t->facets[i].value);
@@ -265,7 +287,7 @@ size_t toolkit_dir_names(const struct toolkit_dir *t, const char **names)
 char *toolkit_dir_choice(const struct toolkit_dir *t, const struct facet *f, const char *choice)
 {
     const struct doc_node *n = doc_get(f->node, choice);
-    if (!n || is_common_key(choice))
+    if (!n || toolkit_dir_is_common_key(choice))
         return NULL;
     return file_join(t->folder, n->text);
 }
@@ -275,7 +297,7 @@ char *toolkit_dir_choices(const struct facet *f)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     for (const struct doc_node *n = f->node->first; n; n = n->next)
-        if (!is_common_key(n->key))
+        if (!toolkit_dir_is_common_key(n->key))
             buf_printf(&b, "%s%s", b.n_bytes ? ", " : "", n->key);
     return buf_steal(&b);
 }
@@ -308,7 +330,9 @@ static void put_stage(const struct toolkit_dir *t, const struct facet *f, struct
         if (n->type != DOC_SCALAR || str_starts(n->text, "toolkit."))
             continue;
         char *path = *n->text == '/' ? xstrdup(n->text) : file_join(t->folder, n->text);
-        json_append(files, file_json(f, path));
+        struct json *file = file_json(f, path);
+        json_put_string(file, "port", n->key);
+        json_append(files, file);
         xfree(path);
     }
     json_put_string(o, "run", doc_get(f->node, "run")->text);
@@ -326,7 +350,7 @@ static struct json *facet_json(const struct toolkit_dir *t, const struct facet *
         json_append(files, file_json(f, f->path));
     for (const struct doc_node *n = f->type == FACET_CHOICE ? f->node->first : NULL; n;
          n = n->next) {
-        if (is_common_key(n->key))
+        if (toolkit_dir_is_common_key(n->key))
             continue;
         char *path = file_join(t->folder, n->text);
         struct json *file = file_json(f, path);
@@ -353,6 +377,8 @@ struct json *toolkit_dir_to_json(const struct toolkit_dir *t)
     json_put_string(o, "name", t->name);
     json_put_string(o, "version", t->version);
     json_put_string(o, "signature", t->signature);
+    if (t->version_of)
+        json_put_string(o, "layout", t->doc.path);
     if (description && description->type == DOC_SCALAR)
         json_put_string(o, "description", description->text);
     for (size_t i = 0; i < t->n_facets; i++)

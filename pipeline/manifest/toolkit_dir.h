@@ -20,6 +20,9 @@
  *     vendor: { path: assets/v.bin, missing: "how to get it" }          # the user's to supply
  *
  * `signature` and `os` are value facets without being listed.
+ *
+ * A folder without toolkit.yaml is a toolkit too where a layout of TOOLKIT_SHELF fits it
+ * (layout.h).
  */
 
 #include <stdbool.h>
@@ -43,9 +46,14 @@ struct facet {
 };
 
 #define TOOLKIT_FACETS_MAX 64
+#define TOOLKIT_SIGNATURE_DIGITS 40
+/* Where the shipped toolkits and layouts are, in the working folder. */
+#define TOOLKIT_SHELF "configs/toolkits"
 
 struct toolkit_dir {
-    struct yaml_doc doc;
+    struct yaml_doc doc; /* toolkit.yaml, or the layout */
+    /* By a layout: the shipped toolkit whose signature the folder has; owned. Else NULL. */
+    struct toolkit_dir *version_of;
     char *folder;
     const char *name, *version, *signature;
     char *label; /* "nano-0.1" */
@@ -53,8 +61,11 @@ struct toolkit_dir {
     size_t n_facets;
 };
 
-/* Reads folder/toolkit.yaml and checks that it is well-formed, not that its files are there. */
+/* Reads folder/toolkit.yaml and checks that it is well-formed, not that its files are there; where
+ * the folder has none, by the layout that fits it. Release also after an error. */
 int toolkit_dir_open(struct toolkit_dir *t, const char *folder, struct err *e) MUST_USE;
+/* Is the folder one that toolkit_dir_open is for: with toolkit.yaml, or as a layout knows them? */
+bool toolkit_dir_is_one(const char *folder);
 void toolkit_dir_release(struct toolkit_dir *t); /* safe on zeroed */
 
 /* NULL when it has none of that name. */
@@ -71,5 +82,12 @@ struct json *toolkit_dir_to_json(const struct toolkit_dir *t);
 /* For messages: that `path`, which facet f needs, is not there, where to put it and what f says
  * about it; caller xfrees. */
 char *toolkit_dir_missing(const struct toolkit_dir *t, const struct facet *f, const char *path);
+
+/* --- between toolkit_dir.c and layout_match.c --- */
+
+/* Reads `facets` of t->doc into t->facets. */
+int toolkit_dir_read_facets(struct toolkit_dir *t, struct err *e) MUST_USE;
+/* Is it a key of a facet with `by` that is no choice? */
+bool toolkit_dir_is_common_key(const char *key);
 
 #endif

@@ -10,6 +10,7 @@
 #include "stages/model/fmadapter.h"
 #include "stages/model/lora_training.h"
 #include "stages/text/batch.h"
+#include "stages/text/tokenizer_check.h"
 
 /* Plans of shapes that nobody could train go beyond the whole numbers that JSON has. */
 static void put_count(struct json *o, const char *key, uint64_t n)
@@ -243,4 +244,29 @@ struct json *facts_memory(const struct stage_run *run, const struct facts_model 
         json_put(o, "training", training(run, base, rank));
     json_put(o, "answering", answering(run, base, draft, rank));
     return o;
+}
+
+/* The file that a facet's stage takes by this port, NULL when there is none. */
+static const char *input_file(const struct json *facet, const char *port)
+{
+    const struct json *inputs = json_get(facet, "inputs");
+    for (const struct json *f = inputs ? json_first(inputs) : NULL; f; f = json_next(f))
+        if (str_eq(json_string(json_get(f, "port")), port) && json_bool(json_get(f, "present")))
+            return json_string(json_get(f, "path"));
+    return NULL;
+}
+
+int facts_check_tokenizer(const struct json *facet, int vocab, bool *is_checked, struct err *e)
+{
+    struct tokenizer_facts facts;
+    const struct json *run = facet ? json_get(facet, "run") : NULL;
+    const char *model = NULL;
+    if (run && str_eq(json_string(run), "import_tokenizer"))
+        model = input_file(facet, "model");
+    *is_checked = false;
+    if (!model)
+        return 0;
+    int rc = tokenizer_check(model, input_file(facet, "config"), vocab, &facts, e);
+    *is_checked = rc == 0;
+    return rc;
 }

@@ -32,4 +32,9 @@ struct facts_model facts_model_planned(const struct shape *s, bool is_draft);
 struct json *facts_memory(const struct stage_run *run, const struct facts_model *base,
                           const struct facts_model *draft, int rank);
 
+/* A facet `tokenizer` that import_tokenizer makes, as toolkit_dir_to_json has it: the check of that
+ * stage, where its files are there. *is_checked: it was, and holds. */
+int facts_check_tokenizer(const struct json *facet, int vocab, bool *is_checked,
+                          struct err *e) MUST_USE;
+
 #endif

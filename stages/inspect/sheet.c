@@ -128,6 +128,7 @@ static void identity(const struct json *facts, struct buf *out)
     buf_init(&os, BUF_MAX_DEFAULT);
     line_if(out, "name", text_of(t, "label"));
     line_if(out, "description", text_of(t, "description"));
+    line_if(out, "layout", text_of(t, "layout"));
     line_if(out, "signature", text_of(t, "signature"));
     if (t && json_get(t, "os"))
         list_text(json_get(t, "os"), &os);

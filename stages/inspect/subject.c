@@ -13,9 +13,10 @@
 
 #define RANK_DEFAULT 32
 
-#define KINDS                                                                     \
-    "expected a toolkit's folder (with toolkit.yaml), a .fmadapter folder (with " \
-    "metadata.json), a safetensors file (base, draft, adapter) or a shape (JSON)"
+#define KINDS                                                                                   \
+    "expected a toolkit's folder (with toolkit.yaml, or as a layout in configs/toolkits has "   \
+    "it), a .fmadapter folder (with metadata.json), a safetensors file (base, draft, adapter) " \
+    "or a shape (JSON)"
 
 struct subject {
     const struct stage_run *run;
@@ -235,7 +236,7 @@ static int look_toolkit(struct subject *s, struct err *e)
 {
     struct json *facets = json_new_array();
     struct content_id base = {0};
-    static const char *const texts[] = {"label", "folder", "signature", "description"};
+    static const char *const texts[] = {"label", "folder", "signature", "description", "layout"};
     struct json *o = json_new_object();
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (json_get(s->toolkit, texts[i]))
@@ -252,6 +253,11 @@ static int look_toolkit(struct subject *s, struct err *e)
         rc = check_recovery(s, &base, e);
     if (rc == 0)
         rc = check_draft(s, e);
+    bool has_tokenizer = false;
+    if (rc == 0 && s->has_shape)
+        rc = facts_check_tokenizer(facet(s, "tokenizer"), s->shape.vocab, &has_tokenizer, e);
+    if (has_tokenizer)
+        checked(s, "tokenizer: as many pieces as the vocabulary has, its extra ids within it");
     if (rc != 0 || !s->has_shape)
         return rc;
     int rank = rank_or(s, 0);
@@ -476,11 +482,22 @@ static int no_kind_of_folder(const struct subject *s, struct err *e)
     return rc;
 }
 
+/* A folder that the engine knows for a toolkit by a layout. */
+static bool by_layout(const struct subject *s)
+{
+    const struct json *folder = s->toolkit ? json_get(s->toolkit, "folder") : NULL;
+    size_t n = strlen(s->path);
+    while (n > 1 && s->path[n - 1] == '/')
+        n--;
+    return folder && json_get(s->toolkit, "layout") && strlen(json_string(folder)) == n &&
+           strncmp(json_string(folder), s->path, n) == 0;
+}
+
 static int look(struct subject *s, struct err *e)
 {
     char *yaml = file_join(s->path, "toolkit.yaml"),
          *metadata = file_join(s->path, "metadata.json");
-    bool is_folder = file_is_folder(s->path), is_toolkit = file_exists(yaml);
+    bool is_folder = file_is_folder(s->path), is_toolkit = file_exists(yaml) || by_layout(s);
     bool is_package = file_exists(metadata) || str_ends(s->path, ".fmadapter");
     xfree(metadata);
     xfree(yaml);

@@ -1,0 +1,1 @@
+SIG = os.environ["X"]
