@@ -16,6 +16,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/describe.h"
+#include "pipeline/engine/facet_made.h"
 #include "pipeline/engine/stage_config.h"
 #include "pipeline/engine/toolkit_find.h"
 
@@ -23,6 +24,7 @@
 
 struct tool {
     const struct stage_desc *desc;
+    const char *program_folder;
     const char *folder, *toolkit_folder, *threads, *kernels, *home;
     const char *ins[DESC_PORTS_MAX];     /* as given */
     const char *params[DESC_PARAMS_MAX]; /* as given */
@@ -50,9 +52,10 @@ static void make_flags(struct tool *t)
 {
     const struct flag own[OWN_FLAGS] = {
         {"folder", 'C', FLAG_STRING, &t->folder, "DIR", "work in DIR"},
-        {"home", 0, FLAG_STRING, &t->home, "DIR", "not used: nothing of a tool is stored"},
+        {"home", 0, FLAG_STRING, &t->home, "DIR",
+         "store where a facet that a stage makes is looked for (default .fmforge)"},
         {"toolkit", 0, FLAG_STRING, &t->toolkit_folder, "DIR",
-         "toolkit (default: the one in configs/toolkits that fits)"},
+         "toolkit (default: the one in " TOOLKIT_SHELF " that fits)"},
         {"threads", 0, FLAG_STRING, &t->threads, "N", "threads (default: one per CPU)"},
         {"kernels", 0, FLAG_STRING, &t->kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
     };
@@ -130,9 +133,10 @@ static int facet_path(struct tool *t, const struct desc_port *port, char **path,
                        t->desc->name, port->name, port->help, t->toolkit.label);
     if (f->type == FACET_VALUE)
         return memory_file(f->value, strlen(f->value), path, e);
-    if (f->type == FACET_STAGE)
-        return err_set(e, ERR_CONFIG, "facet %s of toolkit %s is made by a stage: give --%s",
-                       f->name, t->toolkit.label, port->name);
+    if (f->type == FACET_STAGE) {
+        const struct facet_made_options o = {t->home, t->program_folder};
+        return facet_made(&t->toolkit, port, &o, path, e);
+    }
     if (f->type == FACET_PATH) {
         *path = xstrdup(f->path);
         return need_file(t, f, *path, e);
@@ -169,9 +173,7 @@ static int take_subject(struct tool *t, const char *argument, struct err *e)
 static int give_facets(struct tool *t, const struct desc_port *port, char **path, struct err *e)
 {
     const char *subject = t->ins[stage_desc_in(t->desc, t->desc->subject) - t->desc->ins];
-    char *yaml = file_join(subject, "toolkit.yaml");
-    bool is_toolkit = file_exists(yaml), found = true;
-    xfree(yaml);
+    bool is_toolkit = toolkit_dir_is_one(subject), found = true;
     int rc = 0;
     CHECK(!port->required);
     if (is_toolkit && t->toolkit_folder)
@@ -180,9 +182,9 @@ static int give_facets(struct tool *t, const struct desc_port *port, char **path
     if (is_toolkit)
         rc = toolkit_dir_open(&t->toolkit, subject, e);
     else if (t->toolkit_folder)
-        rc = toolkit_find(&t->toolkit, t->toolkit_folder, "configs/toolkits", &subject, 1, e);
+        rc = toolkit_find(&t->toolkit, t->toolkit_folder, TOOLKIT_SHELF, &subject, 1, e);
     else
-        found = toolkit_find_owner(&t->toolkit, "configs/toolkits", subject);
+        found = toolkit_find_owner(&t->toolkit, TOOLKIT_SHELF, subject);
     if (rc < 0 || !found)
         return rc;
     struct json *v = toolkit_dir_to_json(&t->toolkit);
@@ -214,8 +216,7 @@ static int resolve_inputs(struct tool *t, struct err *e)
     }
     int rc = 0;
     if (needs_toolkit)
-        rc = toolkit_find(&t->toolkit, t->toolkit_folder, "configs/toolkits", t->ins,
-                          t->desc->n_ins, e);
+        rc = toolkit_find(&t->toolkit, t->toolkit_folder, TOOLKIT_SHELF, t->ins, t->desc->n_ins, e);
     for (size_t i = 0; i < t->desc->n_ins && rc == 0; i++)
         if (t->desc->ins[i].required && !t->paths[i])
             rc = facet_path(t, &t->desc->ins[i], &t->paths[i], e);
@@ -293,6 +294,8 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct describe d;
     struct tool t;
     memset(&t, 0, sizeof t);
+    t.home = ".fmforge";
+    t.program_folder = c->program_folder;
     describe_init(&d, c->program_folder, NULL, false);
     int rc = describe_find(&d, argv[0], &t.desc, e);
     if (rc == 0 && !t.desc)

@@ -90,6 +90,10 @@ void graph_release(struct graph *g); /* safe on zeroed */
  * there is. */
 int graph_find(const struct graph *g, const char *name, size_t *index, struct err *e) MUST_USE;
 
+/* A facet that a stage makes, asked for by the port in->port outside of any stage: appends the
+ * instances that make it and fills *in (the caller xfrees in->facet). */
+int graph_facet(struct graph *g, size_t i_toolkit, struct graph_input *in, struct err *e) MUST_USE;
+
 /* --- between graph.c, graph_input.c and graph_check.c --- */
 
 struct subst_scope;

@@ -182,6 +182,17 @@ static int from_toolkit(struct graph *g, const struct instance *n, const char *t
     return pick_output(g->instances[in->producer]->desc, f->name, NULL, in, e);
 }
 
+int graph_facet(struct graph *g, size_t i_toolkit, struct graph_input *in, struct err *e)
+{
+    const struct facet *f = toolkit_dir_facet(&g->toolkits[i_toolkit], in->port->name);
+    struct instance asking = {
+        .stage_name = in->port->name, .axes = 1u << GRAPH_TOOLKIT_BIT, .i_toolkit = i_toolkit};
+    CHECK(f != NULL && f->type == FACET_STAGE);
+    in->doc = &g->toolkits[i_toolkit].doc;
+    in->mark = f->mark;
+    return from_toolkit(g, &asking, in->port->name, in, e);
+}
+
 /* Behind the error of an input that was read as a stage's: a file or folder may have been meant. */
 static int name_file(int rc, const char *text, struct err *e)
 {

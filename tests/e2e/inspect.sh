@@ -45,7 +45,7 @@ cp configs/toolkits/nano-1.0/tokenizer.model configs/toolkits/afm-26.0.0/assets/
 write_manifest toolkit.tokenizer
 expect 0 fm plan waits.yaml
 expect 2 fm generate --toolkit configs/toolkits/afm-26.0.0 --prompt x
-has stderr.txt 'facet base of toolkit afm-26.0.0 is made by a stage: give --base'
+has stderr.txt 'toolkit afm-26.0.0 has no `base` here: put it at configs/toolkits/afm-26.0.0/assets/base-model.pt;'
 cat >>waits.yaml <<'EOF'
   adapter: { run: train, inputs: { train: data.train, base: toolkit.base, init: toolkit.recovery } }
 EOF
