@@ -86,7 +86,6 @@ struct kernels {
     void (*rope)(int d, const float *cos_sin, const float *x, float *y);
     void (*rope_backward)(int d, const float *cos_sin, const float *dy, float *dx);
     void (*kv_quant)(int n, float scale, const float *x, float *y);
-    void (*kv_quant_backward)(int n, float scale, const float *dy, const float *x, float *dx);
     float (*abs_max)(size_t n, const float *x);
     void (*swiglu)(size_t n, const float *gate, const float *up, float *y);
     void (*swiglu_backward)(size_t n, const float *dy, const float *gate, const float *up,

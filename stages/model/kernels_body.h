@@ -131,7 +131,6 @@ const struct kernels KERNELS_SYMBOL = {
     .rope = rope_row,
     .rope_backward = rope_backward_row,
     .kv_quant = kv_quant_row,
-    .kv_quant_backward = kv_quant_backward_row,
     .abs_max = abs_max_row,
     .swiglu = swiglu_row,
     .swiglu_backward = swiglu_backward_row,

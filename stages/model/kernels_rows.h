@@ -11,21 +11,6 @@ static void kv_quant_row(int n, float scale, const float *x, float *y)
     }
 }
 
-/* Straight-through where rint(x / scale) needed no clamping. */
-static void kv_quant_backward_row(int n, float scale, const float *dy, const float *x, float *dx)
-{
-    V_LOOP
-    for (int i = 0; i < n; i++) {
-        float v = x[i] / scale;
-        v = v < -1000.0f ? -1000.0f : v;
-        v = v > 1000.0f ? 1000.0f : v;
-        float q = fm_rintf(v);
-        float g = dy[i];
-        g = q < -128.0f ? 0.0f : g;
-        dx[i] = q > 127.0f ? 0.0f : g;
-    }
-}
-
 static float abs_max_row(size_t n, const float *x)
 {
     float lane[LANES] = {0};

@@ -34,7 +34,6 @@ void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int to
         out->k_rotated = taker_floats(t, n, kv);
         out->k_rstd = taker_floats(t, n, (size_t)s->kv_heads);
         out->k = taker_floats(t, n, kv);
-        out->v_raw = taker_floats(t, n, kv);
         out->v = taker_floats(t, n, kv);
     }
     out->mid = taker_floats(t, n, hidden);
@@ -76,6 +75,7 @@ void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int 
     out->q_rotated = taker_floats(t, n, q);
     out->q = taker_floats(t, n, q);
     out->k_normed = taker_floats(t, n, kv);
+    out->v_raw = taker_floats(t, n, kv);
     out->o = taker_floats(t, n, q);
     out->g = taker_floats(t, some, hidden);
     out->gate = taker_floats(t, some, ffn);
@@ -202,11 +202,11 @@ static void project_kv(const struct layer_pass *p, const struct model_layer *l, 
     float eps = (float)s->norm_eps, *normed = p->scratch->k_normed;
     ops_rope_norm(p->c, n, s->kv_heads, &p->m->rope, p->pos, qkv + q, ld, l->key_norm, eps, NULL,
                   a->k_rotated, kv, normed, kv, a->k_rstd);
-    ops_kv_quant(p->c, n, kv, qkv + q + kv, ld, 0, a->v_raw, kv);
+    ops_kv_quant(p->c, n, kv, qkv + q + kv, ld, 0, p->scratch->v_raw, kv);
     float k_scale = s->kv_quant ? kv_range_scale(&l->key_range) : 0;
     float v_scale = s->kv_quant ? kv_range_scale(&l->value_range) : 0;
     ops_kv_quant(p->c, n, kv, normed, kv, k_scale, a->k, kv);
-    ops_kv_quant(p->c, n, kv, a->v_raw, kv, v_scale, a->v, kv);
+    ops_kv_quant(p->c, n, kv, p->scratch->v_raw, kv, v_scale, a->v, kv);
 }
 
 void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a)
@@ -240,9 +240,6 @@ void layer_remake(const struct layer_pass *p, int layer, const struct layer_acts
         ops_unpack16(p->c, n, q, &a->q_rotated16, w->q_rotated);
     ops_head_norm(p->c, n, s->heads, s->head_dim, or_else(a->q_rotated, w->q_rotated),
                   l->query_norm, eps, w->q);
-    if (!shape_layer_reuses(s, layer))
-        ops_head_norm(p->c, n, s->kv_heads, s->head_dim, a->k_rotated, l->key_norm, eps,
-                      w->k_normed);
 }
 
 static void kv_backward(const struct layer_pass *p, const struct model_layer *l,
@@ -250,12 +247,10 @@ static void kv_backward(const struct layer_pass *p, const struct model_layer *l,
 {
     const struct shape *s = &p->m->shape;
     int q = shape_q_dim(s), kv = shape_kv_dim(s), ld = q + 2 * kv, n = p->n_tokens;
-    float k_scale = s->kv_quant ? kv_range_scale(&l->key_range) : 0;
-    float v_scale = s->kv_quant ? kv_range_scale(&l->value_range) : 0;
-    ops_kv_quant_backward(p->c, n, kv, dk, kv, p->scratch->k_normed, kv, k_scale, dk, kv);
+    /* The quantisers' gradient is the identity. */
     ops_rope_norm_backward(p->c, n, s->kv_heads, &p->m->rope, p->pos, dk, kv, a->k_rotated, kv,
                            l->key_norm, a->k_rstd, dqkv + q, ld, norm_grad(p, l->key_norm));
-    ops_kv_quant_backward(p->c, n, kv, dv, kv, a->v_raw, kv, v_scale, dqkv + q + kv, ld);
+    ops_kv_quant(p->c, n, kv, dv, kv, 0, dqkv + q + kv, ld);
 }
 
 void layer_project_backward(const struct layer_pass *p, int layer, const struct layer_acts *a,

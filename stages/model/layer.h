@@ -50,7 +50,6 @@ struct layer_acts {
     float *k_rotated; /* (T, KV*D) */
     float *k_rstd;    /* (T, KV) */
     float *k;         /* (T, KV*D) */
-    float *v_raw;     /* (T, KV*D) before fake quant */
     float *v;         /* (T, KV*D) */
     float *o;         /* (T, H*D) attention output */
     float *mid;       /* (T, C) residual stream between attention and feed-forward */
@@ -71,7 +70,7 @@ struct layer_scratch {
     float *qkv;                 /* (T, H*D + 2*KV*D) */
     float *q_rotated;           /* (T, H*D) */
     float *q;                   /* (T, H*D) after the head norm */
-    float *k_normed;            /* (T, KV*D) before fake quant */
+    float *k_normed, *v_raw;    /* (T, KV*D) before fake quant */
     float *o;                   /* (T, H*D) */
     float *g;                   /* (N, C) after the feed-forward norm */
     float *gate, *up;           /* (N, F) */
@@ -101,7 +100,7 @@ struct layer_pass {
 
 /* Queries in scratch->q, keys and values in a. */
 void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a);
-/* What layer_project left in the scratch, from what is kept: h, q_rotated, q, k_normed. */
+/* What layer_project left in the scratch, from what is kept: h, q_rotated, q. */
 void layer_remake(const struct layer_pass *p, int layer, const struct layer_acts *a);
 /* Where attention's output belongs. */
 float *layer_attended(const struct layer_pass *p, const struct layer_acts *a);

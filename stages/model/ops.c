@@ -10,7 +10,7 @@ struct ops_run {
     const struct compute *c;
     const struct kernels *k;
     const float *a, *b, *g;
-    size_t lda, ldb;
+    size_t lda;
     float *y, *z, *u;
     size_t ldy;
     int dim;
@@ -48,37 +48,6 @@ void ops_kv_quant(struct compute *c, int m, int dim, const float *x, int ldx, fl
         .s = scale,
     };
     compute_rows(c, m, (size_t)dim, kv_quant_rows, &r);
-}
-
-static void kv_quant_backward_rows(void *context, int first, int n)
-{
-    const struct ops_run *r = context;
-    for (int t = first; t < first + n; t++) {
-        const float *dy = r->b + (size_t)t * r->ldb;
-        float *dx = r->y + (size_t)t * r->ldy;
-        if (r->s != 0.0f)
-            r->k->kv_quant_backward(r->dim, r->s, dy, r->a + (size_t)t * r->lda, dx);
-        else
-            for (int i = 0; i < r->dim; i++)
-                dx[i] = dy[i];
-    }
-}
-
-void ops_kv_quant_backward(struct compute *c, int m, int dim, const float *dy, int lddy,
-                           const float *x, int ldx, float scale, float *dx, int lddx)
-{
-    struct ops_run r = {
-        .k = c->kernels,
-        .a = x,
-        .lda = (size_t)ldx,
-        .b = dy,
-        .ldb = (size_t)lddy,
-        .y = dx,
-        .ldy = (size_t)lddx,
-        .dim = dim,
-        .s = scale,
-    };
-    compute_rows(c, m, (size_t)dim, kv_quant_backward_rows, &r);
 }
 
 #define ABS_MAX_ROWS 32

@@ -56,12 +56,10 @@ void ops_rope_norm_backward(struct compute *c, int m, int heads, const struct ro
                             float *dw);
 
 /* KV fake quant, per tensor, symmetric int8: y = scale * clamp(rint(x / scale), -128, 127), half to
- * even; scale 0 = off (copy). Backward: straight-through inside the range, 0 outside. */
+ * even; scale 0 = off (copy). Its gradient is straight-through: dx = dy, also where a value was
+ * clamped, as in Apple's tamm (tests/ref/README.md). */
 void ops_kv_quant(struct compute *c, int m, int dim, const float *x, int ldx, float scale, float *y,
                   int ldy);
-void ops_kv_quant_backward(struct compute *c, int m, int dim, const float *dy, int lddy,
-                           const float *x, int ldx, float scale, float *dx,
-                           int lddx); /* overwrites; dx may be dy */
 /* max |x| over a block: for range observers. */
 float ops_abs_max(struct compute *c, int m, int dim, const float *x, int ldx);
 

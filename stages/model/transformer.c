@@ -321,10 +321,9 @@ static struct layer_acts late_acts(const struct transformer_work *w, const struc
 
 static void observe_kv(struct transformer *t, const struct layer_pass *p, int layer)
 {
-    const struct layer_acts *a = &t->work->acts[layer];
     int n = p->n_tokens, kv = shape_kv_dim(&t->shape);
     t->kv_abs_max[2 * layer] = ops_abs_max(p->c, n, kv, t->work->scratch.k_normed, kv);
-    t->kv_abs_max[2 * layer + 1] = ops_abs_max(p->c, n, kv, a->v_raw, kv);
+    t->kv_abs_max[2 * layer + 1] = ops_abs_max(p->c, n, kv, t->work->scratch.v_raw, kv);
 }
 
 /* Attention of a layer's queries in the scratch, all of them or the late ones. */

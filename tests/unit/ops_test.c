@@ -248,21 +248,16 @@ static void test_rope_round_norm(void **state)
 static void test_kv_quant(void **state)
 {
     (void)state;
-    float x[8] = {0.0f, 0.05f, 0.15f, -0.25f, 12.69f, 12.8f, -12.84f, -13.0f}, y[8], dx[8];
-    const float scale = 0.1f, dy[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    float x[8] = {0.0f, 0.05f, 0.15f, -0.25f, 12.69f, 12.8f, -12.84f, -13.0f}, y[8];
+    const float scale = 0.1f;
     ops_kv_quant(&c, 2, 4, x, 4, scale, y, 4);
-    ops_kv_quant_backward(&c, 2, 4, dy, 4, x, 4, scale, dx, 4);
     for (int i = 0; i < 8; i++) {
         float level = rintf(x[i] / scale);
-        bool inside = level >= -128 && level <= 127;
         float clamped = level < -128 ? -128 : level > 127 ? 127 : level;
         assert_true(y[i] == clamped * scale);
-        assert_true(dx[i] == (inside ? dy[i] : 0.0f));
     }
     ops_kv_quant(&c, 2, 4, x, 4, 0.0f, y, 4);
     assert_memory_equal(x, y, sizeof x);
-    ops_kv_quant_backward(&c, 2, 4, dy, 4, x, 4, 0.0f, dx, 4);
-    assert_memory_equal(dx, dy, sizeof dx);
     assert_true(ops_abs_max(&c, 2, 4, x, 4) == 13.0f);
     assert_true(ops_abs_max(&c, 2, 2, x, 4) == 12.8f);
 }
@@ -541,8 +536,6 @@ static uint64_t run_everything(struct compute *with)
     HASH(z);
     HASH(dw);
     ops_kv_quant(with, BIG_M, BIG_DIM, x, BIG_DIM, 0.021f, z, BIG_DIM);
-    HASH(z);
-    ops_kv_quant_backward(with, BIG_M, BIG_DIM, y, BIG_DIM, x, BIG_DIM, 0.021f, z, BIG_DIM);
     HASH(z);
     static int16_t q[BIG + BIG_M];
     memcpy(z, x, sizeof z);

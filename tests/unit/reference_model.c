@@ -67,7 +67,6 @@ void reference_release(struct reference *r)
     xfree(r->lora);
     xfree(r->kv_scale);
     xfree(r->kv_offset);
-    xfree(r->kv_mask);
     memset(r, 0, sizeof *r);
 }
 
@@ -139,14 +138,13 @@ static void quantise(struct reference *r, int layer, int value, int token, doubl
     size_t at = ((size_t)(2 * layer + value) * (size_t)r->kv_tokens + (size_t)token) * (size_t)n;
     for (int i = 0; i < n && scale > 0 && r->kv != REFERENCE_KV_OFF; i++, at++) {
         if (r->kv == REFERENCE_KV_STRAIGHT) {
-            x[i] = r->kv_mask[at] * x[i] + r->kv_offset[at];
+            x[i] += r->kv_offset[at];
             continue;
         }
         double code = rint(x[i] / scale);
-        bool inside = code >= -128 && code <= 127;
+        r->kv_clipped += code < -128 || code > 127;
         code = code < -128 ? -128 : code > 127 ? 127 : code;
-        r->kv_mask[at] = inside;
-        r->kv_offset[at] = scale * code - (inside ? x[i] : 0);
+        r->kv_offset[at] = scale * code - x[i];
         x[i] = scale * code;
     }
 }
@@ -265,9 +263,7 @@ static void reserve_kv(struct reference *r, int tokens)
     CHECK(r->kv != REFERENCE_KV_STRAIGHT);
     size_t n = 2 * (size_t)r->shape.layers_0 * (size_t)tokens * (size_t)shape_kv_dim(&r->shape);
     xfree(r->kv_offset);
-    xfree(r->kv_mask);
     r->kv_offset = xalloc_array(n, sizeof *r->kv_offset);
-    r->kv_mask = xalloc_array(n, 1);
     r->kv_tokens = tokens;
 }
 
@@ -285,6 +281,8 @@ double reference_pass(struct reference *r, const struct batch *b, double *logits
     const double *table = tensor_of(r, -1, ROLE_EMBEDDING, 0, NULL, NULL);
     double loss = 0;
     reserve_kv(r, b->n_tokens);
+    if (r->kv == REFERENCE_KV_QUANT)
+        r->kv_clipped = 0;
     for (int t = 0; t < b->n_tokens; t++)
         memcpy(p.x + t * s->hidden, table + b->ids[t] * s->hidden,
                sizeof *table * (size_t)s->hidden);

@@ -14,9 +14,8 @@
 enum reference_kv {
     REFERENCE_KV_OFF,
     REFERENCE_KV_QUANT,
-    /* The straight-through surrogate: y = mask * x + (quant(x0) - mask * x0), with x0 and mask
-     * (inside the range) remembered from the last REFERENCE_KV_QUANT pass. Its derivative is the
-     * straight-through rule. */
+    /* The straight-through surrogate: y = x + (quant(x0) - x0), with x0 remembered from the last
+     * REFERENCE_KV_QUANT pass. Its derivative is the straight-through rule. */
     REFERENCE_KV_STRAIGHT,
 };
 
@@ -33,7 +32,7 @@ struct reference {
     double *kv_scale; /* (layers_0, 2) */
     enum reference_kv kv;
     double *kv_offset; /* remembered: (layers_0, 2, tokens, KV*D) */
-    unsigned char *kv_mask;
+    int kv_clipped;    /* values outside the range in the last REFERENCE_KV_QUANT pass */
     int kv_tokens;
 };
 

@@ -201,8 +201,10 @@ static void check_gradients(const struct shape *s, bool lora)
     float *grads = xalloc_array(n, sizeof *grads);
     pass(&f, lora ? TRAIN_LORA : TRAIN_FULL, lora, 0, grads);
     reference_pass(&r, &f.b, NULL);
-    if (s->kv_quant)
+    if (s->kv_quant) {
+        assert_true(r.kv_clipped > 0);
         r.kv = REFERENCE_KV_STRAIGHT;
+    }
     for (int i = 0; lora && i < shape_n_modules(s); i++) {
         struct shape_module m;
         shape_module(s, i, RANK, &m);
