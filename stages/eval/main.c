@@ -22,7 +22,7 @@ struct eval_config {
     int64_t max_new_tokens;
     int64_t sequences;
     int system;
-    int precision; /* enum compute_precision */
+    int precision; /* index of compute_precision_names */
 };
 
 static const char *const SYSTEM_CHOICES[] = {"keep", "default", NULL};
@@ -34,8 +34,8 @@ static const struct param PARAMS[] = {
      "Rows answered at the same time; changes speed and memory, not answers."},
     {"system", PARAM_CHOICE, offsetof(struct eval_config, system), "keep", 0, 0, SYSTEM_CHOICES, "",
      "Rows without a system message stay so, or get the template's default one; as in prep."},
-    {"precision", PARAM_CHOICE, offsetof(struct eval_config, precision), "f32", 0, 0,
-     compute_precision_names, "", "Arithmetic of the products with the base, as in train."},
+    {"precision", PARAM_CHOICE, offsetof(struct eval_config, precision), COMPUTE_PRECISION_DEFAULT,
+     0, 0, compute_precision_names, "", "Arithmetic of the products with the base, as in train."},
 };
 
 static const struct stage_port INS[] = {
@@ -103,7 +103,7 @@ static int open_all(struct eval *v, struct err *e)
         status = prompt_format_check_vocab(&v->format, v->adapted.model.shape.vocab, e);
     if (status == 0)
         status = compute_open(&v->compute, r->n_threads, r->kernels, e);
-    v->compute.precision = (enum compute_precision)v->config->precision;
+    v->compute.precision = compute_precision_of(v->config->precision);
     return status;
 }
 

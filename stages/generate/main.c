@@ -20,7 +20,7 @@ struct generate_config {
     const char *system;
     int64_t max_new_tokens, top_k, seed, draft_tokens;
     double temperature, top_p;
-    int precision; /* enum compute_precision */
+    int precision; /* index of compute_precision_names */
 };
 
 #define AT(member) offsetof(struct generate_config, member)
@@ -36,7 +36,8 @@ static const struct param PARAMS[] = {
      "Sample among so many likeliest tokens only; 0 = all."},
     {"top_p", PARAM_FLOAT, AT(top_p), "1", 1e-6, 1, NULL, "",
      "Then among the fewest likeliest tokens that have this share of the probability."},
-    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, compute_precision_names, "",
+    {"precision", PARAM_CHOICE, AT(precision), COMPUTE_PRECISION_DEFAULT, 0, 0,
+     compute_precision_names, "",
      "Arithmetic of the products with the base: fp32, or exact sums of 16-bit integers, faster."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
      "The same seed gives the same answer."},
@@ -98,7 +99,7 @@ static int open_all(struct generate *g, struct err *e)
         status = adapted_open_draft(&g->adapted, stage_in(r, "draft"), &g->draft, e);
     if (status == 0)
         status = compute_open(&g->compute, r->n_threads, r->kernels, e);
-    g->compute.precision = (enum compute_precision)g->config->precision;
+    g->compute.precision = compute_precision_of(g->config->precision);
     return status;
 }
 

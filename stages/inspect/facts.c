@@ -182,7 +182,7 @@ static struct json *training(const struct stage_run *run, const struct facts_mod
                     .eval_every = 1,
                     .keep_best = true,
                     .recompute = c->activation_checkpointing,
-                    .precision = (enum compute_precision)c->precision,
+                    .precision = compute_precision_of(c->precision),
                     .micro_tokens = c->micro_batch_tokens},
     };
     struct plan_mem p = {0};

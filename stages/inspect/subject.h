@@ -13,7 +13,7 @@
 struct inspect_config {
     int64_t micro_batch_tokens;
     bool json, activation_checkpointing;
-    int precision; /* enum compute_precision */
+    int precision; /* index of compute_precision_names */
     int64_t rank, row_tokens, rows, sequences, positions;
 };
 

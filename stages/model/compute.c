@@ -6,7 +6,20 @@
 #include "pipeline/base/size.h"
 #include "stages/model/kernels.h"
 
-const char *const compute_precision_names[] = {"f32", "int16", NULL};
+const char *const compute_precision_names[] = {"f32",  "int16",     "bf16-mixed",
+                                               "bf16", "f16-mixed", NULL};
+
+enum compute_precision compute_precision_of(int choice)
+{
+    return choice == COMPUTE_F32 ? COMPUTE_F32 : COMPUTE_INT16;
+}
+
+const char *compute_precision_note(int choice)
+{
+    return choice > COMPUTE_INT16
+               ? "a precision of Apple's toolkit: int16 here, as fast and nearer to fp32"
+               : NULL;
+}
 
 /* Best last. */
 static const struct kernels *const all_kernels[] = {

@@ -24,7 +24,13 @@ enum compute_precision {
     COMPUTE_INT16,
 };
 
-extern const char *const compute_precision_names[]; /* as users write them; ends with NULL */
+/* As users write them; ends with NULL: the two above, then the names of the training toolkit's flag
+ * --precision (REFERENCE 3.1), which all are int16 here: 16 bits are what they ask for. */
+extern const char *const compute_precision_names[];
+#define COMPUTE_PRECISION_DEFAULT "int16"
+enum compute_precision compute_precision_of(int choice); /* an index of the names */
+/* What to tell who chose it, or NULL. */
+const char *compute_precision_note(int choice);
 
 struct compute {
     enum compute_precision precision; /* F32 when opened; may be set between products */

@@ -58,7 +58,7 @@ static void set_options(struct recover_run *r)
         .eval_every = eval_every,
         .checkpoint_every = c->checkpoint_every,
         .valid_rows_max = (uint32_t)(c->valid_tokens / c->window + 1),
-        .precision = (enum compute_precision)c->precision,
+        .precision = compute_precision_of(c->precision),
     };
 }
 
@@ -93,7 +93,10 @@ int recover_run_open(struct recover_run *r, const struct stage_run *run, struct 
         rc = compute_open(&r->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
-    r->compute.precision = (enum compute_precision)r->config->precision;
+    r->compute.precision = compute_precision_of(r->config->precision);
+    if (compute_precision_note(r->config->precision))
+        stage_say(run, "precision %s: %s", compute_precision_names[r->config->precision],
+                  compute_precision_note(r->config->precision));
     stage_say(run, "%llu documents, %llu tokens, %u windows per pass",
               (unsigned long long)r->text.n_documents, (unsigned long long)r->text.n_tokens,
               r->text.n_rows);

@@ -11,7 +11,7 @@
 
 struct recover_config {
     int rank;      /* 0 8, 1 16, 2 32 */
-    int precision; /* enum compute_precision */
+    int precision; /* index of compute_precision_names */
     int64_t tokens, batch_tokens, window, valid_tokens, evaluations, seed, checkpoint_every;
     const char *mix;
     double repeat_fraction;

@@ -62,16 +62,19 @@ static const struct param PARAMS[] = {
      "rows always the last."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
      "Order of the rows and values of a fresh adapter."},
-    {"precision", PARAM_CHOICE, AT(precision), "f32", 0, 0, compute_precision_names, "",
-     "Arithmetic of the products with a base of 2 bits: fp32, or exact sums of 16-bit integers, "
-     "with "
-     "a scale for each token: faster, an error of about 1e-4."},
+    {"precision", PARAM_CHOICE, AT(precision), COMPUTE_PRECISION_DEFAULT, 0, 0,
+     compute_precision_names, "",
+     "Arithmetic of the products with a packed base: exact sums of 16-bit integers with a scale "
+     "for "
+     "each token (an error of about 1e-4), or fp32: slower. The names of the toolkit's flag mean "
+     "int16."},
     {"micro_batch_tokens", PARAM_INT, AT(micro_batch_tokens), "2048", 1, 1048576, NULL, "tokens",
      "Tokens of the batch that are computed at a time, or the longest row. Memory grows with it; "
      "the "
      "result does not depend on it."},
     {"activation_checkpointing", PARAM_BOOL, AT(activation_checkpointing), "false", 0, 0, NULL, "",
-     "Keep only the input of each layer and compute the rest again for the backward pass: a "
+     "Keep only the input of every second layer and compute the rest again for the backward pass: "
+     "a "
      "fraction "
      "of the memory, about a third more time, the same bytes."},
     {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "200", 0, 1000000000, NULL, "steps",

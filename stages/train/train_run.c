@@ -166,7 +166,7 @@ static void set_options(struct train_run *t)
         .valid_rows_max = UINT32_MAX,
         .keep_best = c->keep == 0,
         .recompute = c->activation_checkpointing,
-        .precision = (enum compute_precision)c->precision,
+        .precision = compute_precision_of(c->precision),
         .micro_tokens = c->micro_batch_tokens,
     };
 }
@@ -196,7 +196,10 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
         rc = compute_open(&t->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
-    t->compute.precision = (enum compute_precision)t->config->precision;
+    t->compute.precision = compute_precision_of(t->config->precision);
+    if (compute_precision_note(t->config->precision))
+        stage_say(run, "precision %s: %s", compute_precision_names[t->config->precision],
+                  compute_precision_note(t->config->precision));
     set_rows(t);
     set_options(t);
     rc = open_samples(t, e);

@@ -18,7 +18,7 @@ struct train_config {
     int64_t max_steps, micro_batch_tokens;
     bool activation_checkpointing;
     int keep;      /* 0 best, 1 last */
-    int precision; /* enum compute_precision */
+    int precision; /* index of compute_precision_names */
 };
 
 /* Another training, to say when this one is as far: its metrics. */

@@ -20,10 +20,15 @@ for set in activation_checkpointing=true micro_batch_tokens=1; do
     expect 0 fm run task.yaml --home again --out again_out --set "stages.adapter.with.$set"
     [ "$(folder_id "$PACKAGE")" = "$(folder_id "again_$PACKAGE")" ] || die "$set made another package"
 done
-expect 0 fm run task.yaml --home again --out int16_1 --threads 1 --set stages.adapter.with.precision=int16
-expect 0 fm run task.yaml --home more --out int16_2 --threads 2 --kernels portable \
-    --set stages.adapter.with.precision=int16
-[ "$(folder_id "int16_1/${PACKAGE#out/}")" = "$(folder_id "int16_2/${PACKAGE#out/}")" ] ||
-    die "threads and kernels change what integers make"
-[ "$(folder_id "int16_1/${PACKAGE#out/}")" != "$(folder_id "$PACKAGE")" ] || die "int16 changed nothing"
+expect 0 fm run task.yaml --home again --out f32_1 --threads 1 --set stages.adapter.with.precision=f32
+expect 0 fm run task.yaml --home more --out f32_2 --threads 2 --kernels portable \
+    --set stages.adapter.with.precision=f32
+[ "$(folder_id "f32_1/${PACKAGE#out/}")" = "$(folder_id "f32_2/${PACKAGE#out/}")" ] ||
+    die "threads and kernels change what fp32 makes"
+[ "$(folder_id "f32_1/${PACKAGE#out/}")" != "$(folder_id "$PACKAGE")" ] || die "f32 changed nothing"
+# The toolkit's names of a precision are int16, and the stage says so.
+expect 0 fm run task.yaml --home again --out bf16 --kernels portable \
+    --set stages.adapter.with.precision=bf16-mixed
+has stderr.txt "precision bf16-mixed: a precision of Apple's toolkit: int16 here"
+[ "$(folder_id "bf16/${PACKAGE#out/}")" = "$(folder_id "$PACKAGE")" ] || die "bf16-mixed is not int16"
 echo ok

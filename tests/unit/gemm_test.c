@@ -506,6 +506,18 @@ static void test_names(void **state)
     assert_true(compute_has("auto"));
 }
 
+/* The toolkit's names of a precision mean integers, which is said; our own need no word. */
+static void test_precision_names(void **state)
+{
+    (void)state;
+    for (int i = 0; compute_precision_names[i]; i++) {
+        bool f32 = strcmp(compute_precision_names[i], "f32") == 0;
+        bool own = f32 || strcmp(compute_precision_names[i], "int16") == 0;
+        assert_int_equal(compute_precision_of(i), f32 ? COMPUTE_F32 : COMPUTE_INT16);
+        assert_true((compute_precision_note(i) == NULL) == own);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -514,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_rows_alone),
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_precision_names),
         cmocka_unit_test(test_integers_are_exact),
         cmocka_unit_test(test_integers_against_fp32),
         cmocka_unit_test(test_integers_fit),
