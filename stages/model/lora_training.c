@@ -130,14 +130,22 @@ char *lora_training_advice(const struct lora_training *t, uint64_t available_byt
                      has);
 }
 
+/* All that is in memory while it runs: what is taken already comes first. */
 static void say_memory(struct lora_training *t)
 {
+    char size[16];
     struct plan_mem parts = {0};
     struct machine_memory machine;
+    plan_mem_add(&parts, "weights, mapped", t->base->file.map.n_bytes);
+    plan_mem_add(&parts, "weights, rest", t->base->arena.capacity_bytes);
+    plan_mem_add(&parts, "adapter", t->adapter->arena.capacity_bytes);
+    for (size_t i = 0; i < t->beside.n_parts; i++)
+        plan_mem_add(&parts, t->beside.parts[i].name, t->beside.parts[i].bytes);
     lora_training_memory(t, &parts);
     char *text = plan_mem_text(&parts);
-    stage_say(t->run, "memory: %s; %lld steps of %u rows", text, (long long)t->options.total_steps,
-              t->options.rows_per_step);
+    stage_say(t->run, "memory: %s: %s; %lld steps of %u rows",
+              str_format_bytes(plan_mem_total(&parts), size), text,
+              (long long)t->options.total_steps, t->options.rows_per_step);
     xfree(text);
     text = machine_memory(&machine) ? lora_training_advice(t, machine.available_bytes) : NULL;
     if (text)

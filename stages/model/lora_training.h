@@ -38,6 +38,8 @@ struct lora_training {
     struct lora_options options;
     int (*after_evaluation)(void *context, int64_t step, struct err *e); /* as in train_loop */
     void *context;
+    struct plan_mem
+        beside; /* what the caller took beside base and adapter: for the plan it prints */
 
     struct transformer transformer;
     struct trainer trainer;

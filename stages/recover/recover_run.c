@@ -70,6 +70,7 @@ static int reserve_batches(struct recover_run *r, struct err *e)
         return rc;
     row_source_reserve(&r->text_rows, &r->batches, tokens_max);
     row_source_reserve(&r->valid_rows, &r->batches, tokens_max);
+    plan_mem_add(&r->training.beside, "rows of a batch", r->batches.capacity_bytes);
     return 0;
 }
 

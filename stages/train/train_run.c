@@ -125,6 +125,8 @@ static int reserve_batches(struct train_run *t, struct err *e)
         return rc;
     row_source_reserve(&t->train_rows, &t->batches, tokens_max);
     row_source_reserve(&t->valid_rows, &t->batches, tokens_max);
+    plan_mem_add(&t->training.beside, "rows of a batch", t->batches.capacity_bytes);
+    plan_mem_add(&t->training.beside, "sampled answers", t->samples.decoder.arena.capacity_bytes);
     return 0;
 }
 

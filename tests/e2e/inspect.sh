@@ -77,7 +77,7 @@ has stderr.txt 'not that of toolkit nano-1.1'
 # A package that a run made, and its checkpoint. The plan is what the run reserved.
 tiny_toolkit
 expect 0 fm run task.yaml
-planned=$(sed -n 's/^.*memory: \(.*\) activations, \([^,]*\) scratch.*$/\1 and \2/p' stderr.txt | head -n 1)
+planned=$(sed -n 's/^.*memory: .*, \([^,]*\) activations, \([^,]*\) scratch.*$/\1 and \2/p' stderr.txt | head -n 1)
 [ -n "$planned" ] || die "train did not print its memory"
 expect 0 fm inspect --toolkit tiny-0.1 "$PACKAGE"
 for text in 'a .fmadapter package' 'tiny-0.1 in tiny-0.1' 'every value is finite' \
