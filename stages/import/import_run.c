@@ -3,125 +3,107 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/import/import_source.h"
 #include "stages/kit/blocks.h"
 #include "stages/model/grid.h"
+#include "stages/model/mlx_model.h"
+#include "stages/model/problems.h"
 #include "stages/model/quant.h"
-
-#define PROBLEMS_SHOWN 8
 
 /* ---- names and dimensions ---- */
 
-struct problems {
-    struct buf text;
-    int n;
-};
-
-static void problem(struct problems *p, const char *name, const char *what)
+/* A tensor by name, as fp32 can be had of it, with the wanted dimensions (k 0: one dimension; n 0: a
+ * scalar). */
+static void need(struct import_run *p, const char *name, uint64_t n, uint64_t k,
+                 struct problems *out)
 {
-    if (p->n++ < PROBLEMS_SHOWN)
-        buf_printf(&p->text, "%s%.200s %s", p->n > 1 ? "; " : "", name, what);
-}
-
-/* A tensor by name, as fp32 can be had of it, with the wanted dimensions (k 0: one dimension). */
-static const struct pt_tensor *need(struct import_run *p, const char *name, uint64_t n, uint64_t k,
-                                    struct problems *out)
-{
-    char what[192];
-    struct tensor view;
-    struct err why = {0};
-    const struct pt_tensor *t = ptfile_find(&p->file, name);
+    char expected[64];
+    struct source_tensor *t = tensor_source_find(&p->source, name);
     if (!t) {
-        problem(out, name, "is missing");
-        return NULL;
+        problems_add(out, name, "is missing");
+        return;
     }
-    p->used[t - p->file.tensors] = 1;
-    if (pt_tensor_view(t, &view, &why) < 0 || view.dtype == DTYPE_U8) {
-        problem(out, name, "is not of fp32, fp16 or bf16");
-        return NULL;
-    }
-    if (t->n_dims != (k ? 2 : 1) || t->dims[0] != n || (k && t->dims[1] != k)) {
-        char dims[96], expected[64];
-        snprintf(expected, sizeof expected, k ? "[%llu, %llu]" : "[%llu]", (unsigned long long)n,
-                 (unsigned long long)k);
-        snprintf(what, sizeof what, "is %s, expected %s", tensor_format_dims(&view, dims),
-                 expected);
-        problem(out, name, what);
-        return NULL;
-    }
-    return t;
+    t->used = true;
+    snprintf(expected, sizeof expected, k ? "[%llu, %llu]" : "[%llu]", (unsigned long long)n,
+             (unsigned long long)k);
+    if (!t->is_float)
+        problems_add(out, name, "is not of fp32, fp16 or bf16");
+    else if (n == 0 ? tensor_elements(&t->view) != 1
+                    : t->view.n_dims != (k ? 2 : 1) || t->view.dims[0] != n ||
+                          (k && t->view.dims[1] != k))
+        problems_add_misfit(out, name, &t->view, n ? expected : "one value");
 }
 
 static void check_base(struct import_run *p, struct problems *out)
 {
     for (int i = 0; i < shape_n_tensors(&p->shape); i++) {
         struct shape_tensor t;
+        char name[SHAPE_NAME_BYTES];
         shape_tensor(&p->shape, i, &t);
-        need(p, t.name, (uint64_t)t.n, shape_is_norm(&t) ? 0 : (uint64_t)t.k, out);
+        import_tensor_name(p, &t, name);
+        need(p, name, (uint64_t)t.n, shape_is_norm(&t) ? 0 : (uint64_t)t.k, out);
     }
     for (int i = 0; i < 2 * p->shape.layers_0 && p->shape.kv_quant; i++) {
         char name[SHAPE_NAME_BYTES];
-        shape_range_name(&p->shape, i / 2, i % 2, name);
-        need(p, name, 2, 0, out);
+        import_range_name(p, i / 2, i % 2, name);
+        need(p, name, p->mlx ? 0 : 2, 0, out);
     }
 }
 
 /* All of an adapter or nothing of it: a part would be trained on as if it were whole. */
 static void check_adapter(struct import_run *p, struct problems *out)
 {
-    char name[ADAPTER_NAME_BYTES];
+    char name[LORA_NAME_BYTES];
     struct shape_module m;
     for (int i = 0; i < shape_n_modules(&p->shape) && p->rank == 0; i++) {
         shape_module(&p->shape, i, 1, &m);
-        adapter_tensor_name(&m, false, name);
-        const struct pt_tensor *t = ptfile_find(&p->file, name);
-        if (t && t->n_dims == 2 && t->dims[1] >= 1 && t->dims[1] <= 256)
-            p->rank = (int)t->dims[1];
+        import_lora_name(p, &m, false, name);
+        const struct source_tensor *t = tensor_source_find(&p->source, name);
+        if (t && t->view.n_dims == 2 && t->view.dims[1] >= 1 && t->view.dims[1] <= 256)
+            p->rank = (int)t->view.dims[1];
     }
     for (int i = 0; i < shape_n_modules(&p->shape) && p->rank > 0; i++) {
         shape_module(&p->shape, i, p->rank, &m);
-        adapter_tensor_name(&m, false, name);
+        import_lora_name(p, &m, false, name);
         need(p, name, (uint64_t)m.in, (uint64_t)p->rank, out);
-        adapter_tensor_name(&m, true, name);
+        import_lora_name(p, &m, true, name);
         need(p, name, (uint64_t)p->rank, (uint64_t)m.out, out);
     }
 }
 
 /* What the toolkit stores beside: the tied output matrix, and observers' counters. */
-static bool is_known_extra(const struct import_run *p, const struct pt_tensor *t,
+static bool is_known_extra(const struct import_run *p, const struct source_tensor *t,
                            struct problems *out)
 {
-    const struct pt_tensor *embedding = ptfile_find(&p->file, "embedding.weight");
+    const struct source_tensor *embedding = tensor_source_find(&p->source, "embedding.weight");
     if (str_ends(t->name, ".activation_post_process.num_samples"))
         return true;
     if (!str_eq(t->name, "output_transform.weight") || !embedding)
         return false;
-    if (!pt_tensor_tied(t, embedding) &&
-        (t->n_bytes != embedding->n_bytes || memcmp(t->data, embedding->data, t->n_bytes) != 0))
-        problem(out, t->name, "differs from embedding.weight, with which it should be tied");
+    if (!pt_tensor_tied(t->pt, embedding->pt) &&
+        (t->pt->n_bytes != embedding->pt->n_bytes ||
+         memcmp(t->pt->data, embedding->pt->data, t->pt->n_bytes) != 0))
+        problems_add(out, t->name, "differs from embedding.weight, with which it should be tied");
     return true;
 }
 
 static int check_names(struct import_run *p, struct err *e)
 {
-    struct problems found = {.n = 0};
-    buf_init(&found.text, BUF_MAX_DEFAULT);
+    struct problems found;
+    problems_init(&found);
     check_base(p, &found);
     check_adapter(p, &found);
-    for (size_t i = 0; i < p->file.n_tensors; i++)
-        if (!p->used[i] && !is_known_extra(p, &p->file.tensors[i], &found))
-            problem(&found, p->file.tensors[i].name, "is no tensor of this shape");
-    int rc = found.n == 0
-                 ? 0
-                 : err_set(e, ERR_FORMAT, "pt: %d tensors do not fit the shape: %s%s", found.n,
-                           buf_text(&found.text), found.n > PROBLEMS_SHOWN ? "; ..." : "");
-    buf_release(&found.text);
-    return rc;
+    for (size_t i = 0; i < p->source.n_tensors; i++) {
+        const struct source_tensor *t = &p->source.tensors[i];
+        if (!t->used && (p->mlx || !is_known_extra(p, t, &found)))
+            problems_add(&found, t->name, "is no tensor of this shape");
+    }
+    return problems_end(&found, "the shape", e) ? err_wrap(e, "%s", p->port) : 0;
 }
 
 int import_run_open(struct import_run *p, const struct stage_run *run, struct err *e)
@@ -131,57 +113,24 @@ int import_run_open(struct import_run *p, const struct stage_run *run, struct er
     p->rows = json_new_array();
     int rc = shape_read(stage_in(run, "shape"), &p->shape, e);
     if (!rc)
-        rc = ptfile_open(&p->file, stage_in(run, "pt"), e);
+        rc = import_source_open(p, e);
     if (!rc)
         rc = compute_open(&p->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
-    p->used = xalloc(p->file.n_tensors + 1);
-    p->summed = xalloc(p->file.zip.n_entries + 1);
     p->owned = xalloc_array(2 * (size_t)shape_n_tensors(&p->shape), sizeof *p->owned);
     rc = check_names(p, e);
+    if (!rc)
+        rc = import_beside_open(p, e);
     return rc ? rc : model_init_frame(&p->model, &p->shape, e);
 }
 
 /* ---- packing ---- */
 
-/* A tensor's values as fp32, in the mapping itself where they are that. */
-struct loaded {
-    const struct pt_tensor *t;
-    const float *values;
-    float *own; /* or NULL */
-};
-
-/* Also checks the storage against its checksum, once: a value is what was saved, or there is none.
- */
-static int load(struct import_run *p, const char *name, struct loaded *l, struct err *e)
+static int load(struct import_run *p, const char *name, struct source_values *v, struct err *e)
 {
-    struct tensor view;
-    *l = (struct loaded){.t = ptfile_find(&p->file, name)};
-    size_t entry = (size_t)(l->t->storage - p->file.zip.entries);
-    int rc = p->summed[entry] ? 0 : zipdir_check_crc(&p->file.zip, l->t->storage, e);
-    p->summed[entry] = 1;
-    if (rc == 0)
-        rc = pt_tensor_view(l->t, &view, e);
-    if (rc != 0)
-        return err_wrap(e, "pt: %s", name);
-    if (view.dtype == DTYPE_F32 && (uintptr_t)view.data % sizeof(float) == 0) {
-        l->values = (const float *)(const void *)view.data;
-        return 0;
-    }
-    l->values = l->own = xalloc_array((size_t)pt_tensor_elements(l->t), sizeof *l->own);
-    tensor_to_f32(&view, l->own);
-    return 0;
-}
-
-/* Gives back the pages of the file too: resident memory stays that of one tensor. */
-static void unload(struct loaded *l)
-{
-    uintptr_t page = 4096, first = ((uintptr_t)l->t->data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)l->t->data + l->t->n_bytes) / page * page;
-    if (end > first)
-        madvise((void *)first, end - first, MADV_DONTNEED); /* advice: nothing depends on it */
-    xfree(l->own);
+    int rc = tensor_source_load(&p->source, tensor_source_find(&p->source, name), v, e);
+    return rc ? err_wrap(e, "%s", p->port) : 0;
 }
 
 static void report(struct import_run *p, const struct shape_tensor *t, const struct grid_found *f,
@@ -268,8 +217,10 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     struct shape_tensor t;
     struct weight w = {.n_scales = 0};
     shape_tensor(&p->shape, i, &t);
-    struct loaded l;
-    int rc = load(p, t.name, &l, e);
+    struct source_values l;
+    char name[SHAPE_NAME_BYTES];
+    import_tensor_name(p, &t, name);
+    int rc = load(p, name, &l, e);
     if (rc)
         return rc;
     float *scale = xalloc_array((size_t)t.n, sizeof *scale);
@@ -279,11 +230,11 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
         f.form = WEIGHT_F32;
     rc = f.finite ? pack_matrix(p, &t, l.values, &f, scale, &w, e)
                   : err_set(e, ERR_NUMERIC, "a value is not finite");
-    unload(&l);
+    tensor_source_unload(&l);
     p->owned[2 * i] = (void *)(uintptr_t)w.data;
     p->owned[2 * i + 1] = scale;
     if (rc)
-        return err_wrap(e, "pt: %s", t.name);
+        return err_wrap(e, "%s: %s", p->port, name);
     p->n_tensors[f.form]++;
     p->n_bytes[f.form] += (int64_t)weight_bytes(f.form, t.n, t.k);
     model_set_tensor(&p->model, &t, w);
@@ -295,16 +246,21 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
 static int take_range(struct import_run *p, int layer, bool value, struct err *e)
 {
     char name[SHAPE_NAME_BYTES];
-    shape_range_name(&p->shape, layer, value, name);
-    struct loaded v;
+    import_range_name(p, layer, value, name);
+    struct source_values v;
     int rc = load(p, name, &v, e);
     if (rc)
         return rc;
-    struct kv_range r = {v.values[0], v.values[1]};
-    unload(&v);
+    float first = v.values[0];
+    struct kv_range r = {first, p->mlx ? 0 : v.values[1]};
+    tensor_source_unload(&v);
+    if (p->mlx && !(first > 0 && first < 1e28f))
+        return err_set(e, ERR_FORMAT, "%s: %s is no scale: %g", p->port, name, (double)first);
+    if (p->mlx)
+        r = mlx_range_of_scale(first);
     if (!(r.min <= 0 && r.max >= 0 && r.max - r.min < 1e30f))
-        return err_set(e, ERR_FORMAT, "pt: %s is no range around 0: %g, %g", name, (double)r.min,
-                       (double)r.max);
+        return err_set(e, ERR_FORMAT, "%s: %s is no range around 0: %g, %g", p->port, name,
+                       (double)r.min, (double)r.max);
     struct model_layer *l = &p->model.layers[layer];
     *(value ? &l->value_range : &l->key_range) = r;
     return 0;
@@ -313,9 +269,9 @@ static int take_range(struct import_run *p, int layer, bool value, struct err *e
 static int take_adapter_tensor(struct import_run *p, const struct shape_module *m, bool b,
                                struct err *e)
 {
-    char name[ADAPTER_NAME_BYTES];
-    adapter_tensor_name(m, b, name);
-    struct loaded from;
+    char name[LORA_NAME_BYTES];
+    import_lora_name(p, m, b, name);
+    struct source_values from;
     int rc = load(p, name, &from, e);
     if (rc)
         return rc;
@@ -325,25 +281,44 @@ static int take_adapter_tensor(struct import_run *p, const struct shape_module *
     for (size_t i = 0; i < n; i++) {
         float v = from.values[i];
         finite = finite && v - v == 0;
-        p->adapter_is_zero = p->adapter_is_zero && (!b || v == 0);
         to[i] = v;
     }
-    unload(&from);
-    return finite ? 0 : err_set(e, ERR_NUMERIC, "pt: %s has a value that is not finite", name);
+    tensor_source_unload(&from);
+    return finite ? 0
+                  : err_set(e, ERR_NUMERIC, "%s: %s has a value that is not finite", p->port, name);
+}
+
+/* Every B is 0: it does nothing yet. */
+static bool is_zero(const struct adapter *a)
+{
+    for (int i = 0; i < shape_n_modules(&a->shape); i++) {
+        struct shape_module m;
+        shape_module(&a->shape, i, a->rank, &m);
+        for (size_t j = 0; j < (size_t)a->rank * (size_t)m.out; j++)
+            if (adapter_b(a, &m)[j] != 0)
+                return false;
+    }
+    return true;
 }
 
 static int take_adapter(struct import_run *p, struct err *e)
 {
     const struct import_config *c = p->config;
-    int rc = adapter_init(&p->adapter, &p->shape, p->rank ? p->rank : 32, c->alpha, c->seed, e);
-    p->adapter_is_zero = true;
-    for (int i = 0; i < shape_n_modules(&p->shape) && p->rank && !rc; i++) {
+    int rc = 0;
+    if (p->beside.places) {
+        p->rank = p->beside.config.rank;
+        rc = lora_import_read(&p->beside, &p->adapter, e);
+    } else {
+        rc = adapter_init(&p->adapter, &p->shape, p->rank ? p->rank : 32, c->alpha, c->seed, e);
+    }
+    for (int i = 0; i < shape_n_modules(&p->shape) && p->rank && !p->beside.places && !rc; i++) {
         struct shape_module m;
         shape_module(&p->shape, i, p->rank, &m);
         rc = take_adapter_tensor(p, &m, false, e);
         if (!rc)
             rc = take_adapter_tensor(p, &m, true, e);
     }
+    p->adapter_is_zero = !rc && is_zero(&p->adapter);
     return rc;
 }
 
@@ -416,11 +391,10 @@ void import_run_release(struct import_run *p)
     for (int i = 0; p->owned && i < 2 * shape_n_tensors(&p->shape); i++)
         xfree(p->owned[i]);
     xfree(p->owned);
-    xfree(p->summed);
-    xfree(p->used);
     json_free(p->rows);
     adapter_release(&p->adapter);
     model_release(&p->model);
-    ptfile_close(&p->file);
+    lora_import_close(&p->beside);
+    tensor_source_close(&p->source);
     compute_close(&p->compute);
 }

@@ -1,13 +1,15 @@
 #ifndef FMFORGE_IMPORT_IMPORT_RUN_H
 #define FMFORGE_IMPORT_IMPORT_RUN_H
 
-/* One run of the import stage: a checkpoint of PyTorch becomes a packed base and its adapter. */
+/* One run of the import stage: a base saved by PyTorch or MLX becomes a packed one and its adapter.
+ */
 
 #include "stages/kit/stage.h"
 #include "stages/model/compute.h"
 #include "stages/model/lora.h"
+#include "stages/model/lora_import.h"
 #include "stages/model/model.h"
-#include "stages/model/ptfile.h"
+#include "stages/model/tensor_source.h"
 
 enum import_quantise { IMPORT_QUANTISE_NEVER, IMPORT_QUANTISE_LINEARS };
 
@@ -24,20 +26,21 @@ struct import_run {
     const struct import_config *config;
     struct compute compute;
     struct shape shape;
-    struct ptfile file;
-    unsigned char *used;   /* by tensor of the file */
-    unsigned char *summed; /* by entry of its zip: the checksum was compared */
+    const char *port; /* "pt" or "mlx", for messages */
+    bool mlx;
+    struct tensor_source source;
+    struct lora_import beside; /* MLX: the adapter in a file beside the base, if there is one */
     struct model model;
     void **owned; /* packed bytes and scales, two for each tensor of the shape */
     struct adapter adapter;
-    int rank;             /* of the adapter in the file; 0 = there is none */
+    int rank;             /* of the adapter in the source; 0 = there is none */
     bool adapter_is_zero; /* every B is 0: it does nothing yet */
     int64_t n_tensors[IMPORT_FORMS], n_bytes[IMPORT_FORMS];
     int64_t n_rounded; /* linears that were not on a grid and were put on it */
     struct json *rows; /* of the report's table of tensors */
 };
 
-/* Opens the file and checks names and dimensions of every tensor: ERR_FORMAT with the list of what
+/* Opens the source and checks names and dimensions of every tensor: ERR_FORMAT with the list of what
  * is missing, too much or of another shape. */
 int import_run_open(struct import_run *p, const struct stage_run *run, struct err *e) MUST_USE;
 /* Finds each tensor's form and packs it. */

@@ -1,7 +1,7 @@
 /*
- * import: a base that was saved by PyTorch becomes a packed one, without any loss: every tensor is
- * looked at, and stored in the smallest form that holds its very values. Adapter tensors in the
- * file are kept as the adapter to start from.
+ * import: a base that was saved by PyTorch or MLX becomes a packed one, without any loss: every
+ * tensor is looked at, and stored in the smallest form that holds its very values. Adapter tensors
+ * that come with it are kept as the adapter to start from.
  */
 
 #include <stddef.h>
@@ -17,13 +17,16 @@ static const struct param PARAMS[] = {
      "never: nothing is rounded; what is on no grid stays bf16 or fp32. linears: matrices of the "
      "layers that are not on the 2-bit grid are rounded to it, with the best scale of each."},
     {"alpha", PARAM_FLOAT, AT(alpha), "0", 0, 100000, NULL, "",
-     "LoRA alpha of the adapter in the file, which the file does not say; 0 = rank / 2."},
+     "LoRA alpha of the adapter in the file, where the file does not say it; 0 = rank / 2."},
     {"seed", PARAM_INT, AT(seed), "1", 0, 4294967295.0, NULL, "",
      "Values of a fresh adapter, where the file has none."},
 };
 
 static const struct stage_port INS[] = {
-    {"pt", "torch", true, "A file of torch.save with the toolkit's names, as base-model.pt."},
+    {"pt", "torch", false, "A file of torch.save with the toolkit's names, as base-model.pt."},
+    {"mlx", "mlx", false,
+     "Instead of pt: safetensors with the names of mlx-lm's afm7; a file, or a folder with "
+     "model*.safetensors and maybe config.json and an adapter."},
     {"shape", "shape", true, "Dimensions of the model."},
 };
 
@@ -37,7 +40,7 @@ static const struct stage_port OUTS[] = {
 
 static const struct stage_spec SPEC = {
     .name = "import",
-    .summary = "Packs a base saved by PyTorch without loss.",
+    .summary = "Packs a base saved by PyTorch or MLX without loss.",
     .portable = true,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
