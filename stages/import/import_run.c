@@ -17,8 +17,8 @@
 
 /* ---- names and dimensions ---- */
 
-/* A tensor by name, as fp32 can be had of it, with the wanted dimensions (k 0: one dimension; n 0: a
- * scalar). */
+/* A tensor by name, as fp32 can be had of it, with the wanted dimensions (k 0: one dimension; n 0:
+ * a scalar). */
 static void need(struct import_run *p, const char *name, uint64_t n, uint64_t k,
                  struct problems *out)
 {
@@ -238,8 +238,7 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     p->n_tensors[f.form]++;
     p->n_bytes[f.form] += (int64_t)weight_bytes(f.form, t.n, t.k);
     model_set_tensor(&p->model, &t, w);
-    if (!shape_is_norm(&t))
-        report(p, &t, &f, p->n_rounded > rounded ? "ROUNDED to 2 bits" : form_notes[f.form]);
+    report(p, &t, &f, p->n_rounded > rounded ? "ROUNDED to 2 bits" : form_notes[f.form]);
     return 0;
 }
 
@@ -374,7 +373,7 @@ int import_run_publish(struct import_run *p, struct err *e)
     int rc = save(p, e);
     struct json *metrics = metrics_of(p), *out = blocks_new();
     blocks_add_numbers(out, "Import", metrics);
-    struct json *rows = blocks_add_table(out, "table", "Matrices", columns);
+    struct json *rows = blocks_add_table(out, "table", "Tensors", columns);
     for (const struct json *row = json_first(p->rows); row; row = json_next(row))
         json_append(rows, json_clone(row));
     stage_say(p->run, "%lld matrices of 2 bits, %lld of 4, %lld bf16, %lld tensors fp32; %s",

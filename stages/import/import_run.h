@@ -40,8 +40,8 @@ struct import_run {
     struct json *rows; /* of the report's table of tensors */
 };
 
-/* Opens the source and checks names and dimensions of every tensor: ERR_FORMAT with the list of what
- * is missing, too much or of another shape. */
+/* Opens the source and checks names and dimensions of every tensor: ERR_FORMAT with the list of
+ * what is missing, too much or of another shape. */
 int import_run_open(struct import_run *p, const struct stage_run *run, struct err *e) MUST_USE;
 /* Finds each tensor's form and packs it. */
 int import_run_pack(struct import_run *p, struct err *e) MUST_USE;

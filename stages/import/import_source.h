@@ -10,8 +10,8 @@
 #include "stages/import/import_run.h"
 #include "stages/model/lora_names.h"
 
-/* Opens the one input that is given, and compares a config.json with the shape. ERR_CONFIG when none
- * or both are given. */
+/* Opens the one input that is given, and compares a config.json with the shape. ERR_CONFIG when
+ * none or both are given. */
 int import_source_open(struct import_run *p, struct err *e) MUST_USE;
 /* Opens and checks the adapter in the files beside, where there are any. */
 int import_beside_open(struct import_run *p, struct err *e) MUST_USE;

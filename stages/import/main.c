@@ -35,7 +35,7 @@ static const struct stage_port OUTS[] = {
     {"adapter", "adapter", true,
      "The adapter in the file, or a fresh one of rank 32 where there is none."},
     {"metrics", "metrics", true, "Tensors and bytes by form; what was found of an adapter."},
-    {"report", "report", true, "The form of every matrix, and why."},
+    {"report", "report", true, "The form of every tensor, and why."},
 };
 
 static const struct stage_spec SPEC = {

@@ -1,6 +1,6 @@
 /*
- * import_adapter: an adapter that another program has trained becomes an adapter here, with the very
- * values and the very scale, or is refused (stages/model/lora_import.h). The way back is
+ * import_adapter: an adapter that another program has trained becomes an adapter here, with the
+ * very values and the very scale, or is refused (stages/model/lora_import.h). The way back is
  * export_torch, export_peft, export_mlx.
  */
 
@@ -85,8 +85,7 @@ static int pick(struct import_run *p, const char **path, struct err *e)
             p->from.format = formats[i];
             n++;
         }
-    return n == 1 ? 0
-                  : err_set(e, ERR_CONFIG, "inputs pt, peft and mlx: one of them, found %d", n);
+    return n == 1 ? 0 : err_set(e, ERR_CONFIG, "inputs pt, peft and mlx: one of them, found %d", n);
 }
 
 static int open_files(struct import_run *p, struct err *e)

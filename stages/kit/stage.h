@@ -25,9 +25,9 @@ struct stage_port {
     const char *name;
     /* What the bytes are: "text", "rows", "tokenizer", "tokenizer_config", "template", "shape",
      * "tokens", "base", "adapter", "draft", "golden", "answers", "metrics", "report", "signature",
-     * "export", "package", "toolkit"; of tools also "path" (anything) and "facets" (what a toolkit
-     * has, as JSON: toolkit_dir_to_json of the engine). The engine checks that a stage's output of
-     * kind K feeds inputs of K. */
+     * "export", "package", "toolkit", "torch", "peft", "mlx"; of tools also "path" (anything) and
+     * "facets" (what a toolkit has, as JSON: toolkit_dir_to_json of the engine). The engine checks
+     * that a stage's output of kind K feeds inputs of K. */
     const char *kind;
     bool required; /* outputs: always true */
     const char *help;

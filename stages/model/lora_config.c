@@ -256,7 +256,7 @@ static struct json *peft_tree(const struct lora_config *c)
     json_put_string(v, "peft_type", "LORA");
     json_put_i64(v, "r", c->rank);
     json_put(v, "target_modules", texts(modules));
-    json_put_string(v, "task_type", "CAUSAL_LM");
+    json_put(v, "task_type", json_new_null()); /* else only models of transformers would do */
     json_put_bool(v, "use_dora", false);
     json_put_bool(v, "use_rslora", false);
     return v;
@@ -264,9 +264,9 @@ static struct json *peft_tree(const struct lora_config *c)
 
 static struct json *mlx_tree(const struct lora_config *c, int n_layers)
 {
-    static const char *const modules[] = {"mlp.down_proj",   "mlp.gate_proj",
-                                          "mlp.up_proj",     "self_attn.out_proj",
-                                          "self_attn.q_proj", "self_attn.qkv_proj", NULL};
+    static const char *const modules[] = {
+        "mlp.down_proj",    "mlp.gate_proj",      "mlp.up_proj", "self_attn.out_proj",
+        "self_attn.q_proj", "self_attn.qkv_proj", NULL};
     struct json *v = json_new_object(), *p = json_new_object();
     json_put_string(v, "fine_tune_type", "lora");
     json_put_i64(v, "num_layers", n_layers);

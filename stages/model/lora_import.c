@@ -174,8 +174,8 @@ static void copy_part(const struct lora_import *l, const struct lora_name *name,
 
 static int read_base(const struct lora_import *l, struct adapter *out, struct err *e)
 {
-    const char *base = l->source.n_files ? tensorfile_meta(&l->source.files[0], "fmforge.base")
-                                         : NULL;
+    const char *base =
+        l->source.n_files ? tensorfile_meta(&l->source.files[0], "fmforge.base") : NULL;
     if (!base)
         return 0;
     if (!str_is_hex(base, SHA256_HEX))

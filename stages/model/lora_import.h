@@ -22,9 +22,10 @@
 struct lora_import {
     enum lora_format format;
     const struct shape *shape;
-    double alpha;    /* the toolkit's: 0 = rank / 2; of the others it must be 0 or what they say */
-    bool fresh_rest; /* modules of which there is nothing get a fresh A and B = 0: as good as none */
-    int64_t seed;    /* of these */
+    double alpha; /* the toolkit's: 0 = rank / 2; of the others it must be 0 or what they say */
+    bool
+        fresh_rest; /* modules of which there is nothing get a fresh A and B = 0: as good as none */
+    int64_t seed;   /* of these */
     /* found, after lora_import_open */
     struct lora_config config;
     struct tensor_source source;
@@ -34,8 +35,8 @@ struct lora_import {
 };
 
 /* Reads config and names, checks every tensor; takes a few bytes for each and none for values. The
- * five fields above are set by the caller. ERR_FORMAT with the list, ERR_MISSING, ERR_LIMIT, ERR_IO;
- * ERR_CONFIG for an alpha that contradicts. */
+ * five fields above are set by the caller. ERR_FORMAT with the list, ERR_MISSING, ERR_LIMIT,
+ * ERR_IO; ERR_CONFIG for an alpha that contradicts. */
 int lora_import_open(struct lora_import *l, const char *path, struct err *e) MUST_USE;
 /* Takes adapter_bytes and fills the adapter; its base is what the file says (fmforge.base). The
  * caller releases it. */

@@ -12,9 +12,9 @@ static void layer_name(const struct shape *s, int layer, const char *rest, const
                        char out[SHAPE_NAME_BYTES])
 {
     bool reuses = shape_layer_reuses(s, layer);
-    int n = snprintf(out, SHAPE_NAME_BYTES, "model.%s.%d.%s%s",
-                     reuses ? "kv_reuse_layers" : "layers", reuses ? layer - s->layers_0 : layer,
-                     rest, end);
+    int n =
+        snprintf(out, SHAPE_NAME_BYTES, "model.%s.%d.%s%s", reuses ? "kv_reuse_layers" : "layers",
+                 reuses ? layer - s->layers_0 : layer, rest, end);
     CHECK(n > 0 && n < SHAPE_NAME_BYTES);
 }
 
@@ -80,7 +80,8 @@ struct kv_range mlx_range_of_scale(float scale)
 
 struct field {
     const char *key;
-    double expected, fallback; /* fallback: what afm7 takes where it is absent; -1 = it must be there */
+    double expected,
+        fallback; /* fallback: what afm7 takes where it is absent; -1 = it must be there */
 };
 
 #define MLX_FIELDS 9
@@ -156,7 +157,8 @@ int mlx_config_check(const struct json *config, const struct shape *s, struct er
                        "quantization: MLX has rounded these weights to groups of its own; import "
                        "the model as it was before (mlx_lm.convert without -q)");
     if (has_own_width(s))
-        return err_set(e, ERR_FORMAT, "heads are hidden / heads = %d wide in afm7, the shape has %d",
+        return err_set(e, ERR_FORMAT,
+                       "heads are hidden / heads = %d wide in afm7, the shape has %d",
                        s->hidden / s->heads, s->head_dim);
     return check_fields(config, s, e);
 }
@@ -169,8 +171,7 @@ int mlx_config_write(const struct shape *s, struct buf *out, struct err *e)
                        "afm7 has heads of hidden / heads = %d, this model's are %d wide",
                        s->hidden / s->heads, s->head_dim);
     if (!s->kv_quant)
-        return err_set(e, ERR_CONFIG,
-                       "afm7 always quantises keys and values, this model does not");
+        return err_set(e, ERR_CONFIG, "afm7 always quantises keys and values, this model does not");
     struct json *config = json_new_object();
     json_put_string(config, "model_type", "afm7");
     fields_of(s, fields);

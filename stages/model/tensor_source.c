@@ -45,8 +45,8 @@ static int add_file(struct tensor_source *s, const char *path, struct err *e)
     s->tensors = xrealloc_array(s->tensors, s->n_tensors + f->n_tensors + 1, sizeof *s->tensors);
     for (size_t i = 0; i < f->n_tensors; i++) {
         const struct tensor *t = &f->tensors[i];
-        s->tensors[s->n_tensors++] = (struct source_tensor){
-            .name = t->name, .is_float = t->dtype != DTYPE_U8, .view = *t};
+        s->tensors[s->n_tensors++] =
+            (struct source_tensor){.name = t->name, .is_float = t->dtype != DTYPE_U8, .view = *t};
     }
     return 0;
 }

@@ -11,8 +11,8 @@
 #include "stages/model/tensorfile.h"
 
 struct source_tensor {
-    const char *name; /* as in the file; borrowed from it */
-    bool is_float;    /* fp32, fp16 or bf16, of at most TENSOR_DIMS_MAX dimensions */
+    const char *name;           /* as in the file; borrowed from it */
+    bool is_float;              /* fp32, fp16 or bf16, of at most TENSOR_DIMS_MAX dimensions */
     struct tensor view;         /* not is_float: its dimensions only, as far as there is room */
     bool used;                  /* for the caller: what is left is too much */
     const struct pt_tensor *pt; /* NULL: from safetensors */

@@ -157,8 +157,11 @@ static int check_cover(const struct tensorfile *f, const unsigned char *data, ui
     return rc;
 }
 
+/* MLX writes null where it has none to write. */
 static int read_meta(const struct json *v, struct err *e)
 {
+    if (json_type(v) == JSON_NULL)
+        return 0;
     if (json_type(v) != JSON_OBJECT)
         return err_set(e, ERR_FORMAT, "__metadata__: expected an object");
     for (const struct json *i = json_first(v); i != NULL; i = json_next(i))
