@@ -3,10 +3,10 @@
 
 /*
  * JSON. Reading: a strict scanner of ours (RFC 8259, valid UTF-8, no duplicate keys, no NUL, no
- * lone surrogates, depth limit, integers within +-2^53 or, beyond, exactly as canonical JSON writes
- * a double; nothing after the value) and then a tree by cJSON, which only this module knows.
- * Writing: canonical JSON (RFC 8785: sorted keys, no spaces, shortest round-trip numbers) by our
- * own emitter; nothing that is hashed goes through cJSON's printer.
+ * lone surrogates, limits of depth and of values, integers within +-2^53 or, beyond, exactly as
+ * canonical JSON writes a double; nothing after the value) and then a tree by cJSON, which only
+ * this module knows. Writing: canonical JSON (RFC 8785: sorted keys, no spaces, shortest round-trip
+ * numbers) by our own emitter; nothing that is hashed goes through cJSON's printer.
  */
 
 #include <stdbool.h>

@@ -24,6 +24,7 @@ struct scan {
     size_t n_bytes;
     size_t at;
     size_t fail_at; /* where the failure lies */
+    size_t n_values;
     struct key *keys;
     size_t n_keys, keys_room;
     struct buf keys_text;
@@ -334,6 +335,11 @@ static int scan_value(struct scan *s, int depth)
 {
     skip_space(s);
     int c = peek(s);
+    if (++s->n_values > LIMIT_JSON_VALUES) {
+        s->fail_at = s->at;
+        return err_set(s->e, ERR_LIMIT, "more values than LIMIT_JSON_VALUES, %zu",
+                       LIMIT_JSON_VALUES);
+    }
     if (c == '{' || c == '[') {
         if (depth >= LIMIT_JSON_DEPTH)
             return fail(s, s->at, "nested deeper than the limit of 64");

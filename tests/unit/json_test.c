@@ -9,6 +9,7 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/json.h"
+#include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
@@ -90,6 +91,30 @@ static void check_number(double v, const char *expected)
 }
 
 /* Values and texts of RFC 8785 appendix B and ECMA-262. */
+/* An array of n ones has n + 1 values; a scan builds nothing. */
+static int scan_ones(size_t n, struct err *e)
+{
+    char *text = xalloc(2 * n + 2);
+    for (size_t i = 0; i < n; i++) {
+        text[1 + 2 * i] = '1';
+        text[2 + 2 * i] = ',';
+    }
+    text[0] = '[';
+    text[2 * n] = ']';
+    int rc = json_scan(text, 2 * n + 1, NULL, e);
+    xfree(text);
+    return rc;
+}
+
+static void test_value_limit(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(scan_ones(LIMIT_JSON_VALUES - 1, &e), 0);
+    assert_int_equal(scan_ones(LIMIT_JSON_VALUES, &e), ERR_LIMIT);
+    assert_non_null(strstr(e.text, "LIMIT_JSON_VALUES"));
+}
+
 static void test_numbers(void **state)
 {
     (void)state;
@@ -214,7 +239,7 @@ int main(void)
         cmocka_unit_test(test_takes),       cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_depth_limit), cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_canonical),   cmocka_unit_test(test_need),
-        cmocka_unit_test(test_suite),
+        cmocka_unit_test(test_suite),       cmocka_unit_test(test_value_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
