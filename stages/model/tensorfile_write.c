@@ -171,7 +171,8 @@ int tensor_writer_write(struct tensor_writer *w, const char *path, struct err *e
     struct buf header;
     struct file_out f = {0};
     uint64_t offset = 0;
-    qsort(w->sources, w->n_sources, sizeof *w->sources, compare_sources);
+    if (w->n_sources > 0)
+        qsort(w->sources, w->n_sources, sizeof *w->sources, compare_sources);
     for (size_t i = 0; i < w->n_sources; i++) {
         w->sources[i].offset = offset;
         offset += w->sources[i].n_bytes;

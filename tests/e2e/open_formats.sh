@@ -64,7 +64,7 @@ echo '{"alpha":0,"missing":"refuse","rank":0,"seed":1}' >adapter.json
 echo '{"what":"base"}' >what.json
 echo '{"alpha":0,"quantise":"never","seed":1}' >base.json
 limit=unlimited
-(ulimit -v 262144 && "$BIN/stage-import_adapter" --help >/dev/null 2>&1) && limit=262144
+{ (ulimit -v 262144 && "$BIN/stage-import_adapter" --help) && limit=262144; } >/dev/null 2>&1
 limited() { (ulimit -v "$limit" && exec "$@"); }
 adapter() { # PORT=PATH... OPTIONS...
     local ins=() out=(--out metrics=made.metrics --out report=made.report --out adapter=made.safetensors)
