@@ -227,6 +227,16 @@ expect 0 whole mlx=out/tiny_task/mlx/model.safetensors
 [ "$(sha256sum made.safetensors | cut -c1-64)" = "$(artifact whole_back/base)" ] || die "the file alone gives another base"
 has stderr.txt 'no adapter in the file: a fresh one'
 rm made.*
+# Adapter tensors among those of the base: kept as well.
+copy mlx
+cp bad/adapters.safetensors bad/model-2.safetensors
+refused 'there is an adapter in the base and another one in bad/adapters.safetensors' whole mlx=bad
+rm bad/adapters.safetensors
+echo '{"alpha":7.7,"quantise":"never","seed":1}' >base.json
+expect 0 whole mlx=bad
+has stderr.txt 'its adapter is kept'
+[ "$(sha256sum made.adapter | cut -c1-64)" = "$(artifact whole_back/adapter)" ] || die "the adapter inside the base is another"
+rm made.*
 copy mlx
 cp bad/model.safetensors bad/model-00002-of-00002.safetensors
 refused 'model.embedding.weight is in two files' whole mlx=bad

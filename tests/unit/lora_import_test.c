@@ -239,6 +239,29 @@ static void names_of_all_programs_mean_the_same(void **state)
     }
 }
 
+/* PEFT's older files are torch.save's. */
+static void adapter_model_bin_is_taken(void **state)
+{
+    char *path = file_join(dir, LORA_PEFT_FILE), *older = file_join(dir, "adapter_model.bin");
+    struct tensorfile f;
+    struct pt_writer w;
+    struct err e = {0};
+    (void)state;
+    empty_folder();
+    need(lora_export_save(&made, LORA_PEFT, dir, &e), &e);
+    need(tensorfile_open(&f, path, &e), &e);
+    pt_writer_init(&w);
+    for (size_t i = 0; i < f.n_tensors; i++)
+        pt_writer_add(&w, f.tensors[i].name, PT_F32, 2, f.tensors[i].dims, f.tensors[i].data);
+    need(pt_writer_write(&w, older, &e), &e);
+    pt_writer_release(&w);
+    tensorfile_close(&f);
+    need(file_remove_tree(path, &e), &e);
+    assert_same(LORA_PEFT, dir);
+    xfree(older);
+    xfree(path);
+}
+
 /* A single pair on the toolkit's fused QKV: three modules with one A. */
 static void one_pair_on_a_fused_qkv_is_three(void **state)
 {
@@ -460,6 +483,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_goes_out_comes_back),
         cmocka_unit_test(names_of_all_programs_mean_the_same),
+        cmocka_unit_test(adapter_model_bin_is_taken),
         cmocka_unit_test(one_pair_on_a_fused_qkv_is_three),
         cmocka_unit_test(adapter_final_is_taken),
         cmocka_unit_test(a_missing_module_is_a_choice),
