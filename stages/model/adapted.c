@@ -17,6 +17,8 @@ static int open_adapter(struct adapted *a, const char *base_path, const char *pa
         rc = sha256_file(base_path, &base, NULL, e);
     if (rc == 0)
         rc = adapter_check_base(&a->own, &base, e);
+    if (rc == 0)
+        rc = adapter_halve(&a->own, e);
     a->adapter = &a->own;
     return rc;
 }

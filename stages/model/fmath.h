@@ -34,6 +34,14 @@ static inline float fm_f32_bits(uint32_t bits)
     return x;
 }
 
+/* A finite IEEE half as float, exactly: exponent and fraction stand 13 bits higher in a float, and
+ * its exponent counts from 112 further down. */
+static inline float fm_of_half(uint16_t h)
+{
+    float magnitude = fm_f32_bits((uint32_t)(h & 0x7FFF) << 13) * 0x1p112f;
+    return fm_f32_bits(fm_bits_f32(magnitude) | (uint32_t)(h & 0x8000) << 16);
+}
+
 /* Round half to even for |x| < 2^22: the sum has no fraction bits left. */
 static inline float fm_rintf(float x)
 {

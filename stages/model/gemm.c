@@ -10,6 +10,8 @@
  * element.
  */
 #define PACK_COST 8
+/* Elements of a half-precision matrix that one row is multiplied with: from here on, in parts. */
+#define HALF_ROW_PARTS 32768
 
 struct tiling {
     int rows, cols; /* of a tile */
@@ -96,6 +98,12 @@ static void run_job(struct compute *c, const struct gemm_job *job)
     struct gemm_run g = {job, c, int16 ? c->kernels->gemm_int16_tile : c->kernels->gemm_tile, {0}};
     int n_threads = thread_pool_size(c->pool);
     bool tiny = (double)job->m * job->n * job->k < 1 << 17;
+    if (job->m == 1 && job->b.form == WEIGHT_F16 && (double)job->n * job->k >= HALF_ROW_PARTS) {
+        int cols = divide_up(divide_up(job->n, n_threads), 16) * 16; /* of a row, memory counts */
+        g.tiling = (struct tiling){1, cols, 1, divide_up(job->n, cols)};
+        thread_pool_run(c->pool, (size_t)g.tiling.n_cols, run_tile, &g);
+        return;
+    }
     g.tiling = choose_tiling(job, int16 ? GEMM_INT16_PANEL_ROWS : c->kernels->rows_step,
                              int16 ? gemm_int16_rows(job->k) : GEMM_ROWS_MAX, tiny ? 1 : n_threads);
     size_t n_tiles = (size_t)g.tiling.n_rows * (size_t)g.tiling.n_cols;

@@ -149,9 +149,16 @@ static void pack_straight(const float *src, size_t ld, int n, int r, int steps, 
     }
 }
 
-static inline float float_of_bf16(uint16_t h)
+/* An element of a BF16 or F16 weight. */
+static inline float float_of_16(const struct weight *w, size_t at)
 {
-    return fm_f32_bits((uint32_t)h << 16);
+    uint16_t h = ((const uint16_t *)w->data)[at];
+    return w->form == WEIGHT_F16 ? fm_of_half(h) : fm_f32_bits((uint32_t)h << 16);
+}
+
+static inline bool is_16(const struct weight *w)
+{
+    return w->form == WEIGHT_BF16 || w->form == WEIGHT_F16;
 }
 
 /* One 64-byte group as out[input][output]: 16 x 16 for Q2, 8 x 16 for Q4. Little-endian hosts. */
@@ -200,13 +207,14 @@ static void pack_b_outputs(const struct gemm_job *job, int col, int n, int k0, i
     if (w->form == WEIGHT_F32) {
         const float *src = (const float *)w->data + (size_t)col * job->ldb + k0;
         pack_transposed(src, job->ldb, n, GEMM_PANEL, steps, bp);
-    } else if (w->form == WEIGHT_BF16) {
-        const uint16_t *src = (const uint16_t *)w->data + (size_t)col * job->ldb + k0;
+    } else if (is_16(w)) {
+        size_t first = (size_t)col * job->ldb + (size_t)k0;
         for (int k = 0; k < steps; k += 16) {
             int here = steps - k < 16 ? steps - k : 16;
             for (int i = 0; i < n; i++)
                 for (int j = 0; j < here; j++)
-                    spare[i * 16 + j] = float_of_bf16(src[(size_t)i * job->ldb + k + j]);
+                    spare[i * 16 + j] =
+                        float_of_16(w, first + (size_t)i * job->ldb + (size_t)(k + j));
             pack_transposed(spare, 16, n, GEMM_PANEL, here, bp + (size_t)k * GEMM_PANEL);
         }
     } else {
@@ -228,12 +236,12 @@ static void pack_b_inputs(const struct gemm_job *job, int col, int n, int k0, in
     if (w->form == WEIGHT_F32) {
         const float *src = (const float *)w->data + (size_t)k0 * job->ldb + col;
         pack_straight(src, job->ldb, n, GEMM_PANEL, steps, bp);
-    } else if (w->form == WEIGHT_BF16) {
-        const uint16_t *src = (const uint16_t *)w->data + (size_t)k0 * job->ldb + col;
+    } else if (is_16(w)) {
+        size_t first = (size_t)k0 * job->ldb + (size_t)col;
         for (int k = 0; k < steps; k++)
             for (int i = 0; i < GEMM_PANEL; i++)
                 bp[(size_t)k * GEMM_PANEL + i] =
-                    i < n ? float_of_bf16(src[(size_t)k * job->ldb + i]) : 0.0f;
+                    i < n ? float_of_16(w, first + (size_t)k * job->ldb + (size_t)i) : 0.0f;
     } else {
         int per_group = w->form == WEIGHT_Q2 ? 16 : 8;
         if (n < GEMM_PANEL)
@@ -285,8 +293,56 @@ static void gemm_panels(const struct gemm_job *job, int row, int rows, int col, 
     }
 }
 
+/* One row against rows of halves, straight from where they are: what counts is the memory's speed.
+ * The same chains; 8 vectors of columns at a time, so that enough of them are under way. */
+#define HALF_DECLARE(i) VF c##i = V_SET1(0.0f);
+#define HALF_LOAD(i) c##i = V_LOAD(c + (i)*V_WIDTH);
+#define HALF_STEP(i) c##i = V_FMA(a_k, V_LOAD_HALF(b + (i)*V_WIDTH), c##i);
+#define HALF_STORE(i) V_STORE(c + (i)*V_WIDTH, c##i);
+#define HALF_KERNEL(N)                                                                           \
+    static void half_row_##N(int steps, const float *a, const uint16_t *b, size_t ldb, float *c, \
+                             bool add)                                                           \
+    {                                                                                            \
+        ROWS_##N(HALF_DECLARE) if (add)                                                          \
+        {                                                                                        \
+            ROWS_##N(HALF_LOAD)                                                                  \
+        }                                                                                        \
+        for (int k = 0; k < steps; k++, b += ldb) {                                              \
+            VF a_k = V_SET1(a[k]);                                                               \
+            ROWS_##N(HALF_STEP)                                                                  \
+        }                                                                                        \
+        ROWS_##N(HALF_STORE)                                                                     \
+    }
+HALF_KERNEL(1)
+HALF_KERNEL(2)
+HALF_KERNEL(8)
+
+static void half_row(const struct gemm_job *job, int row, int col, int cols)
+{
+    const float *a = job->a + (size_t)row * job->lda;
+    const uint16_t *b = job->b.data;
+    float *c = job->c + (size_t)row * job->ldc;
+    int x = col, end = col + cols;
+    for (; x + 8 * V_WIDTH <= end; x += 8 * V_WIDTH)
+        half_row_8(job->k, a, b + x, job->ldb, c + x, job->add);
+    for (; x + 2 * V_WIDTH <= end; x += 2 * V_WIDTH)
+        half_row_2(job->k, a, b + x, job->ldb, c + x, job->add);
+    for (; x + V_WIDTH <= end; x += V_WIDTH)
+        half_row_1(job->k, a, b + x, job->ldb, c + x, job->add);
+    for (; x < end; x++) {
+        float sum = job->add ? c[x] : 0.0f;
+        for (int k = 0; k < job->k; k++)
+            sum = __builtin_fmaf(a[k], fm_of_half(b[(size_t)k * job->ldb + (size_t)x]), sum);
+        c[x] = sum;
+    }
+}
+
 static void gemm_tile(const struct gemm_job *job, int row, int rows, int col, int cols, float *pack)
 {
+    if (rows == 1 && job->b.form == WEIGHT_F16 && job->b_by_k && !job->a_by_k) {
+        half_row(job, row, col, cols);
+        return;
+    }
     float *spare = pack;
     float *ap = spare + 16 * GEMM_PANEL;
     float *bp = pack + GEMM_PACK_FLOATS - (size_t)GEMM_K_BLOCK * GEMM_PANEL;

@@ -4,9 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "stages/model/fmath.h"
+
 #define V_WIDTH 1
 #define VF float
 #define V_LOAD(p) (*(p))
+#define V_LOAD_HALF(p) fm_of_half(*(p))
 #define V_STORE(p, v) (*(p) = (v))
 #define V_SET1(s) (s)
 #define V_ADD(a, b) ((a) + (b))

@@ -108,12 +108,6 @@ static int slot_modules(const struct shape *s, int layer, enum linear_slot slot,
     return 1;
 }
 
-static struct lora_view module_view(const struct adapter *a, const struct shape_module *m)
-{
-    struct lora_view v = {adapter_a(a, m), adapter_b(a, m), m->in, m->out, a->rank, a->scale};
-    return v;
-}
-
 /* y = x W^T + adapters; y NULL: only what the adapters keep. */
 static void linear_forward(const struct layer_pass *p, int layer, enum linear_slot slot,
                            const float *x, struct layer_acts *acts, float *y)
@@ -128,7 +122,7 @@ static void linear_forward(const struct layer_pass *p, int layer, enum linear_sl
     for (int i = first; i < first + count; i++) {
         struct shape_module m;
         shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
-        struct lora_view l = module_view(p->a, &m);
+        struct lora_view l = adapter_view(p->a, &m);
         lora_forward(p->c, p->n_tokens, &l, x, w->k, acts->lora[i],
                      y == NULL ? NULL : y + m.out_first, w->n);
     }
@@ -160,7 +154,7 @@ static void linear_backward(const struct layer_pass *p, int layer, enum linear_s
     for (int i = first; i < first + count; i++) {
         struct shape_module m;
         shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
-        struct lora_view l = module_view(p->a, &m);
+        struct lora_view l = adapter_view(p->a, &m);
         float *da = p->grad_lora == NULL ? NULL : p->grad_lora + m.a_offset;
         float *db = p->grad_lora == NULL ? NULL : p->grad_lora + m.b_offset;
         lora_backward(p->c, n, &l, x, w->k, acts->lora[i], dy + m.out_first, w->n,

@@ -308,15 +308,47 @@ int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dt
 
 /* ---- passes ---- */
 
+int adapter_halve(struct adapter *a, struct err *e)
+{
+    struct arena halves = {0};
+    CHECK(a->values != NULL);
+    for (size_t i = 0; i < a->n_values; i++)
+        if (!(tensor_f16_to_f32(tensor_f16_from_f32(a->values[i])) == a->values[i]))
+            return 0;
+    size_t bytes = size_mul(a->n_values, sizeof *a->halves);
+    int rc = arena_reserve(&halves, "adapter", arena_cost(bytes), e);
+    if (rc != 0)
+        return rc;
+    a->halves = arena_take(&halves, bytes);
+    for (size_t i = 0; i < a->n_values; i++)
+        a->halves[i] = tensor_f16_from_f32(a->values[i]);
+    arena_release(&a->arena);
+    a->arena = halves;
+    a->values = NULL;
+    return 0;
+}
+
+struct lora_view adapter_view(const struct adapter *a, const struct shape_module *m)
+{
+    struct lora_view v = {.scale = a->scale};
+    if (a->halves) {
+        v.a = weight_half(a->halves + m->a_offset, m->in, a->rank);
+        v.b = weight_half(a->halves + m->b_offset, a->rank, m->out);
+    } else {
+        v.a = weight_dense(adapter_a(a, m), m->in, a->rank);
+        v.b = weight_dense(adapter_b(a, m), a->rank, m->out);
+    }
+    return v;
+}
+
 void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
                   float *h, float *y, int ldy)
 {
-    struct weight a = weight_dense(l->a, l->in, l->rank);
-    struct weight b = weight_dense(l->b, l->rank, l->out);
-    gemm_xw(c, m, x, ldx, &a, h, l->rank, false);
-    ops_scale(c, (size_t)m * (size_t)l->rank, l->scale, h);
+    int rank = l->a.k;
+    gemm_xw(c, m, x, ldx, &l->a, h, rank, false);
+    ops_scale(c, (size_t)m * (size_t)rank, l->scale, h);
     if (y != NULL)
-        gemm_xw(c, m, h, l->rank, &b, y, ldy, true);
+        gemm_xw(c, m, h, rank, &l->b, y, ldy, true);
 }
 
 /* y = x W^T + s x A B: dA = s x^T (dy B^T), dB = (s x A)^T dy, dx += s dy B^T A^T. */
@@ -324,14 +356,14 @@ void lora_backward(struct compute *c, int m, const struct lora_view *l, const fl
                    const float *h, const float *dy, int lddy, float *dh, float *da, float *db,
                    float *dx, int lddx)
 {
-    struct weight a = weight_dense(l->a, l->in, l->rank);
-    struct weight b = weight_dense(l->b, l->rank, l->out);
+    int rank = l->a.k, in = l->a.n, out = l->b.k;
+    CHECK(l->a.form == WEIGHT_F32 && l->b.form == WEIGHT_F32);
     if (db != NULL)
-        gemm_dw(c, m, l->rank, l->out, h, l->rank, dy, lddy, db, l->out, true);
-    gemm_xwt(c, m, dy, lddy, &b, dh, l->rank, false);
-    ops_scale(c, (size_t)m * (size_t)l->rank, l->scale, dh);
+        gemm_dw(c, m, rank, out, h, rank, dy, lddy, db, out, true);
+    gemm_xwt(c, m, dy, lddy, &l->b, dh, rank, false);
+    ops_scale(c, (size_t)m * (size_t)rank, l->scale, dh);
     if (da != NULL)
-        gemm_dw(c, m, l->in, l->rank, x, ldx, dh, l->rank, da, l->rank, true);
+        gemm_dw(c, m, in, rank, x, ldx, dh, rank, da, rank, true);
     if (dx != NULL)
-        gemm_xwt(c, m, dh, l->rank, &a, dx, lddx, true);
+        gemm_xwt(c, m, dh, rank, &l->a, dx, lddx, true);
 }

@@ -11,6 +11,7 @@
 #include "stages/model/compute.h"
 #include "stages/model/shape.h"
 #include "stages/model/tensorfile.h"
+#include "stages/model/weight.h"
 
 #define LORA_RANK_MAX 1024
 
@@ -20,7 +21,8 @@ struct adapter {
     double alpha;
     float scale;            /* alpha / rank */
     struct content_id base; /* it was trained on; "" = the file does not say */
-    float *values;          /* n_values; lives in arena */
+    float *values;          /* n_values; lives in arena; NULL after adapter_halve */
+    uint16_t *halves;       /* instead of values: the same numbers in fp16 */
     size_t n_values;        /* shape_lora_floats(shape, rank) */
     struct arena arena;
 };
@@ -53,6 +55,10 @@ int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dt
  * range stay, and export names them. */
 void adapter_round_f16(struct adapter *a);
 
+/* Keeps the values in half the room, for passes that do not train: where all of them are numbers of
+ * fp16, as those of a checkpoint or a package are. The same bits come out. Else nothing changes. */
+int adapter_halve(struct adapter *a, struct err *e) MUST_USE;
+
 /* The tensor's name in files: module.a_transpose [in][R], module.b_transpose [R][out]. */
 #define ADAPTER_NAME_BYTES (SHAPE_NAME_BYTES + 16)
 void adapter_tensor_name(const struct shape_module *m, bool b, char out[ADAPTER_NAME_BYTES]);
@@ -70,16 +76,18 @@ void adapter_name_at(const struct adapter *a, size_t offset, char out[SHAPE_NAME
 
 /* A module's weights during a pass. */
 struct lora_view {
-    const float *a; /* (in, R) */
-    const float *b; /* (R, out) */
-    int in, out, rank;
+    struct weight a; /* (in, R), in fp32 or halves */
+    struct weight b; /* (R, out) */
     float scale;
 };
+
+struct lora_view adapter_view(const struct adapter *a, const struct shape_module *m);
 
 /* h = scale * x A (kept for backward, (M, R)); y += h B, if y is not NULL. */
 void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
                   float *h, float *y, int ldy);
-/* dB += h^T dy; dh = scale * dy B^T; dA += x^T dh; dx += dh A^T. da, db NULL: frozen. dh: (M, R).
+/* Of a view in fp32. dB += h^T dy; dh = scale * dy B^T; dA += x^T dh; dx += dh A^T. da, db NULL:
+ * frozen. dh: (M, R).
  */
 void lora_backward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
                    const float *h, const float *dy, int lddy, float *dh, float *da, float *db,

@@ -5,10 +5,16 @@
 #include "pipeline/base/bytes.h"
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
+#include "stages/model/fmath.h"
 
 struct weight weight_dense(const float *data, int n, int k)
 {
     return (struct weight){.form = WEIGHT_F32, .n = n, .k = k, .data = data};
+}
+
+struct weight weight_half(const uint16_t *data, int n, int k)
+{
+    return (struct weight){.form = WEIGHT_F16, .n = n, .k = k, .data = data};
 }
 
 size_t weight_bytes(enum weight_form form, int n, int k)
@@ -19,6 +25,7 @@ size_t weight_bytes(enum weight_form form, int n, int k)
     case WEIGHT_F32:
         return size_mul(elements, 4);
     case WEIGHT_BF16:
+    case WEIGHT_F16:
         return size_mul(elements, 2);
     case WEIGHT_Q2:
         return elements / 4;
@@ -66,6 +73,10 @@ void weight_unpack_row(const struct weight *w, int row, float *out)
             uint32_t bits = (uint32_t)src[i] << 16;
             memcpy(out + i, &bits, sizeof bits);
         }
+    } else if (w->form == WEIGHT_F16) {
+        const uint16_t *src = (const uint16_t *)w->data + (size_t)row * k;
+        for (size_t i = 0; i < k; i++)
+            out[i] = fm_of_half(src[i]);
     } else {
         float scale = w->scale[w->n_scales == 1 ? 0 : row];
         bool two = w->form == WEIGHT_Q2;
@@ -81,6 +92,8 @@ const char *weight_layout_name(enum weight_form form)
         return "f32";
     case WEIGHT_BF16:
         return "bf16";
+    case WEIGHT_F16:
+        return "f16";
     case WEIGHT_Q2:
         return "q2-16x16-v1";
     case WEIGHT_Q4:

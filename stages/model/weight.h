@@ -12,7 +12,7 @@
  * Q4 "q4-16x8-v1": codes q in 0..15, w = scale[n] * (q - 7.5), one scale per row (or per tensor).
  *   Groups of 16 outputs x 8 inputs = 64 bytes at ((n/16) * (K/8) + k/8) * 64; bits 4i..4i+3 of
  *   lane n%16 hold input k%8 == i. N a multiple of 16, K of 8.
- * F32, BF16: row-major.
+ * F32, BF16, F16 (IEEE half, finite): row-major.
  */
 
 #include <stdbool.h>
@@ -24,6 +24,7 @@ enum weight_form {
     WEIGHT_BF16,
     WEIGHT_Q2,
     WEIGHT_Q4,
+    WEIGHT_F16,
 };
 
 struct weight {
@@ -36,6 +37,8 @@ struct weight {
 
 /* A dense fp32 matrix, row-major, borrowed. */
 struct weight weight_dense(const float *data, int n, int k);
+/* The same in halves. */
+struct weight weight_half(const uint16_t *data, int n, int k);
 /* Rows [first, first+count) of w; both multiples of 16 for Q2 and Q4 (CHECK). */
 struct weight weight_rows(const struct weight *w, int first, int count);
 size_t weight_bytes(enum weight_form form, int n, int k); /* of data */

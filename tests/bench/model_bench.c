@@ -120,7 +120,7 @@ static int decode(struct bench *b, const struct adapter *a, int n, bool at_once,
                 rc = decoder_step(&d, &first, b->ids + j, 1, e);
             took[i] = seconds() - start;
         }
-        print(b, at_once ? "prefill" : a ? "decode, fp32 adapter" : "decode", n, took);
+        print(b, at_once ? "prefill" : a ? "decode, fp16 adapter" : "decode", n, took);
     }
     decoder_release(&d);
     return rc;
@@ -153,6 +153,10 @@ static int run(struct bench *b, const char *path, int threads, const char *what,
         rc = steps ? 0 : decode(b, NULL, b->n_tokens, false, e);
     if (rc == 0)
         rc = adapter_init(&b->a, &b->m.shape, 32, 0, 1, e);
+    if (rc == 0 && !steps) {
+        adapter_round_f16(&b->a);
+        rc = adapter_halve(&b->a, e);
+    }
     if (rc == 0 && steps)
         rc = step(b, strcmp(what, "step") == 0, e);
     else if (rc == 0)

@@ -113,6 +113,34 @@ static void steps_equal_training(void **state)
     fixture_close(&f);
 }
 
+/* So do they in integers, with the adapter in halves. */
+static void halves_and_integers_equal_training(void **state)
+{
+    struct fixture f;
+    struct decoder d = {0};
+    struct decoder_plan plan = {2, LENGTH, 16};
+    struct err e = {0};
+    (void)state;
+    fixture_open(&f);
+    need(adapter_halve(&f.a, &e), &e);
+    assert_null(f.a.halves); /* its values are none of fp16 */
+    adapter_round_f16(&f.a);
+    f.c.precision = COMPUTE_INT16;
+    fill_expected(&f);
+    need(adapter_halve(&f.a, &e), &e);
+    assert_non_null(f.a.halves);
+    need(decoder_reserve(&d, &f.c, &f.m, &f.a, &plan, &e), &e);
+    need(decoder_feed(&d, 1, f.ids, 37, NULL, &e), &e);
+    check_row(&f, &d, 1, 36);
+    for (int i = 0; i < LENGTH; i++) {
+        const int32_t sequence = 0;
+        need(decoder_step(&d, &sequence, &f.ids[i], 1, &e), &e);
+        check_row(&f, &d, 0, i);
+    }
+    decoder_release(&d);
+    fixture_close(&f);
+}
+
 static void pieces_equal_training(void **state)
 {
     struct fixture f;
@@ -207,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_equal_training),
+        cmocka_unit_test(halves_and_integers_equal_training),
         cmocka_unit_test(pieces_equal_training),
         cmocka_unit_test(greedy_is_independent_of_batching),
         cmocka_unit_test(greedy_is_argmax),

@@ -15,8 +15,11 @@
 #include <string.h>
 
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/rng.h"
 #include "stages/model/compute.h"
+#include "stages/model/fmath.h"
 #include "stages/model/gemm.h"
+#include "stages/model/tensorfile.h"
 
 static const char *const kernel_names[] = {"portable", "avx2", "avx512", "neon"};
 #define N_KERNELS (sizeof kernel_names / sizeof kernel_names[0])
@@ -506,6 +509,52 @@ static void test_names(void **state)
     assert_true(compute_has("auto"));
 }
 
+/* Halves are the floats that they stand for: the same bits, one row or many. */
+static void test_halves(void **state)
+{
+    (void)state;
+    enum { M = 9, N = 300, K = 1040 };
+    static const char *const sets[] = {"portable", "avx2", "avx512", "neon"};
+    uint16_t *half = xalloc_array((size_t)N * K, sizeof *half);
+    float *full = xalloc_array((size_t)N * K, sizeof *full);
+    float *x = xalloc_array((size_t)M * K, sizeof *x), *y[2];
+    y[0] = xalloc_array((size_t)M * K, sizeof *x);
+    y[1] = xalloc_array((size_t)M * K, sizeof *x);
+    struct rng r = rng_open(9, "halves");
+    for (size_t i = 0; i < (size_t)N * K; i++) {
+        uint16_t h = (uint16_t)rng_u32_at(&r, i);
+        half[i] = (h & 0x7C00) == 0x7C00 ? (uint16_t)(h & 0x83FF) : h; /* many are subnormal */
+        full[i] = tensor_f16_to_f32(half[i]);
+        assert_true(fm_of_half(half[i]) == full[i]);
+    }
+    for (size_t i = 0; i < (size_t)M * K; i++)
+        x[i] = rng_normal_at(&r, 1u << 24 | i);
+    for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
+        for (int m = 1; m <= M && compute_has(sets[s]); m += M - 1) {
+            for (int forward = 0; forward < 2; forward++) {
+                for (int form = 0; form < 2; form++) {
+                    struct compute c;
+                    struct err e = {0};
+                    struct weight w = form ? weight_half(half, N, K) : weight_dense(full, N, K);
+                    assert_int_equal(compute_open(&c, 1 + form, sets[s], &e), 0);
+                    memcpy(y[form], x, (size_t)M * K * sizeof *x);
+                    if (forward)
+                        gemm_xwt(&c, m, x, K, &w, y[form], N, true);
+                    else
+                        gemm_xw(&c, m, x, N, &w, y[form], K, m > 1);
+                    compute_close(&c);
+                }
+                assert_memory_equal(y[0], y[1], (size_t)M * K * sizeof *x);
+            }
+        }
+    }
+    xfree(half);
+    xfree(full);
+    xfree(x);
+    xfree(y[0]);
+    xfree(y[1]);
+}
+
 /* The toolkit's names of a precision mean integers, which is said; our own need no word. */
 static void test_precision_names(void **state)
 {
@@ -527,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_precision_names),
+        cmocka_unit_test(test_halves),
         cmocka_unit_test(test_integers_are_exact),
         cmocka_unit_test(test_integers_against_fp32),
         cmocka_unit_test(test_integers_fit),

@@ -188,7 +188,7 @@ static void passes_equal_double(void **state)
         a[i] = rng_normal_at(&r, 2000 + (uint64_t)i);
     for (int i = 0; i < R * OUT; i++)
         b[i] = rng_normal_at(&r, 3000 + (uint64_t)i);
-    struct lora_view l = {a, b, IN, OUT, R, 0.5f};
+    struct lora_view l = {weight_dense(a, IN, R), weight_dense(b, R, OUT), 0.5f};
     lora_forward(&c, M, &l, x, LD, h, y, LD);
     lora_backward(&c, M, &l, x, LD, h, dy, LD, dh, da, db, dx, LD);
     for (int m = 0; m < M; m++) {
