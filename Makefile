@@ -72,6 +72,7 @@ PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-ledger $(STAGES:%=$(BIN)/stage-%)
 UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
 FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
+REF_PROGRAMS := $(B)/ref/model_tool $(B)/ref/ptfile_tool
 
 .PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench bench-model portability ref clean help
 .DELETE_ON_ERROR:
@@ -153,10 +154,13 @@ $(B)/fuzz/expand: $(call objects,tests/fuzz/expand.c tests/fuzz/seed.c) $(B)/bas
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE))
 
+$(B)/ref/%: $(B)/tests/ref/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
+	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE))
+
 # ------------------------------------------------------------------------------------- the checks
 unit: $(UNIT_PROGRAMS)
 
-test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)
+test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) $(REF_PROGRAMS)
 	@bash tests/run.sh $(BIN) $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)
 
 # Looks for new inputs with libFuzzer, SECONDS a target (Clang and its runtime: libclang-rt-dev).
@@ -191,7 +195,7 @@ bench-model: all
 portability: all
 	@bash tests/portability.sh
 
-ref:
+ref: all $(REF_PROGRAMS)
 	@sh tests/ref/make.sh
 
 clean:
@@ -208,5 +212,5 @@ help:
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
     $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c \
-    tests/bench/*_bench.c)))
+    tests/bench/*_bench.c tests/ref/*.c)))
 endif

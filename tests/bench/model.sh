@@ -2,9 +2,11 @@
 # Speed and memory of whole models beside PyTorch: nano's shape, hidden 512 with 8 + 5 layers, and
 # AFMTextV7's full size (a base of random codes). From the project's root, after make:
 #   bash tests/bench/model.sh [nano] [h512] [full]     (make bench-model)
-# Ours and PyTorch's take turns; read ratios. PyTorch (Debian: python3-torch) is tuned: AVX-512 kernels
-# forced in OpenBLAS and ATen, memory kept by malloc. Without it its lines say skipped. The full size
-# needs 2 GiB of disk and 4 GiB of memory; PyTorch does not run there.
+# Ours and PyTorch's take turns; read ratios. PyTorch is the system's (Debian: python3-torch) and the one
+# of build/parity-venv, which make ref makes; both are tuned: AVX-512 kernels forced in OpenBLAS and
+# ATen, memory kept by malloc, one thread a core; the newer one, which has MKL and oneDNN inside, also
+# runs compiled (torch.compile). Without any its lines say skipped. The full size needs 2 GiB of disk
+# and 4 GiB of memory; PyTorch does not run there.
 set -eu
 [ $# -gt 0 ] || set -- nano h512 full
 threads=$(nproc)
@@ -31,20 +33,30 @@ END
     rm -rf "$work/home" "$work/out"
 }
 
+has_torch() { "$1" -c 'import numpy, torch' 2>/dev/null; }
 python=
 for candidate in python3 /usr/bin/python3; do
-    if [ -z "$python" ] && "$candidate" -c 'import numpy, torch' 2>/dev/null; then python=$candidate; fi
+    if [ -z "$python" ] && has_torch "$candidate"; then python=$candidate; fi
 done
+newest=build/parity-venv/bin/python
+has_torch $newest || newest=
 
-torch() {
-    if [ -z "$python" ]; then
-        echo "PyTorch: skipped: not here (Debian: python3-torch python3-numpy libopenblas0-openmp)"
-        return
-    fi
-    # OpenBLAS with OpenMP where it is here: its own threads would fight those of PyTorch.
+# OpenBLAS with OpenMP where it is here: its own threads would fight those of PyTorch.
+tuned() {
     LD_LIBRARY_PATH=/usr/lib/$(gcc -print-multiarch)/openblas-openmp \
         OPENBLAS_CORETYPE=SkylakeX ATEN_CPU_CAPABILITY=avx512 OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads \
-        MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 "$python" tests/bench/torch_step.py "$@"
+        MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 "$@"
+}
+
+torch() {
+    if [ -z "$python$newest" ]; then
+        echo "PyTorch: skipped: not here (Debian: python3-torch python3-numpy libopenblas0-openmp; or make ref)"
+        return
+    fi
+    [ -z "$python" ] || tuned "$python" tests/bench/torch_step.py "$@"
+    [ -n "$newest" ] || return 0
+    tuned $newest tests/bench/torch_step.py "$@"
+    tuned $newest tests/bench/torch_step.py --compile "$@"
 }
 
 small() { # FILE

@@ -1,9 +1,10 @@
 """The time of one LoRA step in PyTorch, for model.sh: rank 32, AdamW, every token labelled.
 
-    torch_step.py BASE SEGMENTS LENGTH [RUNS]
+    torch_step.py [--compile] BASE SEGMENTS LENGTH [RUNS]
 
 The model is that of tests/ref/train_compare.py, which is compared with ours there. The base is
-unpacked to float32. Prints milliseconds (median), tokens per second and the peak of resident memory.
+unpacked to float32. --compile: through torch.compile, whose own time is not counted. Prints
+milliseconds (median), tokens per second and the peak of resident memory.
 """
 
 import collections
@@ -46,8 +47,10 @@ def adapter(base, shape):
 
 
 def main():
-    path, segments, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    runs = int(sys.argv[4]) if len(sys.argv) > 4 else 5
+    args = [a for a in sys.argv[1:] if a != "--compile"]
+    compiled = len(args) < len(sys.argv) - 1
+    path, segments, length = args[0], int(args[1]), int(args[2])
+    runs = int(args[3]) if len(args) > 3 else 5
     torch.manual_seed(1)
     base, shape = read_base(path)
     model = Model(base, adapter(base, shape), 0.5, shape)
@@ -55,19 +58,22 @@ def main():
     for s in range(segments):
         ids = [(i * 7919 + 13 + s) % shape["vocab"] for i in range(length)]
         rows.append(Row(ids, [i > 0 for i in range(length)]))
+    if compiled:
+        model.forward = torch.compile(model.forward)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
     took = []
-    for _ in range(runs + 1):
+    for _ in range(runs + 2):
         start = time.perf_counter()
         optimizer.zero_grad()
         (model.loss_sum(rows) / (segments * (length - 1))).backward()
         optimizer.step()
         took.append(time.perf_counter() - start)
-    median = statistics.median(took[1:])
+    median = statistics.median(took[2:])
+    name = torch.__version__.split("+")[0] + (" compiled" if compiled else "")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1048576
     print(
         "%-28s %-5s %9.1f ms %9.2f tokens/s  peak %.2f GiB"
-        % ("LoRA step, PyTorch " + torch.__version__, "f32", 1e3 * median, segments * length / median, peak)
+        % ("LoRA step, PyTorch " + name, "f32", 1e3 * median, segments * length / median, peak)
     )
 
 

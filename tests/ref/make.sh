@@ -1,9 +1,12 @@
 #!/bin/sh
-# Compares with what shares no code with the project: the numbers of parity.json and files of
-# torch.save with PyTorch, and packages with independent readers, ours in plain Python and Core ML's own.
+# Compares with what shares no code with the project: the model with Apple's tamm, with mlx-lm and with
+# PyTorch, files of torch.save with PyTorch, and packages with independent readers, ours in plain
+# Python and Core ML's own.
 # Usage: make.sh      (from the repository root; `make ref` calls it)
-# PyTorch is taken where it is installed (Debian: python3-torch). Makes build/ref-venv with the pinned
-# packages of requirements.txt (needs python3.9 to 3.12 and the network once), then reads every package
+# Makes two environments once, with the network: build/parity-venv with requirements-parity.txt (PyTorch
+# and its CUDA libraries: 3 GB to load, 6 GB of disk) and build/ref-venv with requirements.txt (needs
+# python3.9 to 3.12). What cannot be installed is said and skipped. The system's PyTorch is used as
+# well where it is installed (Debian: python3-torch): another version of it. Then reads every package
 # below out/. Without python3: says so and exits 0.
 set -eu
 
@@ -19,6 +22,16 @@ for candidate in python3.11 python3.12 python3.10 python3.9; do
     fi
 done
 
+# environment FOLDER REQUIREMENTS TEST: made where it is not; false when it cannot be.
+environment() {
+    "$1/bin/python" -c "$3" 2>/dev/null && return
+    rm -rf "$1"
+    mkdir -p build
+    "$python" -m venv "$1" && "$1/bin/pip" install --quiet -r "$2" && return
+    rm -rf "$1"
+    return 1
+}
+
 torch=
 for candidate in python3 /usr/bin/python3; do
     if "$candidate" -c 'import torch' 2>/dev/null; then
@@ -30,20 +43,30 @@ if [ -n "$torch" ]; then
     "$torch" tests/ref/parity.py
     "$torch" tests/ref/ptfile_check.py
 else
-    echo "ref: parity.json and ptfile.h not compared: no PyTorch (Debian: python3-torch)"
+    echo "ref: parity.json and ptfile.h not compared with the system's PyTorch: skipped: it is not here (Debian: python3-torch)"
+fi
+
+parity=build/parity-venv
+if environment $parity tests/ref/requirements-parity.txt 'import mlx_lm, tamm, torch'; then
+    $parity/bin/python tests/ref/parity.py
+    $parity/bin/python tests/ref/ptfile_check.py
+    $parity/bin/python tests/ref/check_tamm.py 2>build/ref.log || { cat build/ref.log; exit 1; }
+    # The toolkit's own version of the library, in front of the newest one.
+    old=build/tamm-0.1.0
+    [ -d $old/tamm ] || $parity/bin/pip install --quiet --no-deps --target $old tamm==0.1.0 || rm -rf $old
+    if [ -d $old/tamm ]; then
+        PYTHONPATH=$old $parity/bin/python tests/ref/check_tamm.py --small 2>build/ref.log || { cat build/ref.log; exit 1; }
+    else
+        echo "ref: tamm 0.1.0: skipped: it could not be installed"
+    fi
+    $parity/bin/python tests/ref/check_mlx.py 2>build/ref.log || { cat build/ref.log; exit 1; }
+else
+    echo "ref: tamm, mlx-lm and the newest PyTorch: skipped: they could not be installed"
 fi
 
 venv=build/ref-venv
-if ! "$venv/bin/python" -c 'from coremltools.libmilstoragepython import _BlobStorageReader' \
-    2>/dev/null; then
-    rm -rf "$venv"
-    mkdir -p build
-    if ! { "$python" -m venv "$venv" &&
-        "$venv/bin/pip" install --quiet -r tests/ref/requirements.txt; }; then
-        echo "ref: coremltools could not be installed; reading with plain Python alone"
-        rm -rf "$venv"
-    fi
-fi
+environment $venv tests/ref/requirements.txt 'from coremltools.libmilstoragepython import _BlobStorageReader' ||
+    echo "ref: coremltools: skipped: it could not be installed; reading with plain Python alone"
 
 n=0
 for package in $(find out -type d -name '*.fmadapter' 2>/dev/null | sort); do

@@ -4,8 +4,8 @@
     ptfile_check.py --large    also a file of 4.3 GB with one tensor past 4 GiB (zip64), not loaded
                                but read by Python's zipfile and by us
 
-From the repository root, with a Python that has PyTorch 1.13 or newer (Debian: python3-torch) and a C
-compiler: ptfile_tool.c is built into build/ref-ptfile. Each case is saved by torch.save, listed by
+From the repository root after make all, with a Python that has PyTorch 1.13 or newer (Debian:
+python3-torch); ptfile_tool.c is built by make. Files lie in build/ref-ptfile. Each case is saved by torch.save, listed by
 our reader and compared value by value; then copied by our writer and loaded by
 torch.load(weights_only=True). Hostile files have to be refused with their message. Without PyTorch
 it says so and exits with 0; with 1 when a case fails.
@@ -24,9 +24,7 @@ except ImportError:
     sys.exit(0)
 
 FOLDER = os.path.join("build", "ref-ptfile")
-TOOL = os.path.join(FOLDER, "ptfile_tool")
-MODEL = "crc32 pickle printable ptfile ptfile_write tensorfile torch_call torch_global unpickle zipdir"
-BASE = "arena buf check err file json json_scan json_write str xalloc"
+TOOL = os.path.relpath(os.path.join(os.path.dirname(os.path.realpath("build/bin")), "ref", "ptfile_tool"))
 DTYPES = {
     torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16",
     torch.float64: "float64", torch.int8: "int8", torch.uint8: "uint8", torch.int16: "int16",
@@ -36,11 +34,7 @@ DTYPES = {
 
 def build():
     os.makedirs(FOLDER, exist_ok=True)
-    sources = ["tests/ref/ptfile_tool.c"]
-    sources += ["stages/model/%s.c" % n for n in MODEL.split()]
-    sources += ["pipeline/base/%s.c" % n for n in BASE.split()]
-    flags = ["-std=c11", "-O2", "-I.", "-D_GNU_SOURCE", "-ffp-contract=off"]
-    subprocess.run(["cc", *flags, *sources, "-lcjson", "-lm", "-o", TOOL], check=True)
+    subprocess.run(["make", "-s", TOOL], check=True)
 
 
 def tool(*args):
@@ -105,6 +99,11 @@ def raw(tensor):
     return flat.numpy().tobytes().hex()
 
 
+def place(t):
+    """Where its storage begins; PyTorch 2 and 1."""
+    return (t.untyped_storage() if hasattr(t, "untyped_storage") else t.storage()).data_ptr()
+
+
 def same(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and raw(a) == raw(b)
 
@@ -127,7 +126,7 @@ def check_list(path, tensors, skipped):
         places[name] = (storage, tensor)
     for first, a in places.values():
         for second, b in places.values():
-            tied = a.storage().data_ptr() == b.storage().data_ptr() and a.numel() > 0 < b.numel()
+            tied = place(a) == place(b) and a.numel() > 0 < b.numel()
             assert len(places) > 100 or (first == second) == tied or a is b, (first, second)
 
 
