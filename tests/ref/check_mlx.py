@@ -115,7 +115,7 @@ def one_by_one(model, batch, n_prompt):
 def clear_batch(base, adapter, n):
     """A sample whose keys and values keep away from the middles of steps, and parity.py's logits."""
     for seed in range(1, 2000):
-        batch = ours.Batch([n], parity.SHAPE["vocab"], seed)
+        batch = ours.Batch([n], parity.SHAPE["vocab"], seed).unlabelled()
         reference = parity.Model(base, adapter, True)
         expected = reference.logits(torch.tensor(batch.ids))
         if reference.margin >= parity.ROUNDING_MARGIN:
@@ -143,7 +143,7 @@ def check_shape(figures, name, shape, n_generated):
         "and afm7's prefill": ours.by_token(found, at_once(model, batch)),
     }
     figures.add("%s, 9 tokens and %d one by one" % (name, n_generated - 9), errors)
-    batch = ours.Batch([4095], shape["vocab"], 4095)
+    batch = ours.Batch([4095], shape["vocab"], 4095).unlabelled()
     found, theirs = ours.compute(*files, batch)["logits"], at_once(model, batch)
     figures.add("%s, 4,095 tokens" % name, {"logits": ours.by_token(found, theirs)}, rounded=True)
 

@@ -63,6 +63,11 @@ class Batch:
             self.targets += [t if i + 1 > n // 3 else -1 for i, t in enumerate(sample[1:])]
             self.starts.append(len(self.ids))
 
+    def unlabelled(self):
+        """For logits alone: no gradients are computed."""
+        self.targets = [-1] * len(self.ids)
+        return self
+
     def sample(self, i):
         one = Batch([], 0, 0)
         a, b = self.starts[i : i + 2]
