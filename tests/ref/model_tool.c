@@ -82,7 +82,10 @@ static int pass_logits(struct tool *t, struct err *e)
 {
     const struct model *m = &t->adapted.model;
     struct transformer tr = {0};
-    struct transformer_plan plan = {t->n_tokens, t->adapted.adapter->rank, TRAIN_NOTHING, 0, false};
+    struct transformer_plan plan = {.tokens_max = t->n_tokens,
+                                    .rank = t->adapted.adapter->rank,
+                                    .what = TRAIN_NOTHING,
+                                    .precision = t->c.precision};
     struct batch all = t->b;
     int n_rows = 0;
     float *hidden = xalloc_array((size_t)t->n_tokens * (size_t)m->shape.hidden, sizeof *hidden);
@@ -97,20 +100,24 @@ static int pass_logits(struct tool *t, struct err *e)
     return rc;
 }
 
-static int pass_gradients(struct tool *t, struct err *e)
+static int pass_gradients(struct tool *t, const char *adapter_path, struct err *e)
 {
-    const struct adapter *a = t->adapted.adapter;
+    struct adapter a = {0}; /* in fp32: that of t->adapted may be in halves */
+    int rc = adapter_open(&a, adapter_path, &t->adapted.model.shape, e);
     struct transformer tr = {0};
-    struct transformer_plan plan = {t->n_tokens, a->rank, TRAIN_LORA, 0, false};
+    struct transformer_plan plan = {
+        .tokens_max = t->n_tokens, .rank = a.rank, .what = TRAIN_LORA, .precision = t->c.precision};
     struct loss_sum sum = {0};
-    t->grads = xalloc_array(a->n_values, sizeof *t->grads);
-    int rc = transformer_reserve(&tr, &t->c, &t->adapted.model.shape, &plan, e);
+    t->grads = xalloc_array(a.n_values + 1, sizeof *t->grads);
     if (rc == 0)
-        rc = transformer_loss(&tr, &t->adapted.model, a, &t->b, 1.0f / (float)t->n_labels, t->grads,
-                              &sum, e);
+        rc = transformer_reserve(&tr, &t->c, &t->adapted.model.shape, &plan, e);
+    if (rc == 0)
+        rc = transformer_loss(&tr, &t->adapted.model, &a, &t->b, 1.0f / (float)t->n_labels,
+                              t->grads, &sum, e);
     if (rc == 0)
         t->loss = (float)(sum.loss / (double)sum.n_tokens);
     transformer_release(&tr);
+    adapter_release(&a);
     return rc;
 }
 
@@ -184,7 +191,7 @@ static int run(struct tool *t, char **argv, int n_prompt, struct err *e)
     else
         rc = pass_logits(t, e);
     if (rc == 0 && n_prompt == 0 && t->n_labels > 0)
-        rc = pass_gradients(t, e);
+        rc = pass_gradients(t, argv[4], e);
     return rc == 0 ? write_out(t, argv[6], e) : rc;
 }
 

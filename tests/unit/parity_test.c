@@ -434,7 +434,8 @@ static void check_base_training(struct fixture *f)
 static void check_first_step(struct fixture *f)
 {
     struct transformer t = {0};
-    struct transformer_plan plan = {f->n_tokens, f->a.rank, TRAIN_LORA, 0, false};
+    struct transformer_plan plan = {
+        .tokens_max = f->n_tokens, .rank = f->a.rank, .what = TRAIN_LORA};
     struct err e = {0};
     float *grads = xalloc_array(f->a.n_values, sizeof *grads);
     need(transformer_reserve(&t, &f->c, &f->m.shape, &plan, &e), &e);
