@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"nightly", "run every manifest of a folder and compare with the baselines", cmd_nightly},
     {"audit", "say where a file came from, and check it", cmd_audit},
     {"verify", "check every stored object and the whole ledger", cmd_verify},
+    {"gc", "remove from the store what no kept run needs", cmd_gc},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -344,24 +344,48 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
     return rc;
 }
 
-int run_record_find(const struct ledger *l, const char *id, const char *name,
-                    struct run_record *out, struct err *e)
+/* "last" is 0, "last~3" is 3; false for anything else. */
+static bool parse_last(const char *id, uint64_t *back)
 {
-    if (!str_eq(id, "last")) {
-        int loaded = run_record_load(l, id, out, e);
-        if (loaded == 0 && name != NULL && !str_eq(out->name, name))
-            loaded = err_set(e, ERR_CONFIG, "run %.12s is one of %s, not of %s", out->commit,
-                             out->name, name);
-        return loaded;
-    }
+    *back = 0;
+    if (str_eq(id, "last"))
+        return true;
+    return str_starts(id, "last~") && str_to_u64(id + strlen("last~"), back);
+}
+
+/* The run that is `back` before the newest recorded one. */
+static int find_back(const struct ledger *l, uint64_t back, const char *name,
+                     struct run_record *out, struct err *e)
+{
     struct json *list = NULL;
     int rc = runs_list(l, NULL, name, &list, e);
-    const char *commit = rc == 0 ? run_text(json_first(list), "commit") : NULL;
-    if (rc == 0 && commit == NULL)
+    const struct json *run = rc == 0 ? json_first(list) : NULL;
+    uint64_t n_runs = rc == 0 ? json_count(list) : 0;
+    for (uint64_t i = 0; i < back && run != NULL; i++)
+        run = json_next(run);
+    if (rc == 0 && run == NULL && n_runs > 0)
+        rc = err_set(e, ERR_MISSING, "last~%llu: there %s %llu run%s%s%s only",
+                     (unsigned long long)back, n_runs == 1 ? "is" : "are",
+                     (unsigned long long)n_runs, n_runs == 1 ? "" : "s", name ? " of " : "",
+                     name ? name : "");
+    else if (rc == 0 && run == NULL)
         rc =
             err_set(e, ERR_MISSING, "no run%s%s is recorded", name ? " of " : "", name ? name : "");
     if (rc == 0)
-        rc = run_record_load(l, commit, out, e);
+        rc = run_record_load(l, run_text(run, "commit"), out, e);
     json_free(list);
+    return rc;
+}
+
+int run_record_find(const struct ledger *l, const char *id, const char *name,
+                    struct run_record *out, struct err *e)
+{
+    uint64_t back = 0;
+    if (parse_last(id, &back))
+        return find_back(l, back, name, out, e);
+    int rc = run_record_load(l, id, out, e);
+    if (rc == 0 && name != NULL && !str_eq(out->name, name))
+        rc = err_set(e, ERR_CONFIG, "run %.12s is one of %s, not of %s", out->commit, out->name,
+                     name);
     return rc;
 }

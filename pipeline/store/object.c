@@ -15,6 +15,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/base/zfile.h"
+#include "pipeline/store/hold.h"
 #include "pipeline/store/store.h"
 
 /* Levels measured on weights and on JSONL: fast where nothing is gained by more. */
@@ -30,7 +31,11 @@
 
 void objects_open(struct objects *o, const char *home, bool read_only)
 {
-    *o = (struct objects){.home = xstrdup(home), .read_only = read_only, .session_fd = -1};
+    *o = (struct objects){.home = xstrdup(home),
+                          .read_only = read_only,
+                          .session_fd = -1,
+                          .held_fd = -1,
+                          .gc_fd = -1};
     buf_init(&o->notes, (size_t)1 << 24);
 }
 
@@ -39,12 +44,14 @@ void objects_close(struct objects *o)
     struct err ignored = {0}; /* what stays is removed by the next writer */
     if (o->session != NULL && file_remove_tree(o->session, &ignored) != 0)
         errno = 0;
-    if (o->session_fd >= 0)
-        close(o->session_fd);
+    const int fds[] = {o->session_fd, o->held_fd, o->gc_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
     xfree(o->session);
     xfree(o->home);
     buf_release(&o->notes);
-    *o = (struct objects){.session_fd = -1};
+    *o = (struct objects){.session_fd = -1, .held_fd = -1, .gc_fd = -1};
 }
 
 char *objects_path(const struct objects *o, const char *kind, const char *id_hex,
@@ -54,8 +61,8 @@ char *objects_path(const struct objects *o, const char *kind, const char *id_hex
     return xasprintf("%s/%s/%.2s/%s%s", o->home, kind, id_hex, id_hex, suffix);
 }
 
-/* Removes temporary folders whose process is gone: their lock is free. */
-static void sweep_sessions(const char *tmp)
+/* Calls f for temporary folders whose process is gone: their lock is free. */
+static void each_dead(const char *tmp, objects_dead_function *f, void *context)
 {
     DIR *dir = opendir(tmp);
     if (dir == NULL)
@@ -67,11 +74,8 @@ static void sweep_sessions(const char *tmp)
         char *folder = file_join(tmp, entry->d_name);
         char *lock = file_join(folder, "lock");
         int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-            struct err ignored = {0};
-            if (file_remove_tree(folder, &ignored) != 0)
-                errno = 0;
-        }
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            f(context, folder);
         if (fd >= 0)
             close(fd);
         xfree(lock);
@@ -80,21 +84,49 @@ static void sweep_sessions(const char *tmp)
     closedir(dir);
 }
 
-/* Under locks/tmp, so that no sweep sees a folder before its lock is held. */
-static int make_session(struct objects *o, struct err *e)
+static void remove_dead(void *context, const char *folder)
+{
+    struct err ignored = {0};
+    (void)context;
+    if (file_remove_tree(folder, &ignored) != 0)
+        errno = 0;
+}
+
+/* locks/tmp: no sweep sees a folder before its lock is held. */
+static int lock_gate(const struct objects *o, int *gate, struct err *e)
+{
+    char *path = file_join(o->home, "locks/tmp");
+    int rc = 0;
+    *gate = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (*gate < 0 || flock(*gate, LOCK_EX) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot lock", path);
+    xfree(path);
+    return rc;
+}
+
+int objects_each_dead(struct objects *o, objects_dead_function *f, void *context, struct err *e)
+{
+    int gate = -1;
+    char *tmp = file_join(o->home, "tmp");
+    int rc = lock_gate(o, &gate, e);
+    if (rc == 0)
+        each_dead(tmp, f, context);
+    if (gate >= 0)
+        close(gate);
+    xfree(tmp);
+    return rc;
+}
+
+int objects_session(struct objects *o, struct err *e)
 {
     char *tmp = file_join(o->home, "tmp");
-    char *gate_path = file_join(o->home, "locks/tmp");
     char *folder = NULL;
     char *lock = NULL;
-    int fd = -1;
-    int gate = open(gate_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    int rc = 0;
-    if (gate < 0 || flock(gate, LOCK_EX) != 0) {
-        rc = err_set_errno(e, errno, "%s: cannot lock", gate_path);
+    int fd = -1, gate = -1;
+    int rc = lock_gate(o, &gate, e);
+    if (rc != 0)
         goto out;
-    }
-    sweep_sessions(tmp);
+    each_dead(tmp, remove_dead, NULL);
     for (unsigned n = 0; folder == NULL; n++) {
         folder = xasprintf("%s/s-%ld-%u", tmp, (long)getpid(), n);
         if (mkdir(folder, 0755) == 0)
@@ -123,7 +155,6 @@ out:
         close(gate);
     xfree(lock);
     xfree(folder);
-    xfree(gate_path);
     xfree(tmp);
     return rc;
 }
@@ -131,7 +162,7 @@ out:
 int objects_temporary(struct objects *o, char **path, struct err *e)
 {
     if (o->session == NULL) {
-        int rc = make_session(o, e);
+        int rc = objects_session(o, e);
         if (rc != 0)
             return rc;
     }
@@ -277,6 +308,8 @@ int objects_put_file(struct objects *o, const char *path, struct content_id *id,
         rc = zfile_pack(path, temporary, level, id, n_bytes, e);
     if (rc == 0)
         rc = seal(temporary, e);
+    if (rc == 0)
+        rc = hold_add(o, HOLD_OBJECT, id->hex, e);
     if (rc == 0) {
         to = objects_path(o, "objects", id->hex, ".zst");
         rc = objects_publish(temporary, to, false, e);
@@ -294,13 +327,14 @@ int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, stru
     struct content_id found = sha256_of(bytes, n_bytes);
     char *to = objects_path(o, "objects", found.hex, ".zst");
     char *temporary = NULL;
-    int rc = 0;
-    if (file_exists(to)) {
+    int rc = hold_add(o, HOLD_OBJECT, found.hex, e);
+    if (rc == 0 && file_exists(to)) {
         struct err ignored = {0};
         if (objects_unpack(o, found.hex, NULL, NULL, &ignored) == 0)
             goto out;
     }
-    rc = objects_temporary(o, &temporary, e);
+    if (rc == 0)
+        rc = objects_temporary(o, &temporary, e);
     if (rc == 0)
         rc = zfile_pack_bytes(bytes, n_bytes, temporary, LEVEL_TEXT, e);
     if (rc == 0)

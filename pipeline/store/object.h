@@ -19,6 +19,7 @@ struct objects {
     bool read_only;
     char *session; /* home/tmp/s-<pid>-<n>, made at first use; NULL before */
     int session_fd;
+    int held_fd, gc_fd; /* hold.h; -1 until needed */
     unsigned n_temporaries;
     struct buf notes; /* damage found, one line each */
 };
@@ -29,6 +30,12 @@ void objects_close(struct objects *o); /* removes the temporary folder */
 /* home/<kind>/xx/<id><suffix>; caller xfrees. */
 char *objects_path(const struct objects *o, const char *kind, const char *id_hex,
                    const char *suffix);
+/* Makes the temporary folder of this process, and removes those of dead ones. */
+int objects_session(struct objects *o, struct err *e) MUST_USE;
+/* Called for each temporary folder whose process is gone, while no new one can be made. */
+typedef void objects_dead_function(void *context, const char *folder);
+int objects_each_dead(struct objects *o, objects_dead_function *f, void *context,
+                      struct err *e) MUST_USE;
 /* A new path in the temporary folder; caller xfrees. */
 int objects_temporary(struct objects *o, char **path, struct err *e) MUST_USE;
 /* Renames a finished file (fsynced; gets mode 0444) or folder to `to`, making and syncing parents.

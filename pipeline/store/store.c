@@ -13,6 +13,7 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/hold.h"
 #include "pipeline/store/memo.h"
 #include "pipeline/store/object.h"
 
@@ -123,16 +124,23 @@ int store_open(const char *home, struct store **out, struct err *e)
     return 0;
 }
 
-int store_open_read(const char *home, struct store **out, struct err *e)
+int store_check_home(const char *home, struct err *e)
 {
     char *version = file_join(home, "version");
     bool there = file_exists(version);
     xfree(version);
     if (!there)
         return err_set(e, ERR_MISSING, "%s: there is no fmforge store here", home);
-    int rc = check_version(home, e);
-    if (rc == 0)
+    return check_version(home, e);
+}
+
+int store_open_read(const char *home, struct store **out, struct err *e)
+{
+    int rc = store_check_home(home, e);
+    if (rc == 0) {
         *out = new_store(home, true);
+        hold_reader(&(*out)->objects);
+    }
     return rc;
 }
 
@@ -264,8 +272,8 @@ static int keep_raw(struct store *s, const char *path, const struct content_id *
 {
     char *to = raw_path(s, id->hex, is_folder);
     char *temporary = NULL;
-    int rc = 0;
-    if (raw_is_good(s, to, id->hex))
+    int rc = hold_add(&s->objects, HOLD_RAW, id->hex, e);
+    if (rc != 0 || raw_is_good(s, to, id->hex))
         goto out;
     rc = objects_temporary(&s->objects, &temporary, e);
     if (rc == 0)
@@ -317,8 +325,8 @@ int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path, 
 {
     char *to = raw_path(s, id_hex, is_folder);
     char *temporary = NULL;
-    int rc = 0;
-    if (!raw_is_good(s, to, id_hex)) {
+    int rc = hold_add(&s->objects, HOLD_RAW, id_hex, e);
+    if (rc == 0 && !raw_is_good(s, to, id_hex)) {
         rc = objects_temporary(&s->objects, &temporary, e);
         if (rc == 0)
             rc = is_folder ? unpack_folder(s, id_hex, temporary, 0444, e)
@@ -502,7 +510,10 @@ int store_action_get(struct store *s, const char *key_hex, struct action *out, b
     struct buf b;
     struct err why = {0};
     buf_init(&b, BUF_MAX_DEFAULT);
-    int rc = file_read(path, LIMIT_JSON_BYTES, &b, &why);
+    int rc = hold_add(&s->objects, HOLD_ACTION, key_hex, e);
+    if (rc != 0)
+        goto out;
+    rc = file_read(path, LIMIT_JSON_BYTES, &b, &why);
     if (rc == 0)
         rc = action_parse(buf_text(&b), b.n_bytes, key_hex, out, &why);
     if (rc == 0) {
@@ -516,6 +527,7 @@ int store_action_get(struct store *s, const char *key_hex, struct action *out, b
         }
         rc = 0;
     }
+out:
     buf_release(&b);
     xfree(path);
     return rc;
@@ -528,7 +540,9 @@ int store_action_put(struct store *s, const struct action *a, struct err *e)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     action_write(a, &b);
-    int rc = objects_temporary(&s->objects, &temporary, e);
+    int rc = hold_add(&s->objects, HOLD_ACTION, a->key.hex, e);
+    if (rc == 0)
+        rc = objects_temporary(&s->objects, &temporary, e);
     if (rc == 0)
         rc = file_write(temporary, b.bytes, b.n_bytes, e);
     if (rc == 0)

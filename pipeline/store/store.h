@@ -18,6 +18,7 @@
  * rename + fsync of the folder, so a kill leaves the store valid. Objects are verified when read:
  * a damaged one is moved to quarantine/ and the message names it; the action that made it is then
  * not found and is executed again. One thread uses one struct store; processes may share a folder.
+ * gc (sweep.h) removes nothing that an open store has been given (hold.h).
  */
 
 #include <stdbool.h>
@@ -38,6 +39,8 @@ struct store; /* opaque: the folder */
  * nothing and never writes (no quarantine either): ERR_MISSING when there is no store. */
 int store_open(const char *home, struct store **out, struct err *e) MUST_USE;
 int store_open_read(const char *home, struct store **out, struct err *e) MUST_USE;
+/* Is there a store of this version? Opens nothing. */
+int store_check_home(const char *home, struct err *e) MUST_USE;
 void store_close(struct store *s); /* NULL is fine; flush the memo before */
 const char *store_home(const struct store *s);
 /* home/relative; caller xfrees. */

@@ -358,7 +358,7 @@ static void leftovers_of_a_killed_process_are_removed(void **state)
     struct content_id id;
     assert_int_equal(store_put_bytes(f->s, "x", 1, &id, &e), 0);
     assert_int_equal(file_list_folder(tmp, &files, &e), 0);
-    assert_int_equal(files.n_paths, 1); /* our own lock */
+    assert_int_equal(files.n_paths, 2); /* our own lock, and the list of what we hold */
     file_list_release(&files);
     open_again(f);
     assert_int_equal(file_list_folder(tmp, &files, &e), 0);

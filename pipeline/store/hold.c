@@ -1,0 +1,163 @@
+#include "pipeline/store/hold.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/sha256.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/store/store.h"
+
+/* "K " and 64 digits and a newline. */
+#define LINE_BYTES (SHA256_HEX + 3)
+/* A run of LIMIT_STAGES stages with some hundred files each. */
+#define HELD_BYTES_MAX ((uint64_t)1 << 30)
+
+static int lock(int fd, int how)
+{
+    while (flock(fd, how) != 0)
+        if (errno != EINTR)
+            return -1;
+    return 0;
+}
+
+static int open_gate(struct objects *o, struct err *e)
+{
+    if (o->gc_fd >= 0)
+        return 0;
+    char *path = file_join(o->home, "locks/gc");
+    o->gc_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int rc = o->gc_fd < 0 ? err_set_errno(e, errno, "%s: cannot open the lock", path) : 0;
+    xfree(path);
+    return rc;
+}
+
+static int open_list(struct objects *o, struct err *e)
+{
+    int rc = o->session == NULL ? objects_session(o, e) : 0;
+    if (rc != 0 || o->held_fd >= 0)
+        return rc;
+    char *path = file_join(o->session, "held");
+    o->held_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (o->held_fd < 0)
+        rc = err_set_errno(e, errno, "%s: cannot create", path);
+    xfree(path);
+    return rc;
+}
+
+int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct err *e)
+{
+    if (o->read_only)
+        return 0;
+    int rc = open_list(o, e);
+    if (rc == 0)
+        rc = open_gate(o, e);
+    if (rc != 0)
+        return rc;
+    char line[LINE_BYTES + 1];
+    snprintf(line, sizeof line, "%c %s\n", (char)kind, id_hex);
+    if (lock(o->gc_fd, LOCK_SH) != 0)
+        return err_set_errno(e, errno, "%s/locks/gc: cannot lock", o->home);
+    ssize_t n = write(o->held_fd, line, LINE_BYTES);
+    if (n != LINE_BYTES) {
+        rc = err_set_errno(e, n < 0 ? errno : ENOSPC, "%s/held: cannot write", o->session);
+        off_t end = lseek(o->held_fd, 0, SEEK_END); /* half a line would spoil the next one */
+        if (n > 0 && end >= n && ftruncate(o->held_fd, end - n) != 0)
+            rc = err_wrap(e, "a full disk");
+    }
+    (void)lock(o->gc_fd, LOCK_UN);
+    return rc;
+}
+
+void hold_reader(struct objects *o)
+{
+    char *path = file_join(o->home, "locks/gc");
+    o->gc_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (o->gc_fd >= 0)
+        (void)lock(o->gc_fd, LOCK_SH);
+    xfree(path);
+}
+
+int hold_all(struct objects *o, bool wait, bool *locked, struct err *e)
+{
+    int rc = open_gate(o, e);
+    if (rc != 0)
+        return rc;
+    *locked = lock(o->gc_fd, LOCK_EX | (wait ? 0 : LOCK_NB)) == 0;
+    if (!*locked && (wait || errno != EWOULDBLOCK))
+        rc = err_set_errno(e, errno, "%s/locks/gc: cannot lock", o->home);
+    return rc;
+}
+
+bool hold_is_alive(const char *session_folder)
+{
+    char *path = file_join(session_folder, "lock");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool alive = fd >= 0 && lock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (fd >= 0)
+        close(fd);
+    xfree(path);
+    return alive;
+}
+
+/* A line that is cut short is being written: its writer has not looked yet. */
+static void add_lines(const char *text, struct held *out)
+{
+    for (const char *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
+        if (end - text != LINE_BYTES - 1)
+            continue;
+        char *id = xstrndup(text + 2, SHA256_HEX);
+        if (str_is_hex(id, SHA256_HEX))
+            id_set_add(text[0] == HOLD_ACTION ? &out->keys
+                       : text[0] == HOLD_RAW  ? &out->raws
+                                              : &out->objects,
+                       id);
+        xfree(id);
+    }
+}
+
+static int read_list(const char *session_folder, struct held *out, struct err *e)
+{
+    char *path = file_join(session_folder, "held");
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    struct err why = {0};
+    int rc = file_read(path, HELD_BYTES_MAX, &b, &why);
+    if (rc == 0)
+        add_lines(buf_text(&b), out);
+    else if (rc != ERR_MISSING) /* it has asked for nothing yet, or has just ended */
+        rc = err_set(e, why.code, "%s", why.text);
+    else
+        rc = 0;
+    buf_release(&b);
+    xfree(path);
+    return rc;
+}
+
+int hold_read(const char *home, struct held *out, struct err *e)
+{
+    char *tmp = file_join(home, "tmp");
+    struct file_list names = {0};
+    int rc = file_list_names(tmp, &names, e);
+    for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
+        char *folder = file_join(tmp, names.paths[i]);
+        if (str_starts(names.paths[i], "s-") && hold_is_alive(folder))
+            rc = read_list(folder, out, e);
+        xfree(folder);
+    }
+    file_list_release(&names);
+    xfree(tmp);
+    return rc;
+}
+
+void held_release(struct held *h)
+{
+    id_set_release(&h->keys);
+    id_set_release(&h->objects);
+    id_set_release(&h->raws);
+}

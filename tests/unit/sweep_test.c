@@ -1,0 +1,329 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/store/store.h"
+#include "pipeline/store/sweep.h"
+
+struct fixture {
+    char folder[64];
+    char *home;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xalloc(sizeof *f);
+    struct store *s = NULL;
+    struct err e = {0};
+    snprintf(f->folder, sizeof f->folder, "/tmp/sweep_test_XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    f->home = file_join(f->folder, ".fmforge");
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    store_close(s);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    int rc = file_remove_tree(f->folder, &e);
+    xfree(f->home);
+    xfree(f);
+    return rc;
+}
+
+/* Publishes an action with one file output, as a run does; its key is the recipe's id. */
+static struct action make_action(struct store *s, const char *name)
+{
+    struct err e = {0};
+    struct action a = {.stage = "train", .n_outputs = 1};
+    char *path = NULL, *text = xasprintf("output of %s", name);
+    assert_int_equal(store_put_bytes(s, name, strlen(name), &a.key, &e), 0);
+    assert_int_equal(store_temporary(s, &path, &e), 0);
+    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+    snprintf(a.outputs[0].name, sizeof a.outputs[0].name, "checkpoint");
+    snprintf(a.outputs[0].kind, sizeof a.outputs[0].kind, "adapter");
+    assert_int_equal(store_put_path(s, path, &a.outputs[0].id, NULL, NULL, &e), 0);
+    assert_int_equal(store_action_put(s, &a, &e), 0);
+    xfree(text);
+    xfree(path);
+    return a;
+}
+
+static struct action make_closed(const struct fixture *f, const char *name)
+{
+    struct store *s = NULL;
+    struct err e = {0};
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    struct action a = make_action(s, name);
+    store_close(s);
+    return a;
+}
+
+static bool is_served(const struct fixture *f, const struct action *a)
+{
+    struct store *s = NULL;
+    struct err e = {0};
+    struct action found;
+    bool there = false;
+    assert_int_equal(store_open_read(f->home, &s, &e), 0);
+    assert_int_equal(store_action_get(s, a->key.hex, &found, &there, &e), 0);
+    store_close(s);
+    return there;
+}
+
+/* Marks `needed` (may be NULL) as gc does, and removes the rest. */
+static void sweep(const struct fixture *f, const struct action *needed, bool remove,
+                  struct sweep_count counts[SWEEP_KINDS])
+{
+    struct sweep w;
+    struct err e = {0};
+    bool locked = false;
+    assert_int_equal(sweep_open(&w, f->home, remove, &e), 0);
+    w.since = INT64_MAX;
+    if (remove)
+        assert_int_equal(sweep_lock(&w, true, &locked, &e), 0);
+    if (needed != NULL)
+        id_set_add(&w.keys, needed->key.hex);
+    assert_int_equal(sweep_look(&w, &e), 0);
+    for (size_t i = 0; i < w.keys.n_slots; i++) {
+        char key[65];
+        struct action a;
+        if (!id_set_at(&w.keys, i, key) || !sweep_action(&w, key, &a))
+            continue;
+        for (size_t k = 0; k < a.n_outputs; k++)
+            assert_int_equal(sweep_need(&w, a.outputs[k].id.hex, a.outputs[k].is_folder, &e), 0);
+    }
+    assert_int_equal(sweep_run(&w, &e), 0);
+    memcpy(counts, w.counts, sizeof w.counts);
+    sweep_close(&w);
+}
+
+static void a_set_keeps_what_was_added(void **state)
+{
+    (void)state;
+    struct id_set set = {0};
+    char text[32];
+    for (int i = 0; i < 3000; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        struct content_id id = sha256_of(text, strlen(text));
+        assert_false(id_set_has(&set, id.hex));
+        assert_true(id_set_add(&set, id.hex));
+        assert_false(id_set_add(&set, id.hex));
+        assert_true(id_set_has(&set, id.hex));
+    }
+    assert_int_equal(set.n_ids, 3000);
+    struct id_set again = {0};
+    char id[65];
+    for (size_t i = 0; i < set.n_slots; i++)
+        if (id_set_at(&set, i, id))
+            assert_true(id_set_add(&again, id));
+    assert_int_equal(again.n_ids, 3000);
+    id_set_release(&again);
+    id_set_release(&set);
+    id_set_release(&set);
+}
+
+static void what_nobody_needs_goes(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep_count c[SWEEP_KINDS];
+    struct action kept = make_closed(f, "kept"), old = make_closed(f, "old");
+    sweep(f, &kept, false, c);
+    assert_int_equal(c[SWEEP_ACTIONS].n_removed, 1);
+    assert_int_equal(c[SWEEP_OBJECTS].n_removed, 2);
+    assert_true(is_served(f, &old)); /* it was only counted */
+    sweep(f, &kept, true, c);
+    assert_int_equal(c[SWEEP_ACTIONS].n_removed, 1);
+    assert_int_equal(c[SWEEP_ACTIONS].n_kept, 1);
+    assert_int_equal(c[SWEEP_OBJECTS].n_removed, 2);
+    assert_int_equal(c[SWEEP_RAW].n_removed, 1);
+    assert_true(c[SWEEP_OBJECTS].removed_bytes > 0);
+    assert_true(is_served(f, &kept));
+    assert_false(is_served(f, &old));
+    sweep(f, &kept, true, c);
+    assert_int_equal(c[SWEEP_ACTIONS].n_removed + c[SWEEP_OBJECTS].n_removed, 0);
+}
+
+/* What an open store has asked for, made or stored stays; when it is closed it may go. */
+static void what_an_open_store_has_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep_count c[SWEEP_KINDS];
+    struct action asked = make_closed(f, "asked"), other = make_closed(f, "other");
+    struct store *s = NULL;
+    struct err e = {0};
+    struct action found;
+    bool there = false;
+    struct content_id loose;
+    char *raw = NULL;
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    assert_int_equal(store_action_get(s, asked.key.hex, &found, &there, &e), 0);
+    assert_true(there);
+    struct action made = make_action(s, "made");
+    assert_int_equal(store_put_bytes(s, "loose", 5, &loose, &e), 0);
+    assert_int_equal(store_raw(s, loose.hex, false, &raw, &e), 0);
+    sweep(f, NULL, true, c);
+    assert_true(is_served(f, &asked));
+    assert_true(is_served(f, &made));
+    assert_false(is_served(f, &other));
+    assert_true(store_has(s, loose.hex));
+    assert_true(file_exists(raw));
+    store_close(s);
+    sweep(f, NULL, true, c);
+    assert_false(is_served(f, &asked));
+    assert_false(file_exists(raw));
+    assert_int_equal(c[SWEEP_ACTIONS].n_kept + c[SWEEP_OBJECTS].n_kept + c[SWEEP_RAW].n_kept, 0);
+    xfree(raw);
+}
+
+/* The list of a process that was killed counts no more, and its folder goes. */
+static void what_a_killed_process_had_goes(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep_count c[SWEEP_KINDS];
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        struct err e = {0};
+        struct content_id id;
+        _exit(store_open(f->home, &s, &e) != 0 || store_put_bytes(s, "x", 1, &id, &e) != 0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    sweep(f, NULL, false, c);
+    assert_int_equal(c[SWEEP_TMP].n_removed, 1);
+    sweep(f, NULL, true, c);
+    assert_int_equal(c[SWEEP_TMP].n_removed, 1);
+    assert_int_equal(c[SWEEP_OBJECTS].n_removed, 1);
+    sweep(f, NULL, true, c);
+    assert_int_equal(c[SWEEP_TMP].n_removed + c[SWEEP_TMP].n_kept, 0);
+}
+
+/* A reader is waited for; a writer waits until gc has ended. */
+static void readers_and_gc_exclude_each_other(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep w;
+    struct store *s = NULL;
+    struct err e = {0};
+    bool locked = true;
+    int go[2];
+    assert_int_equal(pipe(go), 0);
+    pid_t child = fork(); /* before the lock is taken: it would have a part in it */
+    if (child == 0) {
+        struct store *mine = NULL;
+        struct err why = {0};
+        struct content_id id;
+        char c = 0;
+        _exit(read(go[0], &c, 1) != 1 || store_open(f->home, &mine, &why) != 0 ||
+              store_put_bytes(mine, "x", 1, &id, &why) != 0);
+    }
+    int status = 0;
+    assert_int_equal(sweep_open(&w, f->home, true, &e), 0);
+    assert_int_equal(sweep_lock(&w, false, &locked, &e), 0);
+    assert_true(locked);
+    assert_int_equal(write(go[1], "x", 1), 1);
+    usleep(100 * 1000);
+    assert_int_equal(waitpid(child, &status, WNOHANG), 0); /* it waits */
+    sweep_close(&w);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(go[0]);
+    close(go[1]);
+    assert_int_equal(store_open_read(f->home, &s, &e), 0);
+    assert_int_equal(sweep_open(&w, f->home, true, &e), 0);
+    assert_int_equal(sweep_lock(&w, false, &locked, &e), 0);
+    assert_false(locked);
+    store_close(s);
+    assert_int_equal(sweep_lock(&w, false, &locked, &e), 0);
+    assert_true(locked);
+    sweep_close(&w);
+}
+
+static void the_oldest_raw_copies_go_first(void **state)
+{
+    struct fixture *f = *state;
+    struct action a = make_closed(f, "a"), b = make_closed(f, "b");
+    char *raw[2];
+    for (int i = 0; i < 2; i++) {
+        const char *id = i == 0 ? a.outputs[0].id.hex : b.outputs[0].id.hex;
+        raw[i] = xasprintf("%s/raw/%.2s/%s", f->home, id, id);
+        struct timeval times[2] = {{1000 * (2 - i), 0}, {1000 * (2 - i), 0}};
+        assert_int_equal(utimes(raw[i], times), 0); /* b is the older */
+    }
+    struct sweep w;
+    struct err e = {0};
+    bool locked = false;
+    assert_int_equal(sweep_open(&w, f->home, false, &e), 0);
+    w.since = 1; /* all actions are young: nothing goes but for the budget */
+    assert_int_equal(sweep_look(&w, &e), 0);
+    assert_int_equal(sweep_need(&w, a.outputs[0].id.hex, false, &e), 0);
+    assert_int_equal(sweep_need(&w, b.outputs[0].id.hex, false, &e), 0);
+    assert_int_equal(sweep_run(&w, &e), 0);
+    uint64_t all_bytes = sweep_kept_bytes(&w);
+    assert_int_equal(w.counts[SWEEP_RAW].n_kept, 2);
+    sweep_close(&w);
+
+    assert_int_equal(sweep_open(&w, f->home, true, &e), 0);
+    assert_int_equal(sweep_lock(&w, true, &locked, &e), 0);
+    w.since = 1;
+    w.budget_bytes = all_bytes - 1;
+    assert_int_equal(sweep_look(&w, &e), 0);
+    assert_int_equal(sweep_need(&w, a.outputs[0].id.hex, false, &e), 0);
+    assert_int_equal(sweep_need(&w, b.outputs[0].id.hex, false, &e), 0);
+    assert_int_equal(sweep_run(&w, &e), 0);
+    assert_int_equal(w.counts[SWEEP_RAW].n_removed, 1);
+    assert_true(sweep_kept_bytes(&w) < all_bytes);
+    sweep_close(&w);
+    assert_true(file_exists(raw[0]));
+    assert_false(file_exists(raw[1]));
+    xfree(raw[0]);
+    xfree(raw[1]);
+}
+
+static void a_strange_folder_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep w;
+    struct err missing = {0}, newer = {0};
+    assert_int_equal(sweep_open(&w, f->folder, true, &missing), ERR_MISSING);
+    sweep_close(&w);
+    char *version = file_join(f->home, "version");
+    struct err e = {0};
+    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &e), 0);
+    assert_int_equal(sweep_open(&w, f->home, true, &newer), ERR_CONFIG);
+    assert_non_null(strstr(newer.text, "fmforge store 2"));
+    sweep_close(&w);
+    xfree(version);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_set_keeps_what_was_added),
+        cmocka_unit_test_setup_teardown(what_nobody_needs_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_an_open_store_has_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_killed_process_had_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(readers_and_gc_exclude_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_oldest_raw_copies_go_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_strange_folder_is_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
