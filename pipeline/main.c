@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"nightly", "run every manifest of a folder and compare with the baselines", cmd_nightly},
     {"audit", "say where a file came from, and check it", cmd_audit},
     {"verify", "check every stored object and the whole ledger", cmd_verify},
+    {"reproduce", "make a recorded run once more and compare every digest", cmd_reproduce},
     {"gc", "remove from the store what no kept run needs", cmd_gc},
 };
 
@@ -55,7 +56,7 @@ static void print_help(void)
            "any stage that is a tool, e.g. generate: fmforge generate --help");
     printf("\nfmforge COMMAND --help lists the options of a command.\n"
            "exit status: 0 done, 1 work failed, 2 usage or config, 3 quality gate not met,\n"
-           "4 cannot tell (audit), 130 interrupted\n");
+           "4 cannot tell (audit, reproduce), 130 interrupted\n");
 }
 
 /* The folder of the running program, so that stages are found without PATH. */
