@@ -59,6 +59,8 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *c, struct err *
 int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_gc(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_reproduce(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_diff(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_graph(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 /* Any other name: a tool stage, if there is one of that name. */
 int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 

@@ -315,24 +315,15 @@ static int settle_work(struct sweep *s, const char *path, const char *name, stru
 }
 
 /* logs/<key>.log and failed/<key>.json, and what a kill left of writing one. */
-static int settle_text(struct sweep *s, enum sweep_kind k, const char *path, const char *name,
-                       struct err *e)
+static int settle_text(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char key[SHA256_HEX + 1];
     struct stat st;
-    if (!name_to_id(name, k == SWEEP_LOGS ? ".log" : ".json", key) || lstat(path, &st) != 0)
+    bool is_log = name_to_id(name, ".log", key);
+    if ((!is_log && !name_to_id(name, ".json", key)) || lstat(path, &st) != 0)
         return 0;
-    return settle(s, k, path, st.st_mtime >= s->since || id_set_has(&s->keys, key), e);
-}
-
-static int settle_log(struct sweep *s, const char *path, const char *name, struct err *e)
-{
-    return settle_text(s, SWEEP_LOGS, path, name, e);
-}
-
-static int settle_failed(struct sweep *s, const char *path, const char *name, struct err *e)
-{
-    return settle_text(s, SWEEP_FAILED, path, name, e);
+    bool kept = st.st_mtime >= s->since || id_set_has(&s->keys, key);
+    return settle(s, is_log ? SWEEP_LOGS : SWEEP_FAILED, path, kept, e);
 }
 
 /* A damaged file is kept for a look until the next recorded run (its move changed ctime). */
@@ -485,9 +476,9 @@ int sweep_run(struct sweep *s, struct err *e)
     if (rc == 0)
         rc = each_in(s, "work", false, settle_work, e);
     if (rc == 0)
-        rc = each_in(s, "logs", false, settle_log, e);
+        rc = each_in(s, "logs", false, settle_text, e);
     if (rc == 0)
-        rc = each_in(s, "failed", false, settle_failed, e);
+        rc = each_in(s, "failed", false, settle_text, e);
     if (rc == 0)
         rc = each_in(s, "quarantine", false, settle_quarantine, e);
     return rc == 0 ? hold_budget(s, e) : rc;

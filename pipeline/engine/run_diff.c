@@ -1,0 +1,405 @@
+#include "pipeline/engine/run_diff.h"
+
+#include <string.h>
+
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/engine/report.h"
+#include "pipeline/provenance/recipe.h"
+#include "pipeline/provenance/statement.h"
+
+static const char *text_of(const struct json *o, const char *key)
+{
+    const char *text = run_text(o, key);
+    return text != NULL ? text : "";
+}
+
+static const struct json *find(const struct json *first, const char *key, const char *value)
+{
+    for (const struct json *v = first; v != NULL; v = json_next(v))
+        if (str_eq(text_of(v, key), value))
+            return v;
+    return NULL;
+}
+
+static bool same_value(const struct json *a, const struct json *b)
+{
+    return a == NULL || b == NULL ? a == b : json_equal(a, b);
+}
+
+static struct json *copy_or_null(const struct json *v)
+{
+    return v != NULL ? json_clone(v) : json_new_null();
+}
+
+/* {"<label>": name, "old", "new"} when the two differ. */
+static void put_pair(struct json *list, const char *label, const char *name,
+                     const struct json *old_value, const struct json *new_value)
+{
+    if (same_value(old_value, new_value))
+        return;
+    struct json *o = json_new_object();
+    json_put(o, label, statement_text(name));
+    json_put(o, "old", copy_or_null(old_value));
+    json_put(o, "new", copy_or_null(new_value));
+    json_append(list, o);
+}
+
+/* ---- the run ---- */
+
+static struct json *head(const struct run_record *r)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "commit", r->commit);
+    json_put_string(o, "name", r->name);
+    json_put_string(o, "status", text_of(r->root, "status"));
+    json_put_string(o, "started", text_of(r->root, "started"));
+    return o;
+}
+
+/* Label -> SHA-256 of its toolkit.yaml. */
+static struct json *toolkits_of(const struct run_record *r)
+{
+    struct json *o = json_new_object();
+    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
+        const char *path = text_of(f, "path"), *text = run_text(f, "text");
+        const char *name = path + strlen("toolkits/");
+        if (!str_starts(path, "toolkits/") || !str_ends(path, "/toolkit.yaml") || text == NULL)
+            continue;
+        char *label = xstrndup(name, strcspn(name, "/"));
+        struct content_id id = sha256_of(text, strlen(text));
+        json_put_string(o, label, id.hex);
+        xfree(label);
+    }
+    return o;
+}
+
+/* Members of two objects, those of the new one that the old one lacks last. */
+static void put_members(struct json *list, const char *label, const char *prefix,
+                        const struct json *old_object, const struct json *new_object)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        const struct json *from = pass == 0 ? old_object : new_object;
+        for (const struct json *m = from != NULL ? json_first(from) : NULL; m; m = json_next(m)) {
+            const struct json *a = old_object ? json_get(old_object, json_key(m)) : NULL;
+            const struct json *b = new_object ? json_get(new_object, json_key(m)) : NULL;
+            if (pass == 1 && a != NULL)
+                continue;
+            char *name = xasprintf("%s%s", prefix, json_key(m));
+            put_pair(list, label, name, a, b);
+            xfree(name);
+        }
+    }
+}
+
+static struct json *diff_run(const struct run_record *a, const struct run_record *b)
+{
+    static const char *const fields[] = {"name", "status", "manifest", "set"};
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        put_pair(list, "field", fields[i], json_get(a->root, fields[i]),
+                 json_get(b->root, fields[i]));
+    struct json *ta = toolkits_of(a), *tb = toolkits_of(b);
+    put_members(list, "field", "toolkit ", ta, tb);
+    json_free(ta);
+    json_free(tb);
+    return list;
+}
+
+/* ---- one stage ---- */
+
+static const char *recipe_text(const struct run_record *r, const char *stage)
+{
+    char *path = xasprintf("stages/%s/recipe.json", stage);
+    const char *text = run_record_file(r, path);
+    xfree(path);
+    return text;
+}
+
+static struct json *value_of(const char *canonical)
+{
+    struct json *v = NULL;
+    struct err ignored = {0};
+    if (canonical == NULL || json_parse(canonical, strlen(canonical), &v, &ignored) != 0)
+        return NULL;
+    return v;
+}
+
+static void put_change(struct json *list, const struct recipe_change *c, const struct json *stage)
+{
+    struct json *o = json_new_object();
+    struct json *was = value_of(c->old_value), *now = value_of(c->new_value);
+    json_put_string(o, "field", c->path);
+    json_put(o, "old", was != NULL ? was : json_new_null());
+    json_put(o, "new", now != NULL ? now : json_new_null());
+    if (str_starts(c->path, "inputs.")) {
+        const struct json *in =
+            find(run_items(stage, "inputs"), "name", c->path + strlen("inputs."));
+        if (in != NULL && run_text(in, "from") != NULL)
+            json_put_string(o, "from", run_text(in, "from"));
+    }
+    json_append(list, o);
+}
+
+/* A stage that was made is made in either way: executed or reused says nothing about it. */
+static const char *outcome(const struct json *stage)
+{
+    const char *status = text_of(stage, "status");
+    return str_eq(status, "executed") || str_eq(status, "reused") ? "made" : status;
+}
+
+static struct json *diff_recipes(const struct run_record *a, const struct run_record *b,
+                                 const struct json *sa, const struct json *sb)
+{
+    struct json *list = json_new_array();
+    const char *name = text_of(sb, "stage");
+    const char *ta = recipe_text(a, name), *tb = recipe_text(b, name);
+    struct recipe_diff d;
+    struct err ignored = {0};
+    if (!str_eq(outcome(sa), outcome(sb))) {
+        struct json *was = json_new_string(outcome(sa)), *now = json_new_string(outcome(sb));
+        put_pair(list, "field", "status", was, now);
+        json_free(was);
+        json_free(now);
+    }
+    if (ta != NULL && tb != NULL &&
+        recipe_diff(ta, strlen(ta), tb, strlen(tb), &d, &ignored) == 0) {
+        for (size_t i = 0; i < d.n_changes; i++)
+            put_change(list, &d.changes[i], sb);
+        recipe_diff_release(&d);
+    }
+    return list;
+}
+
+/* Output name -> id. */
+static struct json *outputs_of(const struct json *stage)
+{
+    struct json *o = json_new_object();
+    for (const struct json *v = run_items(stage, "outputs"); v != NULL; v = json_next(v))
+        if (run_text(v, "id") != NULL)
+            json_put_string(o, text_of(v, "name"), run_text(v, "id"));
+    return o;
+}
+
+/* Metric -> number; *gone when the run had some that the store has not. */
+static struct json *metrics_of(struct store *s, const struct json *stage, bool *gone)
+{
+    struct json *numbers = json_new_object();
+    bool missing = run_item_of_kind(stage, "outputs", "metrics") != NULL &&
+                   run_text(run_item_of_kind(stage, "outputs", "metrics"), "id") != NULL;
+    struct json *all = s != NULL ? report_output(s, stage, "metrics", &missing) : NULL;
+    for (const struct json *m = all != NULL ? json_first(all) : NULL; m != NULL; m = json_next(m))
+        if (json_type(m) == JSON_NUMBER)
+            json_put(numbers, json_key(m), json_clone(m));
+    *gone = *gone || missing;
+    json_free(all);
+    return numbers;
+}
+
+static struct json *diff_stage(const struct run_record *a, const struct run_record *b,
+                               const struct json *sa, const struct json *sb, struct store *s)
+{
+    struct json *o = json_new_object(), *outputs = json_new_array(), *metrics = json_new_array();
+    struct json *changes = sa != NULL && sb != NULL ? diff_recipes(a, b, sa, sb) : json_new_array();
+    struct json *oa = outputs_of(sa), *ob = outputs_of(sb);
+    bool gone = false;
+    put_members(outputs, "name", "", oa, ob);
+    if (json_count(outputs) > 0) { /* the same outputs have the same metrics */
+        struct json *ma = metrics_of(s, sa, &gone), *mb = metrics_of(s, sb, &gone);
+        if (!gone)
+            put_members(metrics, "name", "", ma, mb);
+        json_free(ma);
+        json_free(mb);
+    }
+    bool same = json_count(changes) == 0 && json_count(outputs) == 0;
+    json_put_string(o, "stage", text_of(sb != NULL ? sb : sa, "stage"));
+    json_put_string(o, "status",
+                    sb == NULL   ? "only_old"
+                    : sa == NULL ? "only_new"
+                    : same       ? "same"
+                                 : "changed");
+    json_put(o, "changes", changes);
+    json_put(o, "outputs", outputs);
+    json_put(o, "metrics", metrics);
+    if (gone)
+        json_put_bool(o, "metrics_gone", true);
+    json_free(oa);
+    json_free(ob);
+    return o;
+}
+
+/* ---- gates ---- */
+
+static const struct json *find_gate(const struct run_record *r, const struct json *gate)
+{
+    for (const struct json *g = run_items(r->root, "gates"); g != NULL; g = json_next(g))
+        if (str_eq(text_of(g, "stage"), text_of(gate, "stage")) &&
+            str_eq(text_of(g, "gate"), text_of(gate, "gate")))
+            return g;
+    return NULL;
+}
+
+static struct json *judgement(const struct json *gate)
+{
+    if (gate == NULL)
+        return NULL;
+    struct json *o = json_new_object();
+    json_put(o, "value", copy_or_null(json_get(gate, "value")));
+    json_put_string(o, "verdict", text_of(gate, "verdict"));
+    return o;
+}
+
+static struct json *diff_gates(const struct run_record *a, const struct run_record *b)
+{
+    struct json *list = json_new_array();
+    for (int pass = 0; pass < 2; pass++)
+        for (const struct json *g = run_items(pass == 0 ? a->root : b->root, "gates"); g != NULL;
+             g = json_next(g)) {
+            const struct json *other = find_gate(pass == 0 ? b : a, g);
+            if (pass == 1 && other != NULL)
+                continue;
+            struct json *was = judgement(pass == 0 ? g : other);
+            struct json *now = judgement(pass == 0 ? other : g);
+            if (!same_value(was, now)) {
+                struct json *o = json_new_object();
+                json_put_string(o, "stage", text_of(g, "stage"));
+                json_put_string(o, "gate", text_of(g, "gate"));
+                json_put(o, "old", copy_or_null(was));
+                json_put(o, "new", copy_or_null(now));
+                json_append(list, o);
+            }
+            json_free(was);
+            json_free(now);
+        }
+    return list;
+}
+
+/* ---- the whole ---- */
+
+static bool all_same(const struct json *stages)
+{
+    for (const struct json *s = json_first(stages); s != NULL; s = json_next(s))
+        if (!str_eq(text_of(s, "status"), "same"))
+            return false;
+    return true;
+}
+
+struct json *run_diff(const struct run_record *old_run, const struct run_record *new_run,
+                      struct store *s)
+{
+    const struct json *old_stages = run_items(old_run->root, "stages");
+    const struct json *new_stages = run_items(new_run->root, "stages");
+    struct json *root = json_new_object(), *stages = json_new_array();
+    for (const struct json *t = new_stages; t != NULL; t = json_next(t))
+        json_append(stages, diff_stage(old_run, new_run,
+                                       find(old_stages, "stage", text_of(t, "stage")), t, s));
+    for (const struct json *t = old_stages; t != NULL; t = json_next(t))
+        if (find(new_stages, "stage", text_of(t, "stage")) == NULL)
+            json_append(stages, diff_stage(old_run, new_run, t, NULL, s));
+    struct json *run = diff_run(old_run, new_run), *gates = diff_gates(old_run, new_run);
+    json_put_i64(root, "schema", 1);
+    json_put_bool(root, "same", json_count(run) + json_count(gates) == 0 && all_same(stages));
+    json_put(root, "old", head(old_run));
+    json_put(root, "new", head(new_run));
+    json_put(root, "run", run);
+    json_put(root, "stages", stages);
+    json_put(root, "gates", gates);
+    return root;
+}
+
+/* ---- for people ---- */
+
+/* A digest by its first twelve digits, all else as it is. */
+static void add_value(struct buf *out, const struct json *v)
+{
+    if (v == NULL || json_type(v) == JSON_NULL)
+        buf_add_text(out, "-");
+    else if (json_type(v) == JSON_STRING && str_is_hex(json_string(v), SHA256_HEX))
+        buf_printf(out, "%.12s", json_string(v));
+    else if (json_type(v) == JSON_NUMBER)
+        buf_printf(out, "%.6g", json_number(v));
+    else
+        json_write_canonical(v, out);
+}
+
+static void add_pair(struct buf *out, const char *label, const struct json *pair)
+{
+    const struct json *was = json_get(pair, "old"), *now = json_get(pair, "new");
+    buf_printf(out, "  %-32s  ", label);
+    add_value(out, was);
+    buf_add_text(out, " -> ");
+    add_value(out, now);
+    if (str_starts(label, "metric ") && was && now && json_type(was) == JSON_NUMBER &&
+        json_type(now) == JSON_NUMBER)
+        buf_printf(out, "  (%+.4g)", json_number(now) - json_number(was));
+    if (run_text(pair, "from") != NULL)
+        buf_printf(out, "  (%s)", run_text(pair, "from"));
+    buf_add_char(out, '\n');
+}
+
+static void add_list(struct buf *out, const char *kind, const char *key, const struct json *first)
+{
+    for (const struct json *v = first; v != NULL; v = json_next(v)) {
+        char *label = xasprintf("%s%s", kind, text_of(v, key));
+        add_pair(out, label, v);
+        xfree(label);
+    }
+}
+
+static void add_stage(struct buf *out, const struct json *s)
+{
+    const char *status = text_of(s, "status");
+    buf_printf(out, "%s%s\n", text_of(s, "stage"),
+               str_eq(status, "only_old")   ? ": in the old run only"
+               : str_eq(status, "only_new") ? ": in the new run only"
+                                            : "");
+    add_list(out, "", "field", run_items(s, "changes"));
+    if (!str_eq(status, "changed"))
+        return;
+    add_list(out, "output ", "name", run_items(s, "outputs"));
+    add_list(out, "metric ", "name", run_items(s, "metrics"));
+    if (json_get(s, "metrics_gone") != NULL)
+        buf_add_text(out, "  the store does not have the metrics of both runs any more\n");
+}
+
+static void add_gate_side(struct buf *out, const struct json *side)
+{
+    if (side == NULL || json_type(side) == JSON_NULL) {
+        buf_add_text(out, "-");
+        return;
+    }
+    add_value(out, json_get(side, "value"));
+    buf_printf(out, " %s", text_of(side, "verdict"));
+}
+
+static void add_head(struct buf *out, const char *which, const struct json *h)
+{
+    buf_printf(out, "%s  %.12s  %s  %s  %s\n", which, text_of(h, "commit"), text_of(h, "started"),
+               text_of(h, "name"), text_of(h, "status"));
+}
+
+void run_diff_to_text(const struct json *diff, struct buf *out)
+{
+    size_t n_stages = 0, n_other = 0;
+    add_head(out, "old", json_get(diff, "old"));
+    add_head(out, "new", json_get(diff, "new"));
+    add_list(out, "", "field", run_items(diff, "run"));
+    for (const struct json *s = run_items(diff, "stages"); s != NULL; s = json_next(s)) {
+        n_stages++;
+        if (str_eq(text_of(s, "status"), "same"))
+            continue;
+        n_other++;
+        add_stage(out, s);
+    }
+    for (const struct json *g = run_items(diff, "gates"); g != NULL; g = json_next(g)) {
+        buf_printf(out, "gate of %s: %s  ", text_of(g, "stage"), text_of(g, "gate"));
+        add_gate_side(out, json_get(g, "old"));
+        buf_add_text(out, " -> ");
+        add_gate_side(out, json_get(g, "new"));
+        buf_add_char(out, '\n');
+    }
+    if (json_bool(json_get(diff, "same")))
+        buf_printf(out, "the same in %zu stages\n", n_stages);
+    else
+        buf_printf(out, "%zu of %zu stages differ\n", n_other, n_stages);
+}
