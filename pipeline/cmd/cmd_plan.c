@@ -1,8 +1,35 @@
 /* fmforge plan: what a run would do. Writes nothing. */
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
+#include "pipeline/engine/plan_cost.h"
 #include "pipeline/engine/session.h"
+
+static void show_plan(const struct cmd_context *c, const struct cmd_common *common,
+                      const struct session *s)
+{
+    char *helper = file_join(c->program_folder, "fmforge-ledger");
+    char *repo = file_join(common->home, "ledger.git");
+    struct ledger l = {helper, repo};
+    struct plan_cost cost;
+    struct buf out;
+    buf_init(&out, BUF_MAX_DEFAULT);
+    plan_cost_open(&cost, &s->plan, &l);
+    if (common->json) {
+        struct json *root = plan_to_json(&s->plan, &cost);
+        json_write_pretty(root, 2, &out);
+        json_free(root);
+    } else {
+        plan_to_text(&s->plan, &cost, &out);
+    }
+    term_out(c->term, buf_text(&out));
+    plan_cost_release(&cost);
+    buf_release(&out);
+    xfree(repo);
+    xfree(helper);
+}
 
 int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
@@ -20,9 +47,11 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc < 0)
         return rc;
     if (help)
-        return cmd_help(c, "plan MANIFEST [options]",
-                        "Says for each stage whether its result is there or why it would run.",
-                        flags, n_flags);
+        return cmd_help(
+            c, "plan MANIFEST [options]",
+            "Says for each stage whether its result is there or why it would run, and how "
+            "long it took\nwhen it was last executed.",
+            flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "plan: expected a manifest, e.g. configs/quickstart.yaml");
     rc = cmd_enter(&common, e);
@@ -35,17 +64,7 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc == 0 && s.absent) {
         cmd_say_skipped(c, &s, common.json);
     } else if (rc == 0) {
-        struct buf out;
-        buf_init(&out, BUF_MAX_DEFAULT);
-        if (common.json) {
-            struct json *root = plan_to_json(&s.plan);
-            json_write_pretty(root, 2, &out);
-            json_free(root);
-        } else {
-            plan_to_text(&s.plan, &out);
-        }
-        term_out(c->term, buf_text(&out));
-        buf_release(&out);
+        show_plan(c, &common, &s);
     }
     session_release(&s);
     return rc;

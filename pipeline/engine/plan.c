@@ -7,6 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/key.h"
+#include "pipeline/engine/plan_cost.h"
 #include "pipeline/provenance/recipe.h"
 
 static int hash_source(struct plan *p, const struct graph_input *in, struct plan_input *out,
@@ -255,32 +256,57 @@ struct json *plan_outputs_to_json(const struct plan *p, size_t i)
     return list;
 }
 
-struct json *plan_to_json(const struct plan *p)
+static struct json *item_to_json(const struct plan *p, size_t i, const struct plan_cost *cost)
+{
+    const struct instance *n = p->graph->instances[i];
+    struct json *o = json_new_object();
+    char *why = plan_why(p, i);
+    json_put_string(o, "stage", n->name);
+    json_put_string(o, "run", n->desc->name);
+    json_put_string(o, "status", p->items[i].cached ? "cached" : "run");
+    json_put(o, "key",
+             p->items[i].has_key ? json_new_string(p->items[i].key.hex) : json_new_null());
+    json_put_string(o, "why", why);
+    if (cost && !p->items[i].cached)
+        json_put(o, "seconds",
+                 cost->seconds[i] < 0 ? json_new_null() : json_new_f64(cost->seconds[i]));
+    json_put(o, "inputs", plan_inputs_to_json(p, i));
+    json_put(o, "outputs", plan_outputs_to_json(p, i));
+    xfree(why);
+    return o;
+}
+
+struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost)
 {
     struct json *root = json_new_object();
     struct json *stages = json_new_array();
     json_put_i64(root, "schema", 1);
     json_put_string(root, "name", p->graph->manifest->name);
-    for (size_t i = 0; i < p->graph->n_instances; i++) {
-        const struct instance *n = p->graph->instances[i];
-        struct json *o = json_new_object();
-        char *why = plan_why(p, i);
-        json_put_string(o, "stage", n->name);
-        json_put_string(o, "run", n->desc->name);
-        json_put_string(o, "status", p->items[i].cached ? "cached" : "run");
-        json_put(o, "key",
-                 p->items[i].has_key ? json_new_string(p->items[i].key.hex) : json_new_null());
-        json_put_string(o, "why", why);
-        json_put(o, "inputs", plan_inputs_to_json(p, i));
-        json_put(o, "outputs", plan_outputs_to_json(p, i));
-        xfree(why);
-        json_append(stages, o);
+    if (cost) {
+        struct json *expected = json_new_object();
+        json_put_f64(expected, "seconds", cost->sum);
+        json_put_i64(expected, "unknown", (int64_t)cost->n_unknown);
+        json_put(root, "expected", expected);
     }
+    for (size_t i = 0; i < p->graph->n_instances; i++)
+        json_append(stages, item_to_json(p, i, cost));
     json_put(root, "stages", stages);
     return root;
 }
 
-void plan_to_text(const struct plan *p, struct buf *out)
+/* "; took 2.1 s" behind the reason of a stage that would run. */
+static void add_cost(const struct plan *p, size_t i, const struct plan_cost *cost, struct buf *out)
+{
+    char seconds[24];
+    if (!cost || p->items[i].cached)
+        return;
+    if (cost->seconds[i] < 0)
+        buf_add_text(out, "; time unknown");
+    else
+        buf_printf(out, "; took %s", str_format_seconds(cost->seconds[i], seconds));
+}
+
+void plan_to_text(const struct plan *p, const struct plan_cost *cost, struct buf *out)
 {
     int width = 5;
     size_t n_run = 0;
@@ -291,10 +317,20 @@ void plan_to_text(const struct plan *p, struct buf *out)
     }
     for (size_t i = 0; i < p->graph->n_instances; i++) {
         char *why = plan_why(p, i);
-        buf_printf(out, "%-6s  %-*s  %s\n", p->items[i].cached ? "cached" : "run", width,
+        buf_printf(out, "%-6s  %-*s  %s", p->items[i].cached ? "cached" : "run", width,
                    p->graph->instances[i]->name, why);
+        add_cost(p, i, cost, out);
+        buf_add_char(out, '\n');
         xfree(why);
     }
-    buf_printf(out, "%s: %zu of %zu stages would run\n", p->graph->manifest->name, n_run,
+    buf_printf(out, "%s: %zu of %zu stages would run", p->graph->manifest->name, n_run,
                p->graph->n_instances);
+    if (cost && n_run > cost->n_unknown) {
+        char seconds[24];
+        buf_printf(out, ", %s when they take as long as before",
+                   str_format_seconds(cost->sum, seconds));
+    }
+    if (cost && cost->n_unknown > 0)
+        buf_printf(out, ", %zu of unknown time", cost->n_unknown);
+    buf_add_char(out, '\n');
 }

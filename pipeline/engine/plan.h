@@ -58,11 +58,12 @@ const struct action_output *plan_output(const struct plan *p, size_t i, size_t i
 /* "data.train", "nano-0.1/base" or a path: where an input comes from. Caller xfrees. */
 char *plan_input_from(const struct graph *g, const struct graph_input *in);
 
-/* The documents of --json, owned by the caller. */
-struct json *plan_to_json(const struct plan *p);
+struct plan_cost;
+/* The documents of --json, owned by the caller. cost: what is expected, or NULL. */
+struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost);
 struct json *plan_inputs_to_json(const struct plan *p, size_t i);
 struct json *plan_outputs_to_json(const struct plan *p, size_t i);
 /* A table for people. */
-void plan_to_text(const struct plan *p, struct buf *out);
+void plan_to_text(const struct plan *p, const struct plan_cost *cost, struct buf *out);
 
 #endif

@@ -14,8 +14,6 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/store.h"
 
-/* Larger ones are no folder listings: LIMIT_FOLDER_FILES lines of paths are below. */
-#define LISTING_BYTES_MAX BUF_MAX_DEFAULT
 #define BLOCK_BYTES 512 /* of st_blocks, whatever the file system uses */
 
 static const char *const kind_names[SWEEP_KINDS] = {"actions", "objects", "raw", "work",
@@ -184,8 +182,8 @@ int sweep_need(struct sweep *s, const char *id_hex, bool is_folder, struct err *
         return 0;
     struct buf listing;
     struct err why = {0};
-    buf_init(&listing, LISTING_BYTES_MAX);
-    int rc = objects_read(&s->objects, id_hex, LISTING_BYTES_MAX, &listing, &why);
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    int rc = objects_read(&s->objects, id_hex, BUF_MAX_DEFAULT, &listing, &why);
     if (rc == ERR_MISSING || rc == ERR_FORMAT || rc == ERR_LIMIT)
         rc = 0; /* damaged, or no listing: then it names nothing */
     else if (rc != 0)

@@ -33,6 +33,14 @@ mv .fmforge/ledger.git away
 expect 1 fm gc --delete
 has stderr.txt 'no run is recorded'
 mv away .fmforge/ledger.git
+# A ledger that cannot be read says nothing about what is needed.
+tip=$(git -C .fmforge/ledger.git rev-parse refs/prov/tiny_task)
+object=.fmforge/ledger.git/objects/${tip:0:2}/${tip:2}
+cp "$object" saved
+flip_bit "$object" 20
+expect 1 fm gc --delete
+has stderr.txt ledger
+cp saved "$object"
 expect 1 fm gc --pin last~7
 has stderr.txt 'last~7'
 expect 1 fm gc --pin abcdef123456

@@ -154,6 +154,35 @@ static void runs_come_back(void **state)
     json_free(v);
 }
 
+static void runs_are_counted_from_the_last(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct ledger l = {f->helper, f->repo};
+    struct run_record r;
+    char first[41], second[41];
+    commit_run(f, "one", 1700000000, first);
+    commit_run(f, "two", 1700000001, second);
+    const char *const ids[] = {"last", "last~0", "last~1"};
+    const char *const want[] = {second, second, first};
+    for (size_t i = 0; i < 3; i++) {
+        struct err e = {0};
+        assert_int_equal(run_record_find(&l, ids[i], "tickets", &r, &e), 0);
+        assert_string_equal(r.commit, want[i]);
+        run_record_release(&r);
+    }
+    struct err far = {0}, other = {0};
+    assert_int_equal(run_record_find(&l, "last~2", NULL, &r, &far), ERR_MISSING);
+    assert_non_null(strstr(far.text, "last~2: there are 2 runs only"));
+    assert_int_equal(run_record_find(&l, "last", "mails", &r, &other), ERR_MISSING);
+    static const char *const wrong[] = {"last~", "last~-1", "last~01", "last~x", "lasting"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct err e = {0};
+        assert_int_equal(run_record_find(&l, wrong[i], NULL, &r, &e), ERR_CONFIG);
+        run_record_release(&r);
+    }
+}
+
 static void a_run_is_checked_by_its_sums(void **state)
 {
     struct fixture *f = *state;
@@ -391,6 +420,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_are_counted_from_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_is_checked_by_its_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_found_and_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_named, setup, teardown),
