@@ -476,7 +476,7 @@ int reproduce_lay_out(const struct run_record *r, struct store *s, const char *r
         rc = place_inputs(&l, e);
     if (rc == 0)
         rc = place_marks(&l, e);
-    *manifest = xstrdup(*path == '\0' || *path == '/' ? "manifest.yaml" : path);
+    *manifest = xstrdup(*path == '\0' || *path == '/' ? "recorded-manifest.yaml" : path);
     if (rc == 0)
         rc = write_text(&l, *manifest, run_record_file(r, "manifest.yaml"), e);
     *work = l.work;

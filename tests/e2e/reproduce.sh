@@ -90,6 +90,8 @@ END
 expect 0 fm run far.yaml -C sub/deep
 expect 0 fm reproduce last -C sub/deep
 has stdout.txt '12 outputs of 4 stages, every digest the same'
+expect 0 fm run "$PWD/sub/deep/far.yaml" -C sub/deep --record
+expect 0 fm reproduce last -C sub/deep
 cp data/rows.jsonl rows.saved
 sed -i 1d data/rows.jsonl
 expect 4 fm reproduce last -C sub/deep
