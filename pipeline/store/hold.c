@@ -50,26 +50,49 @@ static int open_list(struct objects *o, struct err *e)
     return rc;
 }
 
+/* Half a line would spoil the next one. */
+static int write_lines(struct objects *o, const char *text, size_t n_bytes, struct err *e)
+{
+    ssize_t n = write(o->held_fd, text, n_bytes);
+    if (n == (ssize_t)n_bytes)
+        return 0;
+    int rc = err_set_errno(e, n < 0 ? errno : ENOSPC, "%s/held: cannot write", o->session);
+    off_t end = lseek(o->held_fd, 0, SEEK_END);
+    if (n > 0 && end >= n && ftruncate(o->held_fd, end - n) != 0)
+        rc = err_wrap(e, "a full disk");
+    return rc;
+}
+
+int hold_write(struct objects *o, struct err *e)
+{
+    if (o->read_only || o->held_fd >= 0 || o->held.n_bytes == 0)
+        return 0;
+    int rc = open_list(o, e);
+    if (rc == 0)
+        rc = write_lines(o, o->held.bytes, o->held.n_bytes, e);
+    if (rc == 0) {
+        buf_clear(&o->held);
+        (void)lock(o->gc_fd, LOCK_UN);
+    }
+    return rc;
+}
+
 int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct err *e)
 {
     if (o->read_only)
         return 0;
-    int rc = open_list(o, e);
-    if (rc == 0)
-        rc = open_gate(o, e);
+    int rc = open_gate(o, e);
     if (rc != 0)
         return rc;
     char line[LINE_BYTES + 1];
     snprintf(line, sizeof line, "%c %s\n", (char)kind, id_hex);
-    if (lock(o->gc_fd, LOCK_SH) != 0)
+    if (o->held.n_bytes == 0 && lock(o->gc_fd, LOCK_SH) != 0)
         return err_set_errno(e, errno, "%s/locks/gc: cannot lock", o->home);
-    ssize_t n = write(o->held_fd, line, LINE_BYTES);
-    if (n != LINE_BYTES) {
-        rc = err_set_errno(e, n < 0 ? errno : ENOSPC, "%s/held: cannot write", o->session);
-        off_t end = lseek(o->held_fd, 0, SEEK_END); /* half a line would spoil the next one */
-        if (n > 0 && end >= n && ftruncate(o->held_fd, end - n) != 0)
-            rc = err_wrap(e, "a full disk");
+    if (o->held_fd < 0) {
+        buf_add(&o->held, line, LINE_BYTES);
+        return kind == HOLD_ACTION ? 0 : hold_write(o, e);
     }
+    rc = write_lines(o, line, LINE_BYTES, e);
     (void)lock(o->gc_fd, LOCK_UN);
     return rc;
 }

@@ -13,8 +13,10 @@
  * A line is written under the shared lock of locks/gc, *before* the process looks whether the thing
  * is there. gc holds that lock alone from reading the lists to its last removal: what a process has
  * found is in its list in time, or was looked for when gc had ended. The list counts while its
- * owner lives (tmp/s-.../lock). A reader (store_open_read) has no list: it holds the shared lock
- * until it closes. Locks are the kernel's and die with their process.
+ * owner lives (tmp/s-.../lock). A process that has only found what it looked for makes no list yet:
+ * it keeps the shared lock, and a run with nothing to do writes nothing. A reader (store_open_read)
+ * has no list: it holds the shared lock until it closes. Locks are the kernel's and die with their
+ * process.
  */
 
 #include <stdbool.h>
@@ -25,8 +27,11 @@
 
 enum hold_kind { HOLD_ACTION = 'K', HOLD_OBJECT = 'O', HOLD_RAW = 'R' };
 
-/* Adds a line to this process's list; nothing for a reader. */
+/* Adds a line to this process's list; nothing for a reader. Actions alone make no list. */
 int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct err *e) MUST_USE;
+/* Makes the list, when there are lines and it is not there, and gives the lock back: what follows
+ * may take long. */
+int hold_write(struct objects *o, struct err *e) MUST_USE;
 /* The shared lock of a reader, until objects_close. A store whose gc never ran has no lock file:
  * nothing is locked then. */
 void hold_reader(struct objects *o);

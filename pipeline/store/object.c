@@ -37,6 +37,7 @@ void objects_open(struct objects *o, const char *home, bool read_only)
                           .held_fd = -1,
                           .gc_fd = -1};
     buf_init(&o->notes, (size_t)1 << 24);
+    buf_init(&o->held, BUF_MAX_DEFAULT);
 }
 
 void objects_close(struct objects *o)
@@ -51,6 +52,7 @@ void objects_close(struct objects *o)
     xfree(o->session);
     xfree(o->home);
     buf_release(&o->notes);
+    buf_release(&o->held);
     *o = (struct objects){.session_fd = -1, .held_fd = -1, .gc_fd = -1};
 }
 

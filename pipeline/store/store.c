@@ -527,6 +527,8 @@ int store_action_get(struct store *s, const char *key_hex, struct action *out, b
         }
         rc = 0;
     }
+    if (rc == 0 && !*found) /* something is to be made */
+        rc = hold_write(&s->objects, e);
 out:
     buf_release(&b);
     xfree(path);

@@ -257,6 +257,42 @@ static void readers_and_gc_exclude_each_other(void **state)
     sweep_close(&w);
 }
 
+/* With nothing to make there is no list and nothing in tmp/: the lock itself keeps gc away. */
+static void a_store_that_finds_everything_keeps_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct action a = make_closed(f, "a"), found;
+    struct content_id none = sha256_of("none", 4);
+    struct sweep w;
+    struct store *s = NULL;
+    struct file_list names = {0};
+    struct err e = {0};
+    bool there = false, locked = true;
+    char *tmp = file_join(f->home, "tmp");
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    assert_int_equal(store_action_get(s, a.key.hex, &found, &there, &e), 0);
+    assert_true(there);
+    assert_int_equal(file_list_names(tmp, &names, &e), 0);
+    assert_int_equal(names.n_paths, 0);
+    assert_int_equal(sweep_open(&w, f->home, true, &e), 0);
+    assert_int_equal(sweep_lock(&w, false, &locked, &e), 0);
+    assert_false(locked);
+    /* The first miss writes the list and lets go; what was found before is in it. */
+    assert_int_equal(store_action_get(s, none.hex, &found, &there, &e), 0);
+    assert_false(there);
+    assert_int_equal(sweep_lock(&w, false, &locked, &e), 0);
+    assert_true(locked);
+    struct held held = {0};
+    assert_int_equal(hold_read(f->home, &held, &e), 0);
+    assert_true(id_set_has(&held.keys, a.key.hex));
+    assert_true(id_set_has(&held.keys, none.hex));
+    held_release(&held);
+    sweep_close(&w);
+    store_close(s);
+    file_list_release(&names);
+    xfree(tmp);
+}
+
 static void the_oldest_raw_copies_go_first(void **state)
 {
     struct fixture *f = *state;
@@ -322,6 +358,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_an_open_store_has_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_killed_process_had_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_and_gc_exclude_each_other, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_that_finds_everything_keeps_the_lock, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_oldest_raw_copies_go_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_strange_folder_is_refused, setup, teardown),
     };
