@@ -26,7 +26,7 @@ FLAGS_release := -O2 -DNDEBUG
 FLAGS_debug := -O0 -g
 FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan := -O1 -g -fsanitize=thread
-FLAGS_cov := -O0 -g --coverage
+FLAGS_cov := -O0 -g --coverage -DFMFORGE_COVERAGE
 FLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-pass-failed
 ifeq ($(origin FLAGS_$(MODE)),undefined)
 $(error MODE=$(MODE) is not known: release, debug, asan, tsan, cov or fuzz)
@@ -138,6 +138,11 @@ $(BIN)/stage-$(1): $(call objects,$(sort $(wildcard stages/$(1)/*.c))) $(B)/stag
 endef
 $(foreach s,$(STAGES),$(eval $(call stage_rule,$(s))))
 
+# The stage of the engine's own tests. Not among the programs.
+PROBE := $(B)/probe/stage-probe
+$(PROBE): $(call objects,tests/e2e/probe_stage.c) $(B)/stages.a $(B)/base.a
+	$(call link,$(LIBS_STAGE))
+
 $(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
 comma := ,
@@ -160,7 +165,7 @@ $(B)/ref/%: $(B)/tests/ref/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
 # ------------------------------------------------------------------------------------- the checks
 unit: $(UNIT_PROGRAMS)
 
-test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) $(REF_PROGRAMS)
+test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) $(REF_PROGRAMS) $(PROBE)
 	@bash tests/run.sh $(BIN) $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)
 
 # Looks for new inputs with libFuzzer, SECONDS a target (Clang and its runtime: libclang-rt-dev).
@@ -211,6 +216,6 @@ help:
 	@echo 'make lint fmt fmt-check bench bench-model portability ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
-    $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c \
+    $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c tests/e2e/*.c \
     tests/bench/*_bench.c tests/ref/*.c)))
 endif

@@ -85,7 +85,8 @@ static char *out_path(const struct job *j, const char *name)
     return path;
 }
 
-static int fill_arguments(struct job_env *env, const struct job *j, const char *config,
+/* The sandbox lets the stage read what its arguments name, and nothing else. */
+static int fill_arguments(struct job_env *env, struct job *j, const char *config,
                           struct arguments *a, struct err *e)
 {
     const struct instance *n = env->session->graph.instances[j->i];
@@ -95,10 +96,13 @@ static int fill_arguments(struct job_env *env, const struct job *j, const char *
     for (size_t i = 0; i < n->n_inputs; i++) {
         char *path = NULL;
         int rc = input_path(env, &n->inputs[i], &item->inputs[i], &path, e);
+        if (rc == 0) {
+            option(a, "--in", xasprintf("%s=%s", n->inputs[i].port->name, path));
+            rc = sandbox_allow(&j->sandbox, SANDBOX_READ, path, e);
+        }
+        xfree(path);
         if (rc < 0)
             return err_wrap(e, "input %s", n->inputs[i].port->name);
-        option(a, "--in", xasprintf("%s=%s", n->inputs[i].port->name, path));
-        xfree(path);
     }
     for (size_t i = 0; i < n->desc->n_outs; i++) {
         char *path = out_path(j, n->desc->outs[i].name);
@@ -142,15 +146,29 @@ static int make_folders(struct job_env *env, struct job *j, struct err *e)
     return rc < 0 ? rc : file_make_folder(j->work, e);
 }
 
+static int open_sandbox(struct job_env *env, struct job *j, const char *config, struct err *e)
+{
+    const struct instance *n = env->session->graph.instances[j->i];
+    int rc = sandbox_open(&j->sandbox, env->sandbox.abi, e);
+    if (rc == 0)
+        rc = sandbox_allow_program(&j->sandbox, n->desc->program, e);
+    if (rc == 0)
+        rc = sandbox_allow(&j->sandbox, SANDBOX_READ, config, e);
+    if (rc == 0)
+        rc = sandbox_allow(&j->sandbox, SANDBOX_WRITE, j->attempt, e);
+    return rc < 0 ? rc : sandbox_allow(&j->sandbox, SANDBOX_WRITE, j->work, e);
+}
+
 static int launch(struct job *j, const struct arguments *a, struct err *e)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return err_set_errno(e, errno, "cannot make a pipe");
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    struct spawn_spec spec = {a->items[0], a->items, ends[1], ends[1], j->lock_fd};
+    struct spawn_spec spec = {a->items[0], a->items, ends[1], ends[1], j->lock_fd, j->sandbox.fd};
     int rc = spawn_start(&spec, &j->pid, e);
     close(ends[1]);
+    sandbox_close(&j->sandbox); /* the child has its own hold on it */
     if (rc < 0) {
         close(ends[0]);
         return rc;
@@ -165,6 +183,7 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
     out->i = i;
     out->pipe_fd = -1;
     out->lock_fd = lock_fd;
+    out->sandbox.fd = -1;
     buf_init(&out->log, BUF_MAX_DEFAULT);
     const struct plan_item *item = &env->session->plan.items[i];
     struct content_id id;
@@ -175,6 +194,8 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
         rc = store_put_bytes(env->session->store, item->recipe.bytes, item->recipe.n_bytes, &id, e);
     if (rc == 0)
         rc = write_config(env, out, &config, e);
+    if (rc == 0)
+        rc = open_sandbox(env, out, config, e);
     if (rc == 0)
         rc = fill_arguments(env, out, config, &a, e);
     struct buf command;
@@ -364,6 +385,18 @@ static void record_failure(struct job_env *env, const struct job *j, const char 
     xfree(path);
 }
 
+/* A stage sees only that it may not: whose rule it met is added here. */
+static const char *sandbox_hint(const struct job_env *env, const struct job *j)
+{
+    const char *log = buf_text(&j->log);
+    bool refused = strstr(log, strerror(EACCES)) || strstr(log, strerror(EPERM)) ||
+                   strstr(log, strerror(EXDEV));
+    if (env->sandbox.abi == 0 || !refused)
+        return "";
+    return " (a stage runs in a sandbox: it may read its declared inputs, write its outputs and "
+           "touch nothing else)";
+}
+
 int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e)
 {
     j->finished_ms = spawn_clock_ms();
@@ -381,8 +414,8 @@ int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *
     struct err ignored = {0};
     if (keep_log(env, j, &unused, &ignored) < 0)
         ignored.text[0] = '\0';
-    rc = err_set(e, ERR_IO, "stage-%s %s%s%s", env->session->graph.instances[j->i]->desc->name,
-                 status, *words ? ": " : "", words);
+    rc = err_set(e, ERR_IO, "stage-%s %s%s%s%s", env->session->graph.instances[j->i]->desc->name,
+                 status, *words ? ": " : "", words, sandbox_hint(env, j));
     record_failure(env, j, e->text);
     xfree(words);
     return rc;
@@ -396,6 +429,7 @@ void job_release(struct job *j)
     if (j->pipe_fd >= 0)
         close(j->pipe_fd);
     store_unlock(j->lock_fd);
+    sandbox_close(&j->sandbox);
     buf_release(&j->log);
     xfree(j->attempt);
     xfree(j->work);
@@ -404,4 +438,5 @@ void job_release(struct job *j)
     memset(j, 0, sizeof *j);
     j->pipe_fd = -1;
     j->lock_fd = -1;
+    j->sandbox.fd = -1;
 }

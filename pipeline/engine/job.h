@@ -3,8 +3,9 @@
 
 /*
  * One execution of a stage: an attempt folder in the store's tmp/, a child process with an empty
- * environment, and afterwards either a published action with its statement or a recorded failure.
- * The folder work/<key>/ survives a kill and is removed only once the key is published.
+ * environment that can read its inputs and write its outputs only (sandbox.h), and afterwards
+ * either a published action with its statement or a recorded failure. The folder work/<key>/
+ * survives a kill and is removed only once the key is published.
  */
 
 #include <stdbool.h>
@@ -14,6 +15,7 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
+#include "pipeline/engine/sandbox.h"
 #include "pipeline/engine/session.h"
 
 /* What all jobs of a run share. Borrowed. */
@@ -26,6 +28,7 @@ struct job_env {
     struct json *source;    /* of ledger_source; filled by the first job, owned by the run */
     struct content_id manifest_id;
     struct content_id builder_id; /* of the fmforge program */
+    struct sandbox_kernel sandbox;
 };
 
 #define FMFORGE_VERSION "0.2"
@@ -39,6 +42,7 @@ struct job {
     bool log_was_cut;
     char *attempt, *work, *events;
     char *command; /* to run it by hand */
+    struct sandbox sandbox;
     double started_ms, finished_ms;
     long long started_unix_ms;
     struct rusage usage;

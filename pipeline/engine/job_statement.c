@@ -231,6 +231,7 @@ int job_statement(struct job_env *env, const struct job *j, const struct action 
     f.invocation = env->invocation;
     f.usage.threads = env->threads_each;
     f.kernels = env->kernels;
+    f.sandbox = env->sandbox.text;
     f.log = log_id;
     p->events = final_event(j);
     f.events = p->events;

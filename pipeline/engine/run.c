@@ -151,6 +151,10 @@ static int launch(struct run *r, size_t i, struct err *e)
     }
     struct job *j = &r->jobs[r->n_running];
     struct err cause = {0};
+    if (r->env.sandbox.abi == 0 && !r->said_sandbox)
+        term_notef(r->term, "stages run without a sandbox (%s): what they read is not checked\n",
+                   r->env.sandbox.text);
+    r->said_sandbox = true;
     if (job_start(&r->env, i, lock_fd, j, &cause) < 0) {
         job_release(j);
         fail_item(r, i, cause.text);
@@ -333,6 +337,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->env.kernels = o->kernels;
     r->env.threads_each = threads > o->jobs ? threads / o->jobs : 1;
     r->env.helper = r->helper;
+    sandbox_look(&r->env.sandbox);
     r->env.invocation = r->invocation;
     r->env.manifest_id = sha256_of(s->manifest.doc.source, s->manifest.doc.source_bytes);
     char *program = file_join(o->program_folder, "fmforge");

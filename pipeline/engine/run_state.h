@@ -47,6 +47,7 @@ struct run {
     double started_ms;
     long long started_unix_ms;
     bool waits_for_lock;
+    bool said_sandbox; /* that there is none */
 };
 
 /* One stage's printed output, in one piece, with its name. */

@@ -12,8 +12,26 @@
 #include <unistd.h>
 
 #include "pipeline/base/str.h"
+#include "pipeline/engine/sandbox.h"
 
 #define KEPT_FD 3
+
+/* What a child that could not start tells its parent. */
+struct failure {
+    int number; /* errno */
+    bool in_sandbox;
+};
+
+_Noreturn static void give_up(int fd, int number, bool in_sandbox)
+{
+    struct failure f;
+    memset(&f, 0, sizeof f);
+    f.number = number;
+    f.in_sandbox = in_sandbox;
+    ssize_t n = write(fd, &f, sizeof f);
+    (void)n;
+    _exit(127);
+}
 
 /* Between fork and exec: system calls only. Never returns. */
 _Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int failure_fd)
@@ -33,6 +51,9 @@ _Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int fa
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* Out of the way first: the targets 0 to 4 may be in use by the sources. */
     int null_fd = open("/dev/null", O_RDONLY);
+    int refused = spec->sandbox_fd >= 0 ? sandbox_enter(spec->sandbox_fd) : 0;
+    if (refused != 0)
+        give_up(failure_fd, refused, true);
     int sources[5] = {null_fd, spec->out_fd, spec->note_fd, spec->keep_fd, failure_fd};
     for (int i = 0; i < 5; i++)
         if (sources[i] >= 0)
@@ -47,10 +68,7 @@ _Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int fa
     fcntl(KEPT_FD + 1, F_SETFD, FD_CLOEXEC);
     close_range(KEPT_FD + 2, ~0U, 0);
     execve(spec->program, spec->argv, empty);
-    int number = errno;
-    ssize_t n = write(KEPT_FD + 1, &number, sizeof number);
-    (void)n;
-    _exit(127);
+    give_up(KEPT_FD + 1, errno, false);
 }
 
 int spawn_start(const struct spawn_spec *spec, pid_t *pid, struct err *e)
@@ -69,15 +87,17 @@ int spawn_start(const struct spawn_spec *spec, pid_t *pid, struct err *e)
         return err_set_errno(e, fork_errno, "cannot start %s", spec->program);
     }
     setpgid(child, child); /* both sides: whoever comes first */
-    int number = 0;
+    struct failure why;
     ssize_t n;
     do
-        n = read(failure[0], &number, sizeof number);
+        n = read(failure[0], &why, sizeof why);
     while (n < 0 && errno == EINTR);
     close(failure[0]);
-    if (n == (ssize_t)sizeof number) {
+    if (n == (ssize_t)sizeof why) {
         waitpid(child, NULL, 0);
-        return err_set_errno(e, number, "cannot run %s", spec->program);
+        return err_set_errno(e, why.number,
+                             why.in_sandbox ? "cannot put %s into its sandbox" : "cannot run %s",
+                             spec->program);
     }
     *pid = child;
     return 0;
@@ -127,7 +147,7 @@ int spawn_capture(const char *program, char *const *argv, size_t max_bytes, stru
     if (pipe2(ends, O_CLOEXEC) != 0)
         return err_set_errno(e, errno, "cannot make a pipe for %s", program);
     int notes = memfd_create("notes", MFD_CLOEXEC);
-    struct spawn_spec spec = {program, argv, ends[1], notes, -1};
+    struct spawn_spec spec = {program, argv, ends[1], notes, -1, -1};
     pid_t pid = 0;
     int rc = notes < 0 ? err_set_errno(e, errno, "cannot make a memory file")
                        : spawn_start(&spec, &pid, e);

@@ -4,7 +4,8 @@
 /*
  * Child processes. A child starts with an empty environment, default signals, stdin from
  * /dev/null, its own process group (so that Ctrl-C reaches it through us only), and no descriptor
- * but 0, 1, 2 and the lock it is told to keep. It is killed when this process dies.
+ * but 0, 1, 2 and the lock it is told to keep. It is killed when this process dies. Where it is
+ * given a sandbox (sandbox.h) it lives in it from before its first instruction.
  */
 
 #include <stdbool.h>
@@ -19,6 +20,7 @@ struct spawn_spec {
     int out_fd;        /* stdout */
     int note_fd;       /* stderr */
     int keep_fd;       /* a lock that lives as long as the child does; -1 none */
+    int sandbox_fd;    /* ruleset of its sandbox; -1 none */
 };
 
 int spawn_start(const struct spawn_spec *spec, pid_t *pid, struct err *e) MUST_USE;

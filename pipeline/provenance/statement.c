@@ -2,7 +2,7 @@
  *
  * _type, subject[{name,digest,annotations{kind,bytes,folder}}], predicateType,
  * predicate.buildDefinition: buildType, externalParameters{stage,instance,pipeline,toolkit,config},
- *   internalParameters{recipe,profile,threads,kernels,source_unavailable},
+ *   internalParameters{recipe,profile,threads,kernels,sandbox,source_unavailable},
  *   resolvedDependencies[{name: "input/..."|"program/..."|"library/..."|"manifest"|"source", ...}]
  * predicate.runDetails: builder{id,version,builderDependencies}, byproducts[{name:"log"}],
  *   metadata{invocationId,startedOn,finishedOn,fmforge_host,_tools,_usage,_events}
@@ -186,6 +186,7 @@ static struct json *build_definition(const struct statement_facts *f)
     if (f->usage.threads > 0)
         json_put_i64(internal, "threads", f->usage.threads);
     put_text(internal, "kernels", f->kernels);
+    put_text(internal, "sandbox", f->sandbox);
     if (f->source.commit == NULL)
         put_text(internal, "source_unavailable",
                  f->source.unavailable ? f->source.unavailable : "not asked for");

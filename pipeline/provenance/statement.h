@@ -8,7 +8,7 @@
  *
  *   subject[]              each output (file: sha256; folder: dirHash, and each of its files)
  *   externalParameters     stage, instance, pipeline, toolkit, config
- *   internalParameters     recipe (= action key), profile, threads, kernels
+ *   internalParameters     recipe (= action key), profile, threads, kernels, sandbox
  *   resolvedDependencies[] inputs, stage program, libraries, source code, manifest
  *   runDetails             fmforge (version, program digest), times, host, tools, usage, log
  *
@@ -110,6 +110,7 @@ struct statement_facts {
     size_t n_tools;
     struct statement_usage usage;
     const char *kernels;       /* "avx2" or NULL */
+    const char *sandbox;       /* "landlock ABI 7", "none: REASON"; NULL in old statements */
     const char *log;           /* content id of the stage's log, or NULL */
     const struct json *events; /* what the stage reported at its end (object), or NULL */
 };

@@ -182,6 +182,7 @@ static int read_definition(const struct json *definition, struct statement *s, s
     s->facts.toolkit = maybe(external, "toolkit");
     s->facts.profile = json_get(internal, "profile");
     s->facts.kernels = maybe(internal, "kernels");
+    s->facts.sandbox = maybe(internal, "sandbox");
     s->facts.usage.threads = (int)(count_or_zero(internal, "threads") & 0xffff);
     s->facts.source.unavailable = maybe(internal, "source_unavailable");
     return read_dependencies(definition, s, e);

@@ -24,6 +24,15 @@ need_stages() {
 
 fm() { "$BIN/fmforge" "$@"; }
 
+# From here on BIN is a folder of this case with fmforge and the stage of probe_stage.c alone.
+probe_programs() {
+    local from=$BIN
+    [ -x "$from/../probe/stage-probe" ] || die "there is no stage-probe beside $from"
+    mkdir programs
+    cp "$from/fmforge" "$from/fmforge-ledger" "$from/../probe/stage-probe" programs
+    BIN=$PWD/programs
+}
+
 # expect STATUS COMMAND...: runs it; stdout in ./stdout.txt, stderr in ./stderr.txt.
 expect() {
     local want=$1 rc

@@ -77,6 +77,7 @@ static struct statement_facts sample(const struct json *config)
                   .peak_bytes = 1 << 20,
                   .threads = 2},
         .kernels = "avx2",
+        .sandbox = "landlock ABI 7",
         .log = ID_B,
     };
 }
@@ -103,6 +104,7 @@ static void a_statement_comes_back(void **state)
     assert_string_equal(s.facts.source.commit, COMMIT);
     assert_null(s.facts.source.dirty[1].id);
     assert_true(s.facts.started_ms == 1700000000123);
+    assert_string_equal(s.facts.sandbox, "landlock ABI 7");
     statement_build(&s.facts, &again);
     assert_string_equal(buf_text(&again), buf_text(&b));
     statement_release(&s);
