@@ -184,6 +184,8 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
     out->pipe_fd = -1;
     out->lock_fd = lock_fd;
     out->sandbox.fd = -1;
+    const struct manifest_stage *stage = env->session->graph.instances[i]->stage;
+    watch_init(&out->watch, stage ? &stage->limits : NULL);
     buf_init(&out->log, BUF_MAX_DEFAULT);
     const struct plan_item *item = &env->session->plan.items[i];
     struct content_id id;
@@ -397,6 +399,23 @@ static const char *sandbox_hint(const struct job_env *env, const struct job *j)
            "touch nothing else)";
 }
 
+/* Why a stage that ran did not end well: its limit, how it ended, its last words, whose rule. */
+static int failure(const struct job_env *env, const struct job *j, int wait_status, struct err *e)
+{
+    struct buf b;
+    char status[128];
+    char *words = last_line(j);
+    buf_init(&b, BUF_MAX_DEFAULT);
+    watch_to_text(&j->watch, &b);
+    int rc = err_set(e, ERR_IO, "%s%sstage-%s %s%s%s%s%s", buf_text(&b), b.n_bytes ? " (" : "",
+                     env->session->graph.instances[j->i]->desc->name,
+                     spawn_status_text(wait_status, status, sizeof status), *words ? ": " : "",
+                     words, b.n_bytes ? ")" : "", sandbox_hint(env, j));
+    xfree(words);
+    buf_release(&b);
+    return rc;
+}
+
 int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e)
 {
     j->finished_ms = spawn_clock_ms();
@@ -407,17 +426,12 @@ int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *
             record_failure(env, j, e->text);
         return rc;
     }
-    char status[128];
-    char *words = last_line(j);
-    spawn_status_text(wait_status, status, sizeof status);
     struct content_id unused;
     struct err ignored = {0};
     if (keep_log(env, j, &unused, &ignored) < 0)
         ignored.text[0] = '\0';
-    rc = err_set(e, ERR_IO, "stage-%s %s%s%s%s", env->session->graph.instances[j->i]->desc->name,
-                 status, *words ? ": " : "", words, sandbox_hint(env, j));
+    rc = failure(env, j, wait_status, e);
     record_failure(env, j, e->text);
-    xfree(words);
     return rc;
 }
 

@@ -17,6 +17,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/engine/sandbox.h"
 #include "pipeline/engine/session.h"
+#include "pipeline/engine/watch.h"
 
 /* What all jobs of a run share. Borrowed. */
 struct job_env {
@@ -43,6 +44,8 @@ struct job {
     char *attempt, *work, *events;
     char *command; /* to run it by hand */
     struct sandbox sandbox;
+    struct watch watch;
+    int64_t retries; /* tries of this run before this one */
     double started_ms, finished_ms;
     long long started_unix_ms;
     struct rusage usage;

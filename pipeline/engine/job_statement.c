@@ -230,6 +230,7 @@ int job_statement(struct job_env *env, const struct job *j, const struct action 
     f.builder_binary = env->builder_id.hex[0] ? env->builder_id.hex : NULL;
     f.invocation = env->invocation;
     f.usage.threads = env->threads_each;
+    f.usage.retries = j->retries;
     f.kernels = env->kernels;
     f.sandbox = env->sandbox.text;
     f.log = log_id;

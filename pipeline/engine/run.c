@@ -155,7 +155,9 @@ static int launch(struct run *r, size_t i, struct err *e)
         term_notef(r->term, "stages run without a sandbox (%s): what they read is not checked\n",
                    r->env.sandbox.text);
     r->said_sandbox = true;
-    if (job_start(&r->env, i, lock_fd, j, &cause) < 0) {
+    int started = job_start(&r->env, i, lock_fd, j, &cause);
+    j->retries = item->retries;
+    if (started < 0) {
         job_release(j);
         fail_item(r, i, cause.text);
         term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, cause.text);
@@ -202,6 +204,15 @@ static int advance(struct run *r, bool *moved, struct err *e)
 
 /* ------------------------------------------------------------------------------- children */
 
+/* Another try helps against what does not come from the stage's inputs: a wrong config (2) stays
+ * wrong. */
+static bool may_retry(const struct run *r, const struct job *j, int wait_status)
+{
+    bool is_config = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 2;
+    return wait_status != 0 && !is_config && r->interrupts == 0 &&
+           r->items[j->i].retries < j->watch.limits.retries;
+}
+
 static void end_job(struct run *r, size_t i_job, int wait_status)
 {
     struct job *j = &r->jobs[i_job];
@@ -216,11 +227,17 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     int rc = job_finish(&r->env, j, wait_status, &cause);
     r->items[i].seconds = (j->finished_ms - j->started_ms) / 1e3;
     bool stopped = r->interrupts > 0 && wait_status != 0;
-    if (rc == 0)
+    if (rc < 0 && may_retry(r, j, wait_status)) {
+        r->items[i].status = RUN_WAITING;
+        r->items[i].retries++;
+        run_report_stage(r, j, cause.text);
+    } else if (rc == 0) {
         take_result(r, i, RUN_EXECUTED);
-    else
+        run_report_stage(r, j, NULL);
+    } else {
         fail_item(r, i, stopped ? "interrupted" : cause.text);
-    run_report_stage(r, j, rc == 0 ? NULL : r->items[i].reason);
+        run_report_stage(r, j, r->items[i].reason);
+    }
     job_release(j);
     r->jobs[i_job] = r->jobs[--r->n_running];
 }
@@ -262,6 +279,19 @@ static void draw(struct run *r)
     xfree(items);
 }
 
+/* Stops what passes its limits; returns in how many milliseconds to look again, -1 when never. */
+static int watch_all(struct run *r)
+{
+    int next = -1;
+    for (size_t k = 0; k < r->n_running; k++) {
+        struct job *j = &r->jobs[k];
+        int ms = watch_look(&j->watch, j->pid, j->started_ms, spawn_clock_ms());
+        if (ms >= 0 && (next < 0 || ms < next))
+            next = ms;
+    }
+    return next;
+}
+
 /* Waits until a child prints or ends, a signal comes, or it is time to look again. */
 static void wait_events(struct run *r, int signal_fd)
 {
@@ -271,6 +301,9 @@ static void wait_events(struct run *r, int signal_fd)
     for (size_t k = 0; k < r->n_running; k++)
         fds[n++] = (struct pollfd){r->jobs[k].pipe_fd, POLLIN, 0};
     int timeout = r->waits_for_lock ? LOCK_POLL_MS : r->term->note_is_terminal ? TICK_MS : -1;
+    int look = watch_all(r);
+    if (look >= 0 && (timeout < 0 || look < timeout))
+        timeout = look;
     if (poll(fds, n, timeout) > 0) {
         struct signalfd_siginfo info;
         while ((fds[0].revents & POLLIN) &&

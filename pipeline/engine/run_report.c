@@ -26,6 +26,9 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
         buf_printf(&b, "%s: failed after %s: %s\n", name, seconds, outcome);
     else
         buf_printf(&b, "%s: done in %s (%s)\n", name, seconds, item->why);
+    if (!outcome && item->retries > 0)
+        buf_printf(&b, "  after %lld %s\n", (long long)item->retries,
+                   item->retries == 1 ? "retry" : "retries");
     for (const char *line = buf_text(&j->log); *line;) {
         size_t n = strcspn(line, "\n");
         char *text = xstrndup(line, n);
@@ -34,7 +37,10 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
         xfree(text);
         line += n + (line[n] == '\n');
     }
-    if (outcome && j->command && r->interrupts == 0)
+    if (outcome && item->status == RUN_WAITING)
+        buf_printf(&b, "  trying again: %lld of %lld\n", (long long)item->retries,
+                   (long long)j->watch.limits.retries);
+    else if (outcome && j->command && r->interrupts == 0)
         buf_printf(&b, "  by hand: %s\n", j->command);
     term_note(r->term, buf_text(&b));
     buf_release(&b);
@@ -77,6 +83,8 @@ static struct json *stage_to_json(const struct run *r, size_t i)
     json_put(o, "outputs", plan_outputs_to_json(p, i));
     if (item->status == RUN_EXECUTED || item->status == RUN_FAILED)
         json_put_f64(o, "seconds", item->seconds);
+    if (item->retries > 0)
+        json_put_i64(o, "retries", item->retries);
     return o;
 }
 

@@ -18,9 +18,10 @@ enum run_status {
 
 struct run_item {
     enum run_status status;
-    char *why;    /* from the plan, or why it is blocked */
-    char *reason; /* of a failure */
-    double seconds;
+    char *why;       /* from the plan, or why it is blocked */
+    char *reason;    /* of a failure */
+    double seconds;  /* of the last try */
+    int64_t retries; /* tries before it */
     bool judged, held, by_gate;
     bool said_waiting; /* for another process */
 };

@@ -156,7 +156,8 @@ static int stage_part(struct manifest *m, const struct doc_node *stage, const ch
 static int read_stage(struct manifest *m, const struct doc_node *n, struct manifest_stage *s,
                       struct err *e)
 {
-    static const char *const known[] = {"run", "inputs", "with", "gates", "needs", "help"};
+    static const char *const known[] = {"run",   "inputs", "with", "gates",
+                                        "needs", "limits", "help"};
     s->name = n->key;
     s->mark = n->key_mark;
     if (!manifest_is_label(s->name) || strchr(s->name, '.') || strchr(s->name, '+') ||
@@ -183,7 +184,8 @@ static int read_stage(struct manifest *m, const struct doc_node *n, struct manif
         rc = stage_part(m, n, "gates", DOC_LIST, &s->gates, e);
     if (rc == 0)
         rc = stage_part(m, n, "needs", DOC_LIST, &s->needs, e);
-    return rc;
+    snprintf(what, sizeof what, "limits of stage %.100s", s->name);
+    return rc < 0 ? rc : stage_limits_read(&m->doc, doc_get(n, "limits"), what, &s->limits, e);
 }
 
 const struct manifest_stage *manifest_stage(const struct manifest *m, const char *name)

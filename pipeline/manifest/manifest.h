@@ -12,6 +12,7 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/limits.h"
+#include "pipeline/manifest/stage_limits.h"
 #include "pipeline/manifest/yaml_doc.h"
 
 struct manifest_axis {
@@ -28,6 +29,7 @@ struct manifest_stage {
     const struct doc_node *with;   /* mapping parameter -> scalar */
     const struct doc_node *gates;  /* list of scalars */
     const struct doc_node *needs;  /* list of scalars: stage names, all known */
+    struct stage_limits limits;
 };
 
 struct manifest {

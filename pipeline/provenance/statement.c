@@ -221,6 +221,8 @@ static struct json *build_metadata(const struct statement_facts *f)
     json_put_f64(usage, "user_seconds", f->usage.user_seconds);
     json_put_f64(usage, "system_seconds", f->usage.system_seconds);
     json_put_i64(usage, "peak_bytes", (int64_t)f->usage.peak_bytes);
+    if (f->usage.retries > 0)
+        json_put_i64(usage, "retries", f->usage.retries);
     json_put(v, "fmforge_usage", usage);
     if (f->events != NULL)
         json_put(v, "fmforge_events", json_clone(f->events));

@@ -74,7 +74,8 @@ struct statement_usage {
     double user_seconds;
     double system_seconds;
     uint64_t peak_bytes;
-    int threads; /* 0: not said */
+    int threads;     /* 0: not said */
+    int64_t retries; /* tries of the same run that failed before this one */
 };
 
 struct statement_facts {

@@ -225,6 +225,7 @@ static int read_details(const struct json *details, struct statement *s, struct 
         s->facts.usage.user_seconds = number_or_zero(usage, "user_seconds");
         s->facts.usage.system_seconds = number_or_zero(usage, "system_seconds");
         s->facts.usage.peak_bytes = count_or_zero(usage, "peak_bytes");
+        s->facts.usage.retries = (int64_t)count_or_zero(usage, "retries");
     }
     const struct json *builder = json_get(details, "builder");
     const struct json *version = builder != NULL ? json_get(builder, "version") : NULL;

@@ -51,6 +51,22 @@ refuse "duplicate key" 5 name 'name'
 refuse "delivery of nothing" 5 vocap 'vocab'
 { good; echo 'matrix: { rank: [] }'; } >m.yaml
 refuse "an axis without values" 5 '[]' 'rank'
+good | sed 's/ }$/, limits: { secods: 5 } }/' >m.yaml
+refuse "an unknown limit" 4 secods 'did you mean `seconds`'
+good | sed 's/ }$/, limits: { seconds: 1h } }/' >m.yaml
+refuse "a time that is no number" 4 1h 'limit `seconds`: expected a whole number from 1 to'
+good | sed 's/ }$/, limits: { seconds: 0 } }/' >m.yaml
+refuse "no time at all" 4 '0 } }' 'found `0`'
+good | sed 's/ }$/, limits: { memory: 8 GB } }/' >m.yaml
+refuse "no such unit" 4 '8 GB' 'expected bytes such as 512M or 8G'
+good | sed 's/ }$/, limits: { memory: 4K } }/' >m.yaml
+refuse "too little memory" 4 4K 'at least 1M'
+good | sed 's/ }$/, limits: { retries: [1] } }/' >m.yaml
+refuse "a list of retries" 4 '[1]' 'found a list'
+good | sed 's/ }$/, limits: { grace: $seed } }/' >m.yaml
+refuse "a variable as a limit" 4 '$seed' 'limits take no variables'
+good | sed 's/ }$/, limits: 5 }/' >m.yaml
+refuse "limits that are no mapping" 4 '5 }' 'limits of stage vocab must be a mapping'
 { good; echo 'stage2: [1'; } >m.yaml
 expect 2 fm run m.yaml
 has stderr.txt 'm.yaml:'

@@ -46,7 +46,7 @@ enum does {
     DO_STEPS,   /* n times 50 ms, from a checkpoint on */
     DO_HANG,    /* n times 50 ms, whatever signal comes */
     DO_EAT,     /* n MiB, 4 at a time, and 20 ms for each */
-    DO_MAP,     /* reads the whole input mapped, and n times 50 ms */
+    DO_MAP,     /* reads the input `more` mapped, and n times 50 ms */
     DO_FAIL,    /* n times, then no more */
     DO_DIE,     /* n times by SIGKILL, then no more */
 };
@@ -60,7 +60,7 @@ static const struct param PARAMS[] = {
 
 static const struct stage_port INS[] = {
     {"text", "text", true, "What is copied."},
-    {"more", "text", false, "Not used: it makes a stage wait for another."},
+    {"more", "text", false, "Makes a stage wait for another; what is mapped."},
 };
 
 static const struct stage_port OUTS[] = {{"text", "text", true, "The copy."}};
@@ -221,7 +221,7 @@ static int misbehave(const struct stage_run *r, const struct probe_config *c, st
         rc = eat(c->n, e);
         break;
     case DO_MAP:
-        rc = map_and_wait(stage_in(r, "text"), c->n, e);
+        rc = map_and_wait(stage_in(r, "more"), c->n, e);
         break;
     case DO_FAIL:
     case DO_DIE:

@@ -75,7 +75,8 @@ static struct statement_facts sample(const struct json *config)
         .usage = {.wall_seconds = 59.877,
                   .user_seconds = 100.5,
                   .peak_bytes = 1 << 20,
-                  .threads = 2},
+                  .threads = 2,
+                  .retries = 3},
         .kernels = "avx2",
         .sandbox = "landlock ABI 7",
         .log = ID_B,
@@ -105,6 +106,7 @@ static void a_statement_comes_back(void **state)
     assert_null(s.facts.source.dirty[1].id);
     assert_true(s.facts.started_ms == 1700000000123);
     assert_string_equal(s.facts.sandbox, "landlock ABI 7");
+    assert_int_equal(s.facts.usage.retries, 3);
     statement_build(&s.facts, &again);
     assert_string_equal(buf_text(&again), buf_text(&b));
     statement_release(&s);

@@ -1,0 +1,76 @@
+# Time, memory and retries of a stage: what passes a limit is stopped and says which, and the same
+# command goes on from the checkpoint. Limits are in no key.
+. "$2/tests/e2e/e2e_lib.sh"
+probe_programs
+echo text >in.txt
+truncate -s 96M big.bin
+
+manifest() { # DOES N LIMITS [INPUTS]
+    cat <<X
+fmforge: 1
+name: probes
+stages:
+  one: { run: probe, inputs: { text: in.txt${4:-} }, with: { does: $1, n: $2 }, limits: { $3 } }
+X
+}
+statement() { git -C .fmforge/ledger.git show refs/prov/probes:stages/one/statement.json; }
+
+# Time: stopped at a step, goes on from there, and makes the same as one that was not stopped.
+manifest steps 30 'seconds: 1' >m.yaml
+expect 1 fm run m.yaml
+has stderr.txt 'it ran for 1.0'
+has stderr.txt 'limits.seconds is 1 (1.0 s); it was stopped, and the same command goes on from its last checkpoint'
+has stderr.txt 'probe: interrupted'
+expect 0 fm verify
+expect 0 fm run m.yaml
+sed -n 's/^  probe: began at step //p' stderr.txt >began.txt
+[ "$(cat began.txt)" -ge 10 ] || die "it began at step $(cat began.txt) of 30"
+manifest steps 30 'seconds: 100' >m.yaml
+expect_to_run "" m.yaml
+expect 0 fm run m.yaml --home other --out other.out --reports other.reports
+[ "$(cat .fmforge/actions/*/* | grep -o '"id":"[0-9a-f]*"')" = \
+  "$(cat other/actions/*/* | grep -o '"id":"[0-9a-f]*"')" ] || die "a stopped stage made other bytes"
+manifest steps 30 'memory: 1G' >m.yaml
+expect_to_run "" m.yaml
+
+# With retries one command is enough.
+manifest steps 35 'seconds: 1, retries: 3' >m.yaml
+expect 0 fm run m.yaml
+has stderr.txt 'trying again: 1 of 3'
+has stderr.txt 'after 1 retry'
+statement | grep -q '"retries":1' || die "the statement does not count the retry"
+git -C .fmforge/ledger.git show refs/prov/probes:run.json | grep -q '"retries": *1' ||
+    die "run.json does not count the retry"
+
+# One that does not listen is killed after its grace.
+manifest hang 400 'seconds: 1, grace: 1' >m.yaml
+expect 1 fm run m.yaml
+has stderr.txt 'it did not end in the 1 s of limits.grace and was killed'
+has stderr.txt 'was killed by signal 9'
+expect 0 fm verify
+
+# Memory: what it takes counts, what it maps does not.
+manifest eat 600 'memory: 128M' >m.yaml
+expect 1 fm run m.yaml
+has stderr.txt 'of memory, limits.memory is 128 MiB'
+has stderr.txt 'goes on from its last checkpoint'
+expect 0 fm verify
+manifest eat 64 'memory: 128M' >m.yaml
+expect 0 fm run m.yaml
+manifest map 10 'memory: 48M' ', more: big.bin' >m.yaml
+expect 0 fm run m.yaml
+
+# Retries: as many as are allowed and no more.
+manifest fail 1 'retries: 1' >m.yaml
+expect 0 fm run m.yaml
+has stderr.txt 'try 1 fails'
+manifest fail 3 'retries: 1' >m.yaml
+expect 1 fm run m.yaml
+has stderr.txt 'try 2 fails'
+! grep -q 'try 3' stderr.txt || die "it was tried more often than allowed"
+manifest die 2 'retries: 2' >m.yaml
+expect 0 fm run m.yaml
+has stderr.txt 'was killed by signal 9'
+has stderr.txt 'after 2 retries'
+expect 0 fm verify
+echo ok
