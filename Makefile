@@ -74,7 +74,7 @@ FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 REF_PROGRAMS := $(B)/ref/model_tool $(B)/ref/ptfile_tool
 
-.PHONY: all test unit fuzz lint fmt fmt-check pipeline nightly bench bench-model portability ref clean help
+.PHONY: all test unit fuzz torture lint fmt fmt-check pipeline nightly bench bench-model portability ref clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 .SUFFIXES:
@@ -143,6 +143,13 @@ PROBE := $(B)/probe/stage-probe
 $(PROBE): $(call objects,tests/e2e/probe_stage.c) $(B)/stages.a $(B)/base.a
 	$(call link,$(LIBS_STAGE))
 
+# Makes the Nth file call of a program fail (LD_PRELOAD); never sanitized itself.
+FAULTS := $(B)/probe/fault_calls.so
+$(FAULTS): tests/e2e/fault_calls.c
+	@mkdir -p $(@D)
+	@echo "  link  $(@F)"
+	@$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARNINGS) -o $@ $< -ldl
+
 $(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
 comma := ,
@@ -165,7 +172,7 @@ $(B)/ref/%: $(B)/tests/ref/%.o $(B)/stages.a $(B)/engine.a $(B)/base.a
 # ------------------------------------------------------------------------------------- the checks
 unit: $(UNIT_PROGRAMS)
 
-test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) $(REF_PROGRAMS) $(PROBE)
+test: all $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) $(REF_PROGRAMS) $(PROBE) $(FAULTS)
 	@bash tests/run.sh $(BIN) $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)
 
 # Looks for new inputs with libFuzzer, SECONDS a target (Clang and its runtime: libclang-rt-dev).
@@ -180,6 +187,12 @@ else
 fuzz: $(FUZZ_PROGRAMS) $(B)/fuzz/expand
 	@bash tests/fuzz/run_fuzz.sh $(B)/fuzz $(SECONDS) $(FUZZ)
 endif
+
+# Fails N file calls of each kind and kills N runs; all calls with a large N.
+N ?= 100
+torture: all $(PROBE) $(FAULTS)
+	@d=$$(mktemp -d) && (cd $$d && bash $(CURDIR)/tests/e2e/torture.sh $(CURDIR)/$(BIN) $(CURDIR) $(N) $(N)); \
+	    rc=$$?; chmod -R u+w $$d; rm -rf $$d; exit $$rc
 
 lint:
 	@bash tests/lint.sh
@@ -212,6 +225,7 @@ help:
 	@echo 'make pipeline CONFIG=configs/quickstart.yaml   run a manifest'
 	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
+	@echo 'make torture N=100      fail file calls of the engine, kill it, look what it left'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
 	@echo 'make lint fmt fmt-check bench bench-model portability ref clean'
 

@@ -4,6 +4,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/record.h"
 
 char *deliver_path(const struct delivery *d, const char *out_root)
 {
@@ -25,7 +26,9 @@ int deliver_one(const struct plan *p, const struct delivery *d, const char *out_
                 store_hash_source(p->store, path, &there, &is_folder, NULL, &ignored) == 0 &&
                 is_folder == o->is_folder && str_eq(there.hex, o->id.hex);
     if (!same) {
-        rc = file_make_parents(path, e);
+        rc = record_owe(p->store, p->graph->manifest->name, e);
+        if (rc == 0)
+            rc = file_make_parents(path, e);
         if (rc == 0)
             rc = store_copy_out(p->store, o->id.hex, o->is_folder, path, e);
         *written = rc == 0;

@@ -24,8 +24,10 @@ static int hash_source(struct plan *p, const struct graph_input *in, struct plan
         out->is_folder = is_folder != 0;
     }
     if (rc < 0)
-        return doc_fail(in->doc, in->mark, e, "input `%s`: %s", in->port->name, cause.text);
-    return 0;
+        rc = doc_fail(in->doc, in->mark, e, "input `%s`: %s", in->port->name, cause.text);
+    if (rc < 0 && cause.code == ERR_IO)
+        rc = e->code = ERR_IO; /* a disk that fails is nobody's mistake in the manifest */
+    return rc;
 }
 
 static const struct action_output *find_output(const struct action *a, const char *name)

@@ -182,6 +182,33 @@ static void write_message(const struct record *r, struct buf *out)
                    text_of(s, "why"));
 }
 
+static char *owed_path(const struct store *s, const char *name)
+{
+    char *relative = xasprintf("owed/%s", name);
+    char *path = store_path(s, relative);
+    xfree(relative);
+    return path;
+}
+
+int record_owe(const struct store *s, const char *name, struct err *e)
+{
+    char *path = owed_path(s, name);
+    bool is_new = !file_exists(path);
+    int rc = is_new ? file_make_parents(path, e) : 0;
+    if (rc == 0 && is_new)
+        rc = file_publish(path, "", 0, 0644, e);
+    xfree(path);
+    return rc;
+}
+
+bool record_is_owed(const struct store *s, const char *name)
+{
+    char *path = owed_path(s, name);
+    bool owed = file_exists(path);
+    xfree(path);
+    return owed;
+}
+
 int record_commit(const struct record *r, char commit[41], struct err *e)
 {
     char *tree = NULL;
@@ -196,6 +223,10 @@ int record_commit(const struct record *r, char commit[41], struct err *e)
     if (rc == 0)
         rc = ledger_commit(r->helper, repo, ref, tree, buf_text(&message),
                            r->started_unix_ms / 1000, commit, e);
+    char *owed = owed_path(r->session->store, r->session->manifest.name);
+    if (rc == 0)
+        rc = file_remove_tree(owed, e);
+    xfree(owed);
     struct err ignored = {0};
     if (tree && file_remove_tree(tree, &ignored) < 0)
         ignored.text[0] = '\0'; /* goes with the store's temporary folder */

@@ -13,6 +13,13 @@
 #include "pipeline/base/json.h"
 #include "pipeline/engine/session.h"
 
+/*
+ * owed/<name> is there from before a run publishes its first action or delivery until its commit:
+ * what a killed run, or one that could not write the ledger, has made is recorded by the next one.
+ */
+int record_owe(const struct store *s, const char *name, struct err *e) MUST_USE;
+bool record_is_owed(const struct store *s, const char *name);
+
 struct record {
     struct session *session;
     const struct json *run; /* run.json, complete */
@@ -23,7 +30,7 @@ struct record {
     long long started_unix_ms;
 };
 
-/* commit: 40 hex digits and a NUL. */
+/* commit: 40 hex digits and a NUL. Nothing is owed any more. */
 int record_commit(const struct record *r, char commit[41], struct err *e) MUST_USE;
 /* One line of runs.log. */
 int record_line(const struct record *r, struct err *e) MUST_USE;

@@ -151,7 +151,8 @@ int run_record(struct run *r, char commit[41], struct err *e)
     struct record record = {r->session,   root,      r->done,           r->options->out_root,
                             r->delivered, r->helper, r->started_unix_ms};
     int rc = record_last(&record, e);
-    if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || r->options->record))
+    bool owed = record_is_owed(r->session->store, r->session->manifest.name);
+    if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || owed || r->options->record))
         rc = record_commit(&record, commit, e);
     else if (rc == 0)
         rc = record_line(&record, e);

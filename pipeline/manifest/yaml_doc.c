@@ -395,8 +395,8 @@ int yaml_doc_open(struct yaml_doc *d, const char *path, struct err *e)
     buf_init(&b, BUF_MAX_DEFAULT);
     struct err cause = {0};
     int rc = file_read(path, LIMIT_MANIFEST_BYTES, &b, &cause);
-    if (rc < 0) /* what the user named cannot be used: status 2 */
-        rc = err_set(e, ERR_CONFIG, "%s", cause.text);
+    if (rc < 0) /* what the user named cannot be used: status 2, unless the disk fails */
+        rc = err_set(e, rc == ERR_IO ? ERR_IO : ERR_CONFIG, "%s", cause.text);
     else
         rc = yaml_doc_parse(d, path, buf_text(&b), b.n_bytes, e);
     buf_release(&b);

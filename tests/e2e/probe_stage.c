@@ -63,7 +63,10 @@ static const struct stage_port INS[] = {
     {"more", "text", false, "Makes a stage wait for another; what is mapped."},
 };
 
-static const struct stage_port OUTS[] = {{"text", "text", true, "The copy."}};
+static const struct stage_port OUTS[] = {
+    {"text", "text", true, "The copy."},
+    {"folder", "text", true, "A folder with the copy twice."},
+};
 
 static const struct stage_spec SPEC = {
     .name = "probe",
@@ -244,6 +247,14 @@ static int run(const struct stage_run *r, struct err *e)
         rc = file_read(stage_in(r, "text"), INPUT_BYTES_MAX, &b, e);
     if (rc == 0)
         rc = file_publish(stage_out(r, "text"), b.bytes, b.n_bytes, 0644, e);
+    static const char *const names[] = {"a.txt", "below/b.txt"};
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        char *path = file_join(stage_out(r, "folder"), names[i]);
+        rc = file_make_parents(path, e);
+        if (rc == 0)
+            rc = file_write(path, b.bytes, b.n_bytes, e);
+        xfree(path);
+    }
     buf_release(&b);
     return rc;
 }
