@@ -132,7 +132,9 @@ int git_repo_open(const char *path, bool make, struct git_repo **out, struct err
     if (rc == 0 && file_exists(path))
         rc = check_packs(r, e);
     if (rc == 0) {
-        int code = git_repository_open_bare(&r->repo, path);
+        /* Not git_repository_open_bare: it looks at neither the format's version nor the owner. */
+        unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT;
+        int code = git_repository_open_ext(&r->repo, path, flags, NULL);
         if (code == 0)
             code = git_repository_odb(&r->odb, r->repo);
         if (code != 0)

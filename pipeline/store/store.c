@@ -28,6 +28,21 @@ struct store {
 
 /* ---- opening ---- */
 
+/* Whoever owns the folder can put results into it that were never made. */
+static int check_owner(const char *home, struct err *e)
+{
+    struct stat st;
+    if (stat(home, &st) != 0)
+        return err_set_errno(e, errno, "%s: cannot read its owner", home);
+    if (st.st_uid == geteuid())
+        return 0;
+    return err_set(
+        e, ERR_CONFIG,
+        "%s belongs to user %ld, this is user %ld: run as its owner, change its owner, or "
+        "use another --home",
+        home, (long)st.st_uid, (long)geteuid());
+}
+
 static int check_version(const char *home, struct err *e)
 {
     char *path = file_join(home, "version");
@@ -113,6 +128,8 @@ int store_open(const char *home, struct store **out, struct err *e)
     struct store *s = new_store(home, false);
     int rc = make_store(s->home, e);
     if (rc == 0)
+        rc = check_owner(s->home, e);
+    if (rc == 0)
         rc = check_version(s->home, e);
     if (rc == 0)
         rc = make_folders(s->home, e);
@@ -131,7 +148,8 @@ int store_check_home(const char *home, struct err *e)
     xfree(version);
     if (!there)
         return err_set(e, ERR_MISSING, "%s: there is no fmforge store here", home);
-    return check_version(home, e);
+    int rc = check_owner(home, e);
+    return rc == 0 ? check_version(home, e) : rc;
 }
 
 int store_open_read(const char *home, struct store **out, struct err *e)
@@ -382,6 +400,9 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
 {
     struct content_id found = {{0}};
     uint64_t size = 0;
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+        return err_set(e, ERR_FORMAT, "%s: a symbolic link is not stored", path);
     bool folder = file_is_folder(path);
     int rc = folder ? put_folder(s, path, &found, &size, e)
                     : objects_put_file(&s->objects, path, &found, &size, e);

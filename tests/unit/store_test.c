@@ -405,9 +405,9 @@ static void unwritable_folder_is_named(void **state)
         struct store *s = NULL;
         struct err e = {0}, e2 = {0};
         struct content_id id;
-        if (geteuid() == 0 && setuid(65534) != 0)
+        if (geteuid() == 0 && (chown(f->home, 65534, 65534) != 0 || setuid(65534) != 0))
             _exit(77);
-        if (getuid() != 65534 && chmod(f->home, 0555) != 0)
+        if (chmod(f->home, 0555) != 0)
             _exit(77);
         char *locks = file_join(f->home, "locks");
         (void)!chmod(locks, 0555);
@@ -497,10 +497,26 @@ static void locks_are_released_with_the_process(void **state)
     close(ready[1]);
 }
 
+static void a_store_of_somebody_else_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = NULL;
+    struct err e = {0}, e2 = {0};
+    if (geteuid() != 0 || chown(f->home, 65534, 65534) != 0) {
+        print_message("skipped: only root can give a folder away\n");
+        skip();
+    }
+    assert_int_equal(store_open(f->home, &s, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.text, "belongs to user 65534, this is user 0"));
+    assert_non_null(strstr(e.text, f->home));
+    assert_int_equal(store_open_read(f->home, &s, &e2), ERR_CONFIG);
+    assert_int_equal(chown(f->home, 0, 0), 0);
+}
+
 static void symlinks_are_refused(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0}, e2 = {0};
+    struct err e = {0}, e2 = {0}, e3 = {0};
     char *link_path = file_join(f->folder, "in/link");
     char *one = write_in(f, "in/a", "x");
     char *folder = file_join(f->folder, "in");
@@ -509,6 +525,8 @@ static void symlinks_are_refused(void **state)
     assert_int_equal(store_put_path(f->s, folder, &id, NULL, NULL, &e), ERR_FORMAT);
     assert_non_null(strstr(e.text, "in/link"));
     assert_int_equal(store_hash_source(f->s, link_path, &id, NULL, NULL, &e2), ERR_FORMAT);
+    assert_int_equal(store_put_path(f->s, link_path, &id, NULL, NULL, &e3), ERR_FORMAT);
+    assert_non_null(strstr(e3.text, "in/link: a symbolic link is not stored"));
     xfree(folder);
     xfree(one);
     xfree(link_path);
@@ -531,6 +549,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(full_disk_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_are_released_with_the_process, setup, teardown),
         cmocka_unit_test_setup_teardown(symlinks_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_of_somebody_else_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

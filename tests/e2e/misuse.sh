@@ -1,0 +1,121 @@
+# Manifests, folders and stores that reach for what is not theirs are refused, with the path and why.
+. "$2/tests/e2e/e2e_lib.sh"
+probe_programs
+echo text >in.txt
+mkdir folder outside
+echo x >folder/file.txt
+echo keep >outside/kept.txt
+
+manifest() {
+    cat <<'X'
+fmforge: 1
+name: m
+vars: { path: made }
+stages:
+  one: { run: probe, inputs: { text: in.txt } }
+deliver: { one.text: $path }
+X
+}
+
+# refused STATUS LINE TEXT [OPTION...]: m.yaml is refused with that text, and nothing was run.
+refused() {
+    local status=$1 line=$2 text=$3
+    shift 3
+    expect "$status" fm run m.yaml "$@"
+    [ -z "$line" ] || has stderr.txt "m.yaml:$line:"
+    has stderr.txt "$text"
+    [ -z "$(find .fmforge/actions -type f 2>/dev/null)" ] || die "$text: an action was stored"
+    [ "$(cat outside/kept.txt)" = keep ] || die "$text: something outside was written"
+    [ ! -e escaped ] && [ ! -e ../escaped ] || die "$text: it was written outside"
+}
+
+# Where a delivery may not go.
+for path in ../../etc/passwd ../escaped /etc/passwd made/../../../escaped .. . made/ made//x ''; do
+    manifest | sed "s|\\\$path|\"$path\"|" >m.yaml
+    refused 2 6 'cannot deliver to `'"$path"'`: expected a path below the output folder'
+done
+manifest >m.yaml
+refused 2 6 'cannot deliver to `../../../escaped`' --set vars.path=../../../escaped
+manifest | sed 's|^name: m|name: ../escaped|' >m.yaml
+refused 2 2 'name `../escaped` must be letters, digits and _ only'
+manifest | sed 's|one: {|../one: {|; s|one.text|../one.text|' >m.yaml
+refused 2 5 '`../one` cannot be a stage'
+{ manifest | sed 's|in.txt }|in.txt }, with: { path: $where }|'
+  echo 'matrix: { where: [../../escaped] }'; } >m.yaml
+refused 2 7 '`../../escaped` cannot be a value of an axis'
+manifest | sed 's|run: probe|run: ../../../bin/sh|' >m.yaml
+refused 2 5 '../../../bin/sh'
+
+# A toolkit whose facet is outside of it.
+mkdir kit
+cat >kit/toolkit.yaml <<'X'
+fmforge_toolkit: 1
+name: kit
+version: "1"
+signature: "0123456789abcdef0123456789abcdef01234567"
+facets: { secret: ../../../etc/passwd }
+X
+{ manifest | sed 's|in.txt|toolkit.secret|'; echo 'toolkits: [kit]'; } >m.yaml
+refused 2 '' '../../../etc/passwd'
+
+# Input folders hold regular files and folders only; a link is no input.
+ln -s ../outside/kept.txt folder/link.txt
+manifest | sed 's|in.txt|folder|' >m.yaml
+refused 2 5 'folder/link.txt: only regular files and folders are taken, this is a symbolic link'
+rm folder/link.txt
+mkfifo folder/pipe
+refused 2 5 'folder/pipe: only regular files and folders are taken, this is a special file'
+rm folder/pipe
+ln -s outside folder/deep
+refused 2 5 'folder/deep: only regular files and folders are taken, this is a symbolic link'
+rm folder/deep
+ln -s in.txt link.txt
+manifest | sed 's|in.txt|link.txt|' >m.yaml
+refused 2 5 'link.txt: not a regular file but a symbolic link'
+
+# A delivery replaces a link and does not write through it.
+manifest | sed 's|one.text|one.folder|' >m.yaml
+mkdir -p out/m
+ln -s ../../outside out/m/made
+expect 0 fm run m.yaml
+[ ! -L out/m/made ] && [ -f out/m/made/a.txt ] || die "the link is still there"
+[ "$(ls outside)" = kept.txt ] || die "the delivery went through a link"
+ln -sfn "$PWD/outside/kept.txt" out/m/text
+manifest | sed 's|\$path|text|' >m.yaml
+expect 0 fm run m.yaml
+[ ! -L out/m/text ] && [ "$(cat outside/kept.txt)" = keep ] || die "the delivery went through a link"
+
+# A store or a ledger of a newer program.
+for command in "run m.yaml" "plan m.yaml" verify; do
+    echo 'fmforge store 2' >.fmforge/version
+    # shellcheck disable=SC2086
+    expect 2 fm $command
+    has stderr.txt '.fmforge: this is "fmforge store 2", this program reads "fmforge store 1"'
+    echo 'fmforge store 1' >.fmforge/version
+done
+cp .fmforge/ledger.git/config saved
+sed -i 's/repositoryformatversion = .*/repositoryformatversion = 9/' .fmforge/ledger.git/config
+expect 1 fm run m.yaml --record
+has stderr.txt '.fmforge/ledger.git'
+has stderr.txt 'unsupported repository version 9'
+cp saved .fmforge/ledger.git/config
+expect 0 fm verify
+
+# Somebody else's.
+if [ "$(id -u)" -eq 0 ] && chown 12345 .fmforge/ledger.git 2>/dev/null; then
+    expect 1 fm run m.yaml --record
+    has stderr.txt '.fmforge/ledger.git belongs to user 12345, this is user 0'
+    chown 0 .fmforge/ledger.git
+    chown 12345 .fmforge
+    for command in "run m.yaml" "plan m.yaml" verify; do
+        # shellcheck disable=SC2086
+        expect 2 fm $command
+        has stderr.txt '.fmforge belongs to user 12345, this is user 0'
+    done
+    chown 0 .fmforge
+    expect 0 fm run m.yaml --record
+else
+    echo "not root: somebody else's store is not tested" >&2
+fi
+expect 0 fm verify
+echo ok
