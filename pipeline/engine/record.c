@@ -209,6 +209,14 @@ bool record_is_owed(const struct store *s, const char *name)
     return owed;
 }
 
+int record_settle(const struct store *s, const char *name, struct err *e)
+{
+    char *path = owed_path(s, name);
+    int rc = file_remove_tree(path, e);
+    xfree(path);
+    return rc;
+}
+
 int record_commit(const struct record *r, char commit[41], struct err *e)
 {
     char *tree = NULL;
@@ -223,10 +231,6 @@ int record_commit(const struct record *r, char commit[41], struct err *e)
     if (rc == 0)
         rc = ledger_commit(r->helper, repo, ref, tree, buf_text(&message),
                            r->started_unix_ms / 1000, commit, e);
-    char *owed = owed_path(r->session->store, r->session->manifest.name);
-    if (rc == 0)
-        rc = file_remove_tree(owed, e);
-    xfree(owed);
     struct err ignored = {0};
     if (tree && file_remove_tree(tree, &ignored) < 0)
         ignored.text[0] = '\0'; /* goes with the store's temporary folder */

@@ -19,6 +19,7 @@
  */
 int record_owe(const struct store *s, const char *name, struct err *e) MUST_USE;
 bool record_is_owed(const struct store *s, const char *name);
+int record_settle(const struct store *s, const char *name, struct err *e) MUST_USE;
 
 struct record {
     struct session *session;
@@ -30,7 +31,7 @@ struct record {
     long long started_unix_ms;
 };
 
-/* commit: 40 hex digits and a NUL. Nothing is owed any more. */
+/* commit: 40 hex digits and a NUL. */
 int record_commit(const struct record *r, char commit[41], struct err *e) MUST_USE;
 /* One line of runs.log. */
 int record_line(const struct record *r, struct err *e) MUST_USE;

@@ -4,6 +4,7 @@
  *   FAULT_PROGRAM  name of the program, as /proc/PID/comm has it: others are left alone
  *   FAULT_AT       which call, from 1; 0: none fails, and FAULT_LOG gets "calls N" at the end
  *   FAULT_ERRNO    5 (EIO: any call) or 28 (ENOSPC: calls that take room, and only they count)
+ *   FAULT_PATH     if given, only calls on paths that end with it count
  *   FAULT_LOG      gets one line, "CALL PATH", when the call has failed
  *
  * Counted are calls on regular files and folders outside /proc, /sys, /etc, /lib and /usr.
@@ -26,13 +27,14 @@
 static bool ours;
 static long n_calls, at;
 static int number;
-static const char *log_path;
+static const char *log_path, *end;
 
 __attribute__((constructor)) static void prepare(void)
 {
     const char *program = getenv("FAULT_PROGRAM"), *which = getenv("FAULT_AT");
     const char *code = getenv("FAULT_ERRNO");
     log_path = getenv("FAULT_LOG");
+    end = getenv("FAULT_PATH");
     if (!program || !which || !code || strcmp(program_invocation_short_name, program) != 0)
         return;
     ours = true;
@@ -60,7 +62,8 @@ static bool is_ours(const char *path)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (strncmp(path, others[i], strlen(others[i])) == 0)
             return false;
-    return true;
+    size_t n = strlen(path), n_end = end ? strlen(end) : 0;
+    return n >= n_end && (n_end == 0 || strcmp(path + n - n_end, end) == 0);
 }
 
 __attribute__((destructor)) static void count(void)

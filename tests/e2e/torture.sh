@@ -100,6 +100,13 @@ one_fault() { # STATE PROGRAM ERRNO AT
     next_run_is_good "$what"
 }
 
+# Delivered, but not safely; and not one commit: both have to be recorded by the next run.
+for at in 1 2 3; do
+    FAULT_PATH=out/probes/ one_fault fresh fmforge 5 "$at" || die "no call $at on out/probes/"
+done
+FAULT_PATH=refs/prov/probes.lock one_fault fresh fmforge-ledger 28 1 || die "no lock of the ref"
+[ "$failed" -eq 4 ] || die "a delivery or a ledger that cannot be written failed no run"
+
 for program in fmforge fmforge-ledger; do
     for code in 5 28; do
         for state in fresh second; do
