@@ -153,6 +153,8 @@ static int open_sandbox(struct job_env *env, struct job *j, const char *config, 
     int rc = sandbox_open(&j->sandbox, env->sandbox.abi, e);
     if (rc == 0)
         rc = sandbox_allow_program(&j->sandbox, n->desc->program, e);
+    for (size_t i = 0; i < n->desc->n_libraries && rc == 0; i++)
+        rc = sandbox_allow(&j->sandbox, SANDBOX_EXECUTE, n->desc->libraries[i].path, e);
     if (rc == 0)
         rc = sandbox_allow(&j->sandbox, SANDBOX_READ, config, e);
     if (rc == 0)
@@ -193,6 +195,10 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
     struct arguments a = {{NULL}, 0};
     char *config = NULL;
     int rc = make_folders(env, out, e);
+    if (rc == 0 && out->watch.limits.memory_bytes > 0 && watch_memory(getpid()) == 0)
+        rc = err_set(e, ERR_IO,
+                     "limits.memory: /proc/PID/status does not say here what a process "
+                     "holds (RssAnon): leave the limit out");
     if (rc == 0)
         rc = store_put_bytes(env->session->store, item->recipe.bytes, item->recipe.n_bytes, &id, e);
     if (rc == 0)

@@ -7,6 +7,8 @@
  *   FAULT_PATH     if given, only calls on paths that end with it count
  *   FAULT_LOG      gets one line, "CALL PATH", when the call has failed
  *
+ * With FAULT_NO_LANDLOCK set the kernel has no Landlock, for a program that asks by syscall().
+ *
  * Counted are calls on regular files and folders outside /proc, /sys, /etc, /lib and /usr.
  * A close that fails has closed, as on Linux.
  */
@@ -186,6 +188,22 @@ BY_FD(int, -1, fdatasync, true, (int fd), (int), (fd), fd)
 BY_FD(int, -1, ftruncate, true, (int fd, off_t n), (int, off_t), (fd, n), fd)
 BY_FD(int, -1, flock, false, (int fd, int what), (int, int), (fd, what), fd)
 BY_FD(int, -1, fflush, true, (FILE * f), (FILE *), (f), f ? fileno(f) : -1)
+
+long syscall(long which, ...)
+{
+    REAL(long, syscall, long, ...);
+    long a[6];
+    va_list args;
+    va_start(args, which);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    if (which == SYS_landlock_create_ruleset && getenv("FAULT_NO_LANDLOCK")) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return real(which, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
 
 int close(int fd)
 {

@@ -1,6 +1,7 @@
 # A stage that reads what it did not declare, writes outside its outputs or reaches for the network
 # is stopped by the kernel, and the error names the path and the rule.
 . "$2/tests/e2e/e2e_lib.sh"
+shim=$(realpath "$BIN/../probe/fault_calls.so")
 probe_programs
 echo text >in.txt
 echo other >secret.txt
@@ -59,6 +60,20 @@ fi
 if [ "$abi" -ge 6 ]; then
     expect 1 fm run m.yaml --set vars.does=signal
     has stderr.txt 'a signal to the engine: Operation not permitted'
+fi
+
+# A kernel without Landlock: said once, and in the statement; the key is the same.
+if ! grep -q __tsan_init "$BIN/fmforge"; then
+    without() {
+        ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 FAULT_NO_LANDLOCK=1 LD_PRELOAD=$shim fm "$@"
+    }
+    expect 0 without run m.yaml --home bare --set vars.does=read --set vars.path=secret.txt
+    has stderr.txt 'stages run without a sandbox (none: the kernel has no Landlock): what they read is not checked'
+    [ "$(grep -c 'without a sandbox' stderr.txt)" -eq 1 ] || die "it is said more than once"
+    git -C bare/ledger.git show refs/prov/probes:stages/one/statement.json >statement.json
+    has statement.json '"sandbox":"none: the kernel has no Landlock"'
+    expect 0 fm run m.yaml --home bare --set vars.does=read --set vars.path=secret.txt
+    has stdout.txt 'nothing to do'
 fi
 
 # What is declared is read: a folder with all below.
