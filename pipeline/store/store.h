@@ -36,8 +36,8 @@ struct store; /* opaque: the folder */
 #define STORE_OBJECT_BYTES_MAX ((uint64_t)64 << 30)
 
 /* Makes the folder when absent. ERR_CONFIG for a store of another version, or of another user, who
- * could put results there that were never made. store_open_read makes
- * nothing and never writes (no quarantine either): ERR_MISSING when there is no store. */
+ * could put results there that were never made. store_open_read makes nothing and never writes (no
+ * quarantine either): ERR_MISSING when there is no store. */
 int store_open(const char *home, struct store **out, struct err *e) MUST_USE;
 int store_open_read(const char *home, struct store **out, struct err *e) MUST_USE;
 /* Is there a store of this version? Opens nothing. */
