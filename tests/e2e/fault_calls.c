@@ -59,8 +59,8 @@ static void say(const char *call, const char *path)
 
 static bool is_ours(const char *path)
 {
-    static const char *const others[] = {"/proc/", "/sys/", "/dev/null", "/dev/fd/",
-                                         "/etc/",  "/lib",  "/usr/"};
+    static const char *const others[] = {"/memfd:",  "/proc/", "/sys/", "/dev/null",
+                                         "/dev/fd/", "/etc/",  "/lib",  "/usr/"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (strncmp(path, others[i], strlen(others[i])) == 0)
             return false;
