@@ -17,8 +17,6 @@ static int open_adapter(struct adapted *a, const char *base_path, const char *pa
         rc = sha256_file(base_path, &base, NULL, e);
     if (rc == 0)
         rc = adapter_check_base(&a->own, &base, e);
-    if (rc == 0)
-        rc = adapter_halve(&a->own, e);
     a->adapter = &a->own;
     return rc;
 }
@@ -33,6 +31,11 @@ int adapted_open(struct adapted *a, const char *base_path, const char *adapter_p
         return rc;
     bool package = package_path || file_is_folder(adapter_path);
     return open_adapter(a, base_path, package_path ? package_path : adapter_path, package, e);
+}
+
+int adapted_halve(struct adapted *a, struct err *e)
+{
+    return a->adapter ? adapter_halve(&a->own, e) : 0;
 }
 
 int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,

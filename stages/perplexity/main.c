@@ -161,6 +161,8 @@ static int open_all(struct perplexity *p, const struct stage_run *r, struct err 
     int rc = adapted_open(&p->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                           stage_in(r, "package"), e);
     if (!rc)
+        rc = adapted_halve(&p->adapted, e);
+    if (!rc)
         rc = open_text(p, e);
     if (!rc)
         rc = compute_open(&p->compute, r->n_threads, r->kernels, e);

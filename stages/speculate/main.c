@@ -106,6 +106,8 @@ static int open_models(struct speculate *s, struct err *e)
     int rc = adapted_open(&s->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                           stage_in(r, "package"), e);
     if (rc == 0)
+        rc = adapted_halve(&s->adapted, e);
+    if (rc == 0)
         rc = prompt_format_check_vocab(&s->format, s->adapted.model.shape.vocab, e);
     if (rc == 0)
         rc = adapted_open_draft(&s->adapted, stage_in(r, "draft"), &s->draft, e);
