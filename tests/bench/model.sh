@@ -68,6 +68,10 @@ small() { # FILE
         "$bench" "$1" 1024 "$threads" step-kept 256
         torch "$1" 4 256 5
     done
+    for _ in 1 2 3; do
+        "$bench" "$1" 1024 "$threads" step-full 256
+        torch --full "$1" 4 256 5
+    done
     "$bench" "$1" 256 "$threads" decode
 }
 

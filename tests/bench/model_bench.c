@@ -5,6 +5,7 @@
  *
  * what: step (a LoRA step of rank 32 over so many tokens, all labelled, every layer computed again
  * from its input; in segments of `length`, by default one), step-kept (nothing computed again),
+ * step-full (every parameter of a dense model of that shape instead, in fp32),
  * decode (one token after another behind a short prompt, with and without an adapter), prefill. One
  * per process, so that the peak of resident memory is its own. In both precisions in turn, median
  * of three.
@@ -99,6 +100,40 @@ static int step(struct bench *b, bool recompute, struct err *e)
     return rc;
 }
 
+/* Every parameter, in fp32: the model is exchanged for a dense one with other weights. */
+static int step_full(struct bench *b, struct err *e)
+{
+    struct transformer t = {0};
+    struct transformer_plan plan = {.tokens_max = b->n_tokens, .what = TRAIN_FULL};
+    struct shape shape = b->m.shape;
+    double took[RUNS] = {0};
+    b->c.precision = COMPUTE_F32;
+    model_release(&b->m);
+    int rc = model_init(&b->m, &shape, e);
+    if (rc != 0)
+        return rc;
+    model_randomise(&b->m, 1);
+    size_t n = b->m.n_flat;
+    float *grads = xalloc_array(n, sizeof *grads);
+    float *m = xalloc_array(n, sizeof *m), *v = xalloc_array(n, sizeof *v);
+    rc = transformer_reserve(&t, &b->c, &shape, &plan, e);
+    for (int i = 0; i < RUNS && rc == 0; i++) {
+        struct loss_sum sum = {0};
+        struct adamw_step adam = {0.0f, 0.9f, 0.999f, 1e-8f, 0, 1, i + 1};
+        double start = seconds();
+        memset(grads, 0, n * sizeof *grads);
+        rc = transformer_loss(&t, &b->m, NULL, &b->b, 1.0f / (float)b->n_tokens, grads, &sum, e);
+        ops_adamw(&b->c, n, &adam, b->m.flat, grads, m, v);
+        took[i] = seconds() - start;
+    }
+    print(b, "full step", b->n_tokens, took);
+    transformer_release(&t);
+    xfree(grads);
+    xfree(m);
+    xfree(v);
+    return rc;
+}
+
 /* n tokens at once, or one after another, behind a prompt of 16. */
 static int decode(struct bench *b, const struct adapter *a, int n, bool at_once, struct err *e)
 {
@@ -149,6 +184,8 @@ static int run(struct bench *b, const char *path, int threads, const char *what,
         b->segments[i] = i < b->n_segments ? i * length : b->n_tokens;
     b->b = (struct batch){b->n_tokens, b->ids, b->pos, b->target, b->n_segments, b->segments, NULL};
     bool steps = str_starts(what, "step");
+    if (strcmp(what, "step-full") == 0)
+        return step_full(b, e);
     if (steps || strcmp(what, "decode") == 0)
         rc = steps ? 0 : decode(b, NULL, b->n_tokens, false, e);
     if (rc == 0)
@@ -174,7 +211,8 @@ int main(int argc, char **argv)
         (argc > 3 && !str_to_i64(argv[3], &threads)) ||
         (argc > 5 && !str_to_i64(argv[5], &length)) || tokens < 1 || tokens > 1 << 20 ||
         threads < 1 || threads > 1024) {
-        fprintf(stderr, "usage: model_bench BASE [tokens [threads [step|step-kept|decode|prefill "
+        fprintf(stderr, "usage: model_bench BASE [tokens [threads [step|step-kept|step-full|"
+                        "decode|prefill "
                         "[length]]]]\n");
         return 2;
     }

@@ -1,9 +1,9 @@
-"""The time of one LoRA step in PyTorch, for model.sh: rank 32, AdamW, every token labelled.
+"""The time of one training step in PyTorch, for model.sh: AdamW, every token labelled.
 
-    torch_step.py [--compile] BASE SEGMENTS LENGTH [RUNS]
+    torch_step.py [--compile] [--full] BASE SEGMENTS LENGTH [RUNS]
 
 The model is that of tests/ref/train_compare.py, which is compared with ours there. The base is
-unpacked to float32. --compile: through torch.compile, whose own time is not counted. Prints
+unpacked to float32. LoRA of rank 32, or with --full every parameter. --compile: through torch.compile, whose own time is not counted. Prints
 milliseconds (median), tokens per second and the peak of resident memory.
 """
 
@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "ref"))
 import torch  # noqa: E402
-from train_compare import Model, read_base  # noqa: E402
+from train_compare import Linear, Model, read_base  # noqa: E402
 
 RANK = 32
 Row = collections.namedtuple("Row", "ids labels")
@@ -47,8 +47,8 @@ def adapter(base, shape):
 
 
 def main():
-    args = [a for a in sys.argv[1:] if a != "--compile"]
-    compiled = len(args) < len(sys.argv) - 1
+    args = [a for a in sys.argv[1:] if not a.startswith("--")]
+    compiled, full = "--compile" in sys.argv, "--full" in sys.argv
     path, segments, length = args[0], int(args[1]), int(args[2])
     runs = int(args[3]) if len(args) > 3 else 5
     torch.manual_seed(1)
@@ -58,13 +58,18 @@ def main():
     for s in range(segments):
         ids = [(i * 7919 + 13 + s) % shape["vocab"] for i in range(length)]
         rows.append(Row(ids, [i > 0 for i in range(length)]))
+    parameters = list(model.parameters())
+    if full:
+        Linear.forward = lambda self, x: torch.nn.functional.linear(x, self.weight)
+        parameters = [t.requires_grad_() for t in base.values() if t.is_floating_point()]
     if compiled:
         model.forward = torch.compile(model.forward)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    optimizer = torch.optim.AdamW(parameters, lr=0.0)
     took = []
     for _ in range(runs + 2):
         start = time.perf_counter()
-        optimizer.zero_grad()
+        for tensor in parameters:
+            tensor.grad = None
         (model.loss_sum(rows) / (segments * (length - 1))).backward()
         optimizer.step()
         took.append(time.perf_counter() - start)
@@ -73,7 +78,7 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1048576
     print(
         "%-28s %-5s %9.1f ms %9.2f tokens/s  peak %.2f GiB"
-        % ("LoRA step, PyTorch " + name, "f32", 1e3 * median, segments * length / median, peak)
+        % (("full step, PyTorch " if full else "LoRA step, PyTorch ") + name, "f32", 1e3 * median, segments * length / median, peak)
     )
 
 
