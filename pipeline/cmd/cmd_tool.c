@@ -263,8 +263,9 @@ static int become(struct tool *t, struct err *e)
 
 static int unknown(const struct describe *d, const char *name, struct err *e)
 {
-    static const char *const commands[] = {"run",    "plan",    "why",   "log",   "report",
-                                           "accept", "nightly", "audit", "verify"};
+    static const char *const commands[] = {"run",    "plan",      "why",    "graph",   "log",
+                                           "diff",   "report",    "accept", "nightly", "audit",
+                                           "verify", "reproduce", "gc"};
     const char *known[64];
     size_t n_known = sizeof commands / sizeof commands[0];
     memcpy(known, commands, sizeof commands);

@@ -222,13 +222,35 @@ static const char *toolkit_text(const struct layout *l, const char *folder)
     return same != NULL ? same : named != NULL ? named : n == 1 ? only : NULL;
 }
 
+/* Was a toolkit of the run a folder without toolkit.yaml, read by a layout? */
+static bool has_foreign(const struct layout *l)
+{
+    for (const struct json *f = run_items(l->run->shown, "files"); f != NULL; f = json_next(f))
+        if (str_starts(text_of(f, "path"), "toolkits/") &&
+            str_ends(text_of(f, "path"), "/layout.yaml"))
+            return true;
+    return false;
+}
+
+static bool is_own(const char *folder)
+{
+    char *path = file_join(folder, "toolkit.yaml");
+    bool own = file_exists(path);
+    xfree(path);
+    return own;
+}
+
 static void find_toolkits(struct layout *l)
 {
     const struct doc_node *list = l->manifest.toolkits;
     const struct doc_node *t = list == NULL ? NULL : list->type == DOC_LIST ? list->first : list;
     for (; t != NULL; t = list->type == DOC_LIST ? t->next : NULL) {
         const char *text = toolkit_text(l, t->text);
-        if (text == NULL)
+        if (has_foreign(l) && !is_own(t->text))
+            say(l->unknown,
+                "toolkit %s: a folder that a layout reads; such a run cannot be laid out again yet",
+                t->text);
+        else if (text == NULL)
             say(l->unknown, "toolkit %s: the record does not say which of its toolkits that is",
                 t->text);
         else if (l->n_toolkits < GRAPH_TOOLKITS_MAX) /* more are refused when it runs */

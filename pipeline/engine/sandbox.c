@@ -147,6 +147,10 @@ int sandbox_allow_program(struct sandbox *s, const char *program, struct err *e)
         {SANDBOX_READ, "/etc/ld.so.cache"},
         {SANDBOX_READ, "/etc/ld.so.preload"},
         {SANDBOX_READ, "/proc/cpuinfo"},
+        /* What machine_memory reads, to warn where a plan does not fit: no output can hold it. */
+        {SANDBOX_READ, "/proc/meminfo"},
+        {SANDBOX_READ, "/sys/fs/cgroup/memory.max"},
+        {SANDBOX_READ, "/sys/fs/cgroup/memory/memory.limit_in_bytes"},
         {SANDBOX_READ, "/sys/devices/system/cpu"},
         {SANDBOX_WRITE, "/dev/null"},
 #ifdef IS_SANITIZED

@@ -6,7 +6,7 @@
  * Documentation/userspace-api/landlock.rst, version 6.15 for ABI 7). Everything that the kernel's
  * ABI can refuse is refused, and then given back path by path:
  *
- *   read                 the config, each declared input, what describes the CPU
+ *   read                 the config, each declared input, what describes CPU and memory
  *   read and execute     the stage's program; shared libraries in the loader's folders
  *   read and write       the attempt folder (outputs, events), the work folder, /dev/null
  *
@@ -55,7 +55,7 @@ int sandbox_open(struct sandbox *s, int abi, struct err *e) MUST_USE;
 void sandbox_close(struct sandbox *s);
 int sandbox_allow(struct sandbox *s, enum sandbox_use use, const char *path,
                   struct err *e) MUST_USE;
-/* The program, the loader's folders, /dev/null and what describes the CPU. */
+/* The program, the loader's folders, /dev/null and what describes CPU and memory. */
 int sandbox_allow_program(struct sandbox *s, const char *program, struct err *e) MUST_USE;
 
 /* Between fork and exec, for good: system calls only. Returns 0 or errno. */

@@ -64,7 +64,7 @@ static void check_adapter(struct import_run *p, struct problems *out)
         shape_module(&p->shape, i, 1, &m);
         import_lora_name(p, &m, false, name);
         const struct source_tensor *t = tensor_source_find(&p->source, name);
-        if (t && t->view.n_dims == 2 && t->view.dims[1] >= 1 && t->view.dims[1] <= 256)
+        if (t && t->view.n_dims == 2 && t->view.dims[1] >= 1 && t->view.dims[1] <= LORA_RANK_MAX)
             p->rank = (int)t->view.dims[1];
     }
     for (int i = 0; i < shape_n_modules(&p->shape) && p->rank > 0; i++) {

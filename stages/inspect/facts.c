@@ -209,7 +209,7 @@ static struct json *answering(const struct stage_run *run, const struct facts_mo
         plan.positions = base->shape.context;
     add_model(&p, base);
     if (rank > 0)
-        plan_mem_add(&p, "adapter", adapter_bytes(&base->shape, rank) / 2); /* adapter_halve */
+        plan_mem_add(&p, "adapter, in fp16", adapter_halved_bytes(&base->shape, rank));
     decoder_memory(&base->shape, &plan, rank, run->n_threads, &p);
     struct json *o = plan_json(&p);
     put_count(o, "sequences", (uint64_t)plan.sequences);

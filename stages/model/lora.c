@@ -308,6 +308,11 @@ int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dt
 
 /* ---- passes ---- */
 
+size_t adapter_halved_bytes(const struct shape *shape, int rank)
+{
+    return arena_cost(size_mul(shape_lora_floats(shape, rank), sizeof(uint16_t)));
+}
+
 int adapter_halve(struct adapter *a, struct err *e)
 {
     struct arena halves = {0};
@@ -315,11 +320,10 @@ int adapter_halve(struct adapter *a, struct err *e)
     for (size_t i = 0; i < a->n_values; i++)
         if (!(tensor_f16_to_f32(tensor_f16_from_f32(a->values[i])) == a->values[i]))
             return 0;
-    size_t bytes = size_mul(a->n_values, sizeof *a->halves);
-    int rc = arena_reserve(&halves, "adapter", arena_cost(bytes), e);
+    int rc = arena_reserve(&halves, "adapter", adapter_halved_bytes(&a->shape, a->rank), e);
     if (rc != 0)
         return rc;
-    a->halves = arena_take(&halves, bytes);
+    a->halves = arena_take(&halves, a->n_values * sizeof *a->halves);
     for (size_t i = 0; i < a->n_values; i++)
         a->halves[i] = tensor_f16_from_f32(a->values[i]);
     arena_release(&a->arena);

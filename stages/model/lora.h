@@ -58,6 +58,8 @@ void adapter_round_f16(struct adapter *a);
 /* Keeps the values in half the room, for passes that do not train: where all of them are numbers of
  * fp16, as those of a checkpoint or a package are. The same bits come out. Else nothing changes. */
 int adapter_halve(struct adapter *a, struct err *e) MUST_USE;
+/* Bytes that a halved adapter keeps; while it is halved its floats are there too. */
+size_t adapter_halved_bytes(const struct shape *shape, int rank);
 
 /* The tensor's name in files: module.a_transpose [in][R], module.b_transpose [R][out]. */
 #define ADAPTER_NAME_BYTES (SHAPE_NAME_BYTES + 16)

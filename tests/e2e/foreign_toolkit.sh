@@ -95,6 +95,12 @@ sed -i 's/lora_rank: 8, alpha: 4/lora_rank: 32, alpha: 16/' configs/toolkits/afm
 expect_to_run "adapter data drafted package quality toolkit.base toolkit.draft toolkit.recovery toolkit.tokenizer" kit.yaml
 [ ! -e .fmforge ] || die "plan wrote something"
 expect 0 fm run kit.yaml
+cp stdout.txt made.txt
+cp stderr.txt made_err.txt
+expect 4 fm reproduce last
+has stdout.txt "toolkit $KIT: a folder that a layout reads; such a run cannot be laid out again yet"
+mv made.txt stdout.txt
+mv made_err.txt stderr.txt
 expect_to_run "" kit.yaml
 [ "$(artifact toolkit.base/base)" = "$(sha256sum tiny-0.1/base.safetensors | cut -c1-64)" ] ||
     die "the base came back with other bytes"

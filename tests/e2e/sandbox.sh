@@ -81,5 +81,6 @@ sed 's|in.txt|folder|; s|does: copy, path: ""|does: read, path: folder/file.txt|
 expect 1 fm run f.yaml
 has stderr.txt 'folder: not a regular file'
 expect 0 fm run m.yaml --set vars.does=read --set vars.path=/proc/cpuinfo
+expect 0 fm run m.yaml --set vars.does=read --set vars.path=/proc/meminfo # train warns by it
 expect 0 fm verify
 echo ok
