@@ -41,6 +41,11 @@ struct cmd_common {
 /* Changes to the -C folder, when one is given. */
 int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
 
+/* What an option names has to be a regular file; path NULL is fine. expected: "an SSH key". */
+int cmd_need_file(const char *flag, const char *path, const char *expected, struct err *e) MUST_USE;
+#define CMD_EXPECTED_KEY "the file of an SSH key, e.g. ~/.ssh/id_ed25519"
+#define CMD_EXPECTED_SIGNERS "a list of allowed signers (man ssh-keygen), \"NAME KEY\" a line"
+
 /* Prints "usage: fmforge USAGE", the text and the options on stdout; returns 0. */
 int cmd_help(const struct cmd_context *c, const char *usage, const char *text,
              const struct flag *flags, size_t n_flags);

@@ -7,13 +7,13 @@
 #include "pipeline/provenance/audit.h"
 
 static int audit(const struct cmd_context *c, const struct cmd_common *common, const char *target,
-                 struct err *e)
+                 const char *signers, struct err *e)
 {
     char *helper = file_join(c->program_folder, "fmforge-ledger");
     char *repo = file_join(common->home, "ledger.git");
     struct ledger l = {helper, repo};
     struct json *report = NULL;
-    int rc = audit_make(&l, common->home, target, &report, e);
+    int rc = audit_make(&l, common->home, target, signers, &report, e);
     if (rc == 0) {
         struct buf out;
         buf_init(&out, BUF_MAX_DEFAULT);
@@ -35,7 +35,12 @@ static int audit(const struct cmd_context *c, const struct cmd_common *common, c
 int cmd_audit(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
     struct cmd_common common = CMD_COMMON_INIT;
-    const struct flag flags[] = {CMD_COMMON_FLAGS(common)};
+    const char *signers = NULL;
+    const struct flag flags[] = {
+        CMD_COMMON_FLAGS(common),
+        {"signers", 0, FLAG_STRING, &signers, "FILE",
+         "check the runs' signatures against allowed signers"},
+    };
     const size_t n_flags = sizeof flags / sizeof flags[0];
     const char *target = NULL;
     size_t n = 0;
@@ -52,5 +57,7 @@ int cmd_audit(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (n != 1)
         return err_set(e, ERR_CONFIG, "audit: expected a file, a folder or a SHA-256");
     rc = cmd_enter(&common, e);
-    return rc < 0 ? rc : audit(c, &common, target, e);
+    if (rc == 0)
+        rc = cmd_need_file("--signers", signers, CMD_EXPECTED_SIGNERS, e);
+    return rc < 0 ? rc : audit(c, &common, target, signers, e);
 }

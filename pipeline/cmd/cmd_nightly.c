@@ -193,6 +193,8 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
         {"reports", 0, FLAG_STRING, &c.run.reports_root, "DIR",
          "where the pages go (default reports)"},
         {"date", 0, FLAG_STRING, &c.nightly.date, "DATE", "names the page (default today, UTC)"},
+        {"sign", 0, FLAG_STRING, &c.run.sign_key, "KEY",
+         "sign the ledger's commit with an SSH key (a private key, or a .pub in ssh-agent)"},
     };
     const size_t n_flags = sizeof flags / sizeof flags[0];
     const char *folder = "configs/nightly";
@@ -218,6 +220,8 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
     c.run.threads = (int)threads;
     c.run.program_folder = context->program_folder;
     rc = cmd_enter(&c.common, e);
+    if (rc == 0)
+        rc = cmd_need_file("--sign", c.run.sign_key, CMD_EXPECTED_KEY, e);
     if (rc == 0)
         rc = run_all(&c, folder, e);
     nightly_release(&c.nightly);

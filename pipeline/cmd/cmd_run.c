@@ -34,6 +34,8 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
          "where the run's page goes (default reports)"},
         {"kernels", 0, FLAG_STRING, &o.kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
         {"record", 0, FLAG_BOOL, &o.record, NULL, "commit to the ledger also when nothing ran"},
+        {"sign", 0, FLAG_STRING, &o.sign_key, "KEY",
+         "sign the ledger's commit with an SSH key (a private key, or a .pub in ssh-agent)"},
     };
     const size_t n_flags = sizeof flags / sizeof flags[0];
     const char *path = NULL;
@@ -52,6 +54,8 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     rc = check_counts(jobs, threads, e);
     if (rc == 0)
         rc = cmd_enter(&common, e);
+    if (rc == 0)
+        rc = cmd_need_file("--sign", o.sign_key, CMD_EXPECTED_KEY, e);
     if (rc < 0)
         return rc;
     o.jobs = (int)jobs;

@@ -9,7 +9,12 @@
 int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
     struct cmd_common common = CMD_COMMON_INIT;
-    const struct flag flags[] = {CMD_COMMON_FLAGS(common)};
+    const char *signers = NULL;
+    const struct flag flags[] = {
+        CMD_COMMON_FLAGS(common),
+        {"signers", 0, FLAG_STRING, &signers, "FILE",
+         "check the runs' signatures against allowed signers"},
+    };
     const size_t n_flags = sizeof flags / sizeof flags[0];
     size_t n = 0;
     bool help = false;
@@ -19,17 +24,20 @@ int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e
     if (help)
         return cmd_help(c, "verify [options]",
                         "Reads every stored object, raw copy and action and the whole ledger, and "
-                        "names what is\ndamaged. Changes nothing. Exit status: 0 all is sound, 1 "
+                        "names what is\ndamaged. With --signers it also says who signed which run. "
+                        "Changes nothing.\nExit status: 0 all is sound, 1 "
                         "something is not.",
                         flags, n_flags);
     rc = cmd_enter(&common, e);
+    if (rc == 0)
+        rc = cmd_need_file("--signers", signers, CMD_EXPECTED_SIGNERS, e);
     if (rc < 0)
         return rc;
     char *helper = file_join(c->program_folder, "fmforge-ledger");
     char *repo = file_join(common.home, "ledger.git");
     struct ledger l = {helper, repo};
     struct json *report = NULL;
-    rc = verify_make(&l, common.home, &report, e);
+    rc = verify_make(&l, common.home, signers, &report, e);
     if (rc == 0) {
         struct buf out;
         buf_init(&out, BUF_MAX_DEFAULT);

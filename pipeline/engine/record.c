@@ -229,8 +229,10 @@ int record_commit(const struct record *r, char commit[41], struct err *e)
     if (rc == 0)
         rc = write_tree(r, tree, e);
     if (rc == 0)
-        rc = ledger_commit(r->helper, repo, ref, tree, buf_text(&message),
-                           r->started_unix_ms / 1000, commit, e);
+        rc = ledger_commit(r->helper, repo,
+                           &(struct ledger_entry){ref, tree, buf_text(&message),
+                                                  r->started_unix_ms / 1000, r->sign_key},
+                           commit, e);
     struct err ignored = {0};
     if (tree && file_remove_tree(tree, &ignored) < 0)
         ignored.text[0] = '\0'; /* goes with the store's temporary folder */

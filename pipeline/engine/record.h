@@ -29,9 +29,10 @@ struct record {
     const bool *delivered; /* per delivery: it is in place */
     const char *helper;    /* fmforge-ledger */
     long long started_unix_ms;
+    const char *sign_key; /* or NULL */
 };
 
-/* commit: 40 hex digits and a NUL. */
+/* commit: 40 hex digits and a NUL. With a key that cannot sign there is no commit. */
 int record_commit(const struct record *r, char commit[41], struct err *e) MUST_USE;
 /* One line of runs.log. */
 int record_line(const struct record *r, struct err *e) MUST_USE;

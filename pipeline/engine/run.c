@@ -425,6 +425,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     char commit[41] = "";
     int rc = open_run(&r, s, o, term, started_ms, e);
     if (rc == 0)
+        rc = run_try_key(&r, e);
+    if (rc == 0)
         rc = execute(&r, e);
     if (rc == 0)
         run_deliver(&r);

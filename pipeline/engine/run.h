@@ -23,6 +23,7 @@ struct run_options {
     int threads;              /* all of them together; 0 = one per CPU */
     const char *kernels;      /* "auto" */
     bool record;              /* commit also when nothing was executed or delivered */
+    const char *sign_key;     /* SSH key that signs the commit; NULL: unsigned */
     bool json;                /* print run.json at the end */
     const char *const *sets;
     size_t n_sets;

@@ -10,6 +10,7 @@
 #include "pipeline/engine/report.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
+#include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/statement.h"
 
 void run_report_stage(struct run *r, const struct job *j, const char *outcome)
@@ -145,11 +146,30 @@ void run_deliver(struct run *r)
     }
 }
 
+/* Hours of work are no place to learn that a key has a passphrase. */
+int run_try_key(struct run *r, struct err *e)
+{
+    const struct session *s = r->session;
+    bool wanted = r->options->record || record_is_owed(s->store, s->manifest.name);
+    for (size_t i = 0; i < s->graph.n_instances && !wanted; i++)
+        wanted = !s->plan.items[i].cached;
+    if (r->options->sign_key == NULL || !wanted)
+        return 0;
+    int rc = ledger_try_key(r->helper, r->options->sign_key, e);
+    return rc < 0 ? err_wrap(e, "nothing was run, the record could not be signed") : 0;
+}
+
 int run_record(struct run *r, char commit[41], struct err *e)
 {
     struct json *root = run_to_json(r);
-    struct record record = {r->session,   root,      r->done,           r->options->out_root,
-                            r->delivered, r->helper, r->started_unix_ms};
+    struct record record = {r->session,
+                            root,
+                            r->done,
+                            r->options->out_root,
+                            r->delivered,
+                            r->helper,
+                            r->started_unix_ms,
+                            r->options->sign_key};
     int rc = record_last(&record, e);
     bool owed = record_is_owed(r->session->store, r->session->manifest.name);
     if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || owed || r->options->record)) {
@@ -161,6 +181,9 @@ int run_record(struct run *r, char commit[41], struct err *e)
         rc = record_line(&record, e);
     }
     json_free(root);
+    if (rc < 0 && r->options->sign_key != NULL)
+        err_wrap(e, "no run is recorded; what was made is kept, and the same command records it "
+                    "when the cause is gone");
     return rc;
 }
 
@@ -220,7 +243,8 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
     if (r->n_gates_failed > 0 && r->interrupts == 0)
         buf_printf(b, "%s: a gate does not hold\n", name);
     if (*commit)
-        buf_printf(b, "%s: recorded as %.12s\n", name, commit);
+        buf_printf(b, "%s: recorded as %.12s%s\n", name, commit,
+                   r->options->sign_key ? ", signed" : "");
     if (r->page)
         buf_printf(b, "%s: report %s\n", name, r->page);
 }
@@ -232,6 +256,8 @@ int run_report_end(struct run *r, const char *commit)
     if (r->options->json) {
         struct json *root = run_to_json(r);
         json_put(root, "commit", *commit ? json_new_string(commit) : json_new_null());
+        if (*commit && r->options->sign_key)
+            json_put_bool(root, "signed", true);
         json_put(root, "report", r->page ? json_new_string(r->page) : json_new_null());
         json_write_pretty(root, 2, &b);
         json_free(root);

@@ -62,6 +62,8 @@ struct json *run_to_json(const struct run *r);
 /* Delivers what passed. What cannot be written is said and counted: the run is recorded all the
  * same. */
 void run_deliver(struct run *r);
+/* When there will be something to sign: can the key sign? Nothing is run when it cannot. */
+int run_try_key(struct run *r, struct err *e) MUST_USE;
 /* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
 int run_record(struct run *r, char commit[41], struct err *e) MUST_USE;
 

@@ -10,6 +10,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/audit_work.h"
 #include "pipeline/provenance/ledger_client.h"
+#include "pipeline/provenance/signatures.h"
 #include "pipeline/provenance/statement.h"
 
 /* ---- findings ---- */
@@ -259,6 +260,39 @@ static void follow(struct audit *a, const struct run_record *r, const char *id, 
         audit_unknown(a, "run %.12s names %s, but not as input, output or delivery", r->commit, id);
 }
 
+/* ---- signatures ---- */
+
+static void add_signature(struct audit *a, const struct run_record *r, const struct json *found)
+{
+    struct json *run = json_clone(found);
+    json_put_string(run, "name", r->name);
+    char *damage = signature_damage(run);
+    if (damage != NULL)
+        audit_mismatch(a, "ledger: %s", damage);
+    else if (str_eq(run_text(run, "state"), "unsigned"))
+        audit_unknown(a, "run %.12s of %s is unsigned", r->commit, r->name);
+    json_append(a->signatures, run);
+    xfree(damage);
+}
+
+/* Of the runs of the ledger on the way; a checkout beside a file is no commit and has none. */
+static void check_signatures(struct audit *a, const char *signers)
+{
+    a->signatures = json_new_array();
+    for (size_t i = 0; i < a->n_records; i++) {
+        const struct run_record *r = &a->records[i];
+        struct json *found = NULL;
+        struct err e = {0};
+        if (!str_is_hex(r->commit, 40))
+            continue;
+        if (signatures_read(a->ledger, signers, r->commit, &found, &e) != 0)
+            audit_unknown(a, "run %.12s: its signature cannot be checked: %s", r->commit, e.text);
+        for (const struct json *s = found ? json_first(found) : NULL; s; s = json_next(s))
+            add_signature(a, r, s);
+        json_free(found);
+    }
+}
+
 /* ---- the report ---- */
 
 static void start(struct audit *a, const struct ledger *l, const char *home)
@@ -315,7 +349,9 @@ static struct json *finish(struct audit *a, const struct run_record *r, const ch
     json_put(report, "mismatches", a->mismatches);
     json_put(report, "unknowns", a->unknowns);
     json_put(report, "checked", checked_to_json(a));
-    a->chain = a->sources = a->used_by = a->mismatches = a->unknowns = NULL;
+    if (a->signatures != NULL)
+        json_put(report, "signatures", a->signatures);
+    a->chain = a->sources = a->used_by = a->mismatches = a->unknowns = a->signatures = NULL;
     return report;
 }
 
@@ -330,12 +366,13 @@ static void release(struct audit *a)
     json_free(a->unknowns);
     json_free(a->visited);
     json_free(a->objects);
+    json_free(a->signatures);
     buf_release(&a->listing);
     store_close(a->store);
 }
 
-int audit_make(const struct ledger *l, const char *home, const char *target, struct json **report,
-               struct err *e)
+int audit_make(const struct ledger *l, const char *home, const char *target, const char *signers,
+               struct json **report, struct err *e)
 {
     struct audit *a = xalloc(sizeof *a);
     start(a, l, home);
@@ -355,6 +392,8 @@ int audit_make(const struct ledger *l, const char *home, const char *target, str
             id = audit_explain(a, &r);
         if (r != NULL && id != NULL)
             follow(a, r, id, &as);
+        if (signers != NULL)
+            check_signatures(a, signers);
         *report = finish(a, r, as);
     }
     xfree(as);

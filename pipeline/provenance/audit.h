@@ -9,7 +9,8 @@
  *
  *   {"status":"proven"|"mismatch"|"unknown","target":{"path"?,"id","folder"},
  *    "run":{"commit","name","time"}?,"as"?,"chain":[..],"sources":[..],"used_by":[..],
- *    "mismatches":["..."],"unknowns":["..."],"checked":{"recipes","statements","objects","files"}}
+ *    "mismatches":["..."],"unknowns":["..."],"checked":{"recipes","statements","objects","files"},
+ *    "signatures":[..]?}
  *
  * A mismatch is something that is there and wrong; an unknown is something that is not there.
  */
@@ -20,9 +21,10 @@
 #include "pipeline/provenance/runs.h"
 
 /* target: a file, a folder, or 64 hex digits. home: the store; it may lack objects or be absent.
- * Caller frees the report. */
-int audit_make(const struct ledger *l, const char *home, const char *target, struct json **report,
-               struct err *e) MUST_USE;
+ * signers: a file (signatures.h) or NULL; with it a run of the ledger that is unsigned is an
+ * unknown, one with a bad signature a mismatch. Caller frees the report. */
+int audit_make(const struct ledger *l, const char *home, const char *target, const char *signers,
+               struct json **report, struct err *e) MUST_USE;
 
 /* The report for people. */
 void audit_to_text(const struct json *report, struct buf *out);

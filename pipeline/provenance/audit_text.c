@@ -5,6 +5,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/audit.h"
+#include "pipeline/provenance/signatures.h"
 #include "pipeline/provenance/statement.h"
 
 static const char *text_or(const struct json *v, const char *key, const char *other)
@@ -126,6 +127,8 @@ void audit_to_text(const struct json *report, struct buf *out)
         stage_to_text(s, out);
     sources_to_text(report, out);
     buf_add_char(out, '\n');
+    if (json_get(report, "signatures") != NULL)
+        signatures_to_text(json_get(report, "signatures"), out);
     findings_to_text(report, "mismatches", "MISMATCH", out);
     findings_to_text(report, "unknowns", "unknown", out);
     buf_printf(out, "checked: %d recipes, %d statements, %d stored objects, %d files of runs\n",

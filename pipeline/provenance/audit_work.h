@@ -30,8 +30,9 @@ struct audit {
     struct json *used_by;
     struct json *mismatches;
     struct json *unknowns;
-    struct json *visited; /* "record instance" -> true */
-    struct json *objects; /* id -> "present", "absent", "damaged" */
+    struct json *visited;    /* "record instance" -> true */
+    struct json *objects;    /* id -> "present", "absent", "damaged" */
+    struct json *signatures; /* of the ledger's runs among the records; NULL: not asked for */
     struct {
         size_t recipes, statements, objects, files;
     } checked;

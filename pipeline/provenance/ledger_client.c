@@ -196,19 +196,20 @@ static int message_file(const char *message, int *fd, struct err *e)
     return 0;
 }
 
-int ledger_commit(const char *helper, const char *repo, const char *ref, const char *tree_dir,
-                  const char *message, int64_t unix_time, char commit[41], struct err *e)
+int ledger_commit(const char *helper, const char *repo, const struct ledger_entry *entry,
+                  char commit[41], struct err *e)
 {
     struct call c = call_of("commit");
     struct json *answer = NULL;
     const char *id = NULL;
-    char *time_text = xasprintf("%lld", (long long)unix_time);
+    char *time_text = xasprintf("%lld", (long long)entry->time);
     add_arg(&c, "--repo", repo);
-    add_arg(&c, "--ref", ref);
-    add_arg(&c, "--tree", tree_dir);
+    add_arg(&c, "--ref", entry->ref);
+    add_arg(&c, "--tree", entry->tree_dir);
     add_arg(&c, "--message-file", "/dev/fd/3");
     add_arg(&c, "--time", time_text);
-    int rc = message_file(message, &c.message_fd, e);
+    add_arg(&c, "--sign", entry->sign_key);
+    int rc = message_file(entry->message, &c.message_fd, e);
     if (rc == 0)
         rc = run_with(helper, &c, &answer, e);
     if (rc == 0)
@@ -339,5 +340,25 @@ int ledger_check(const char *helper, const char *repo, struct json **out, struct
 {
     struct call c = call_of("check");
     add_arg(&c, "--repo", repo);
+    return run_with(helper, &c, out, e);
+}
+
+int ledger_try_key(const char *helper, const char *sign_key, struct err *e)
+{
+    struct call c = call_of("sign");
+    struct json *answer = NULL;
+    add_arg(&c, "--sign", sign_key);
+    int rc = run_with(helper, &c, &answer, e);
+    json_free(answer);
+    return rc;
+}
+
+int ledger_signatures(const char *helper, const char *repo, const char *signers, const char *commit,
+                      struct json **out, struct err *e)
+{
+    struct call c = call_of("signatures");
+    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--signers", signers);
+    add_arg(&c, "--commit", commit);
     return run_with(helper, &c, out, e);
 }

@@ -17,10 +17,25 @@
 /* Path of fmforge-ledger beside the running program; caller xfrees. */
 int ledger_helper(char **path, struct err *e) MUST_USE;
 
-/* Commits everything below tree_dir on ref ("refs/prov/<name>"; the repository is made when
- * absent); the parent is the ref's last commit. commit gets 40 hex digits. */
-int ledger_commit(const char *helper, const char *repo, const char *ref, const char *tree_dir,
-                  const char *message, int64_t unix_time, char commit[41], struct err *e) MUST_USE;
+struct ledger_entry {
+    const char *ref;      /* "refs/prov/<name>" */
+    const char *tree_dir; /* everything below it is committed */
+    const char *message;
+    int64_t time;         /* Unix seconds */
+    const char *sign_key; /* SSH key (ledger_ssh.h says which); NULL: unsigned */
+};
+
+/* Commits an entry (the repository is made when absent); the parent is the ref's last commit.
+ * commit gets 40 hex digits. When it cannot be signed nothing is committed. */
+int ledger_commit(const char *helper, const char *repo, const struct ledger_entry *entry,
+                  char commit[41], struct err *e) MUST_USE;
+/* Can this key sign now? Makes a signature of nothing that matters. */
+int ledger_try_key(const char *helper, const char *sign_key, struct err *e) MUST_USE;
+/* Who has signed which run, by a list of signers (ssh-keygen(1), ALLOWED SIGNERS); commit NULL: all
+ * runs. {"signatures":[{"commit","ref","time","state":"good"|"unsigned"|"bad","by"?,"key"?,
+ * "reason"?}]}; ref is "" for one run. */
+int ledger_signatures(const char *helper, const char *repo, const char *signers, const char *commit,
+                      struct json **out, struct err *e) MUST_USE;
 
 /* Newest first, of one ref ("refs/prov/x") or of all (NULL); max 0 = all:
  * {"commits":[{"commit","ref","time","message","parent"?}]}. No repository: an empty list. */

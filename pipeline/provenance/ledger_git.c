@@ -18,8 +18,10 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_loose.h"
 #include "pipeline/provenance/ledger_pack.h"
+#include "pipeline/provenance/ledger_ssh.h"
 
 #define REF_GLOB "refs/prov/*"
+#define SIGNATURE_FIELD "gpgsig" /* git's name for it, whatever made it */
 #define LOCK_TRIES 40
 #define LOCK_WAIT_MS 50
 #define BLOB_BYTES_MAX ((uint64_t)256 << 20)
@@ -256,33 +258,78 @@ static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct
     return rc;
 }
 
-/* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
-static int commit_once(struct git_repo *r, const char *ref, const git_oid *tree_id,
-                       const char *message, const git_signature *who, git_oid *id, struct err *e)
+/* A commit in the making. It is made (and signed) once for a parent, however often its ref is busy.
+ */
+struct making {
+    const struct git_new_commit *asked;
+    git_oid tree;
+    git_signature *who;
+    git_oid id;
+    git_oid parent; /* zeros: none */
+    bool made;
+};
+
+/* As commit objects are: the signature is a header of its own, over all the rest. */
+static int make_signed(struct git_repo *r, struct making *m, const git_tree *tree, size_t n_parents,
+                       const git_commit **parents, struct err *e)
 {
+    git_buf plain = GIT_BUF_INIT;
+    struct buf signature;
+    buf_init(&signature, BUF_MAX_DEFAULT);
+    int code = git_commit_create_buffer(&plain, r->repo, m->who, m->who, "UTF-8", m->asked->message,
+                                        tree, n_parents, parents);
+    if (code == 0 && ssh_sign(m->asked->sign_key, plain.ptr, plain.size, &signature, e) != 0)
+        code = GIT_EUSER;
+    if (code == 0)
+        code = git_commit_create_with_signature(&m->id, r->repo, plain.ptr, buf_text(&signature),
+                                                SIGNATURE_FIELD);
+    buf_release(&signature);
+    git_buf_dispose(&plain);
+    return code;
+}
+
+static int make_commit(struct git_repo *r, struct making *m, const git_commit *parent,
+                       struct err *e)
+{
+    static const git_oid none = {{0}};
+    const git_oid *parent_id = parent != NULL ? git_commit_id(parent) : &none;
+    const git_commit *parents[1] = {parent};
+    size_t n_parents = parent != NULL ? 1 : 0;
+    git_tree *tree = NULL;
+    if (m->made && git_oid_equal(&m->parent, parent_id))
+        return 0;
+    int code = read_tree(r, &m->tree, &tree, e) != 0 ? GIT_EUSER : 0;
+    if (code == 0 && m->asked->sign_key != NULL)
+        code = make_signed(r, m, tree, n_parents, parents, e);
+    else if (code == 0)
+        code = git_commit_create(&m->id, r->repo, NULL, m->who, m->who, "UTF-8", m->asked->message,
+                                 tree, n_parents, parents);
+    git_oid_cpy(&m->parent, parent_id);
+    m->made = code == 0;
+    git_tree_free(tree);
+    return code;
+}
+
+/* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
+static int commit_once(struct git_repo *r, struct making *m, struct err *e)
+{
+    const char *ref = m->asked->ref;
     git_reference *old_ref = NULL;
     git_reference *new_ref = NULL;
     git_commit *parent = NULL;
-    git_tree *tree = NULL;
     int code = git_reference_lookup(&old_ref, r->repo, ref);
     if (code == GIT_ENOTFOUND)
         code = 0;
     if (code == 0 && old_ref != NULL &&
         read_commit(r, git_reference_target(old_ref), &parent, e) != 0)
         code = GIT_EUSER;
-    if (code == 0 && read_tree(r, tree_id, &tree, e) != 0)
-        code = GIT_EUSER;
-    if (code == 0) {
-        const git_commit *parents[1] = {parent};
-        code = git_commit_create(id, r->repo, NULL, who, who, "UTF-8", message, tree,
-                                 parent != NULL ? 1 : 0, parents);
-    }
+    if (code == 0)
+        code = make_commit(r, m, parent, e);
     if (code == 0 && old_ref != NULL)
-        code = git_reference_create_matching(&new_ref, r->repo, ref, id, 1,
+        code = git_reference_create_matching(&new_ref, r->repo, ref, &m->id, 1,
                                              git_reference_target(old_ref), "run");
     else if (code == 0)
-        code = git_reference_create(&new_ref, r->repo, ref, id, 0, "run");
-    git_tree_free(tree);
+        code = git_reference_create(&new_ref, r->repo, ref, &m->id, 0, "run");
     git_commit_free(parent);
     git_reference_free(new_ref);
     git_reference_free(old_ref);
@@ -301,21 +348,21 @@ static void remove_stale_lock(struct git_repo *r, const char *ref, struct buf *n
     xfree(lock);
 }
 
-int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, const char *message,
-                    int64_t unix_time, char commit[GIT_HEX + 1], struct buf *notes, struct err *e)
+int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
+                    char commit[GIT_HEX + 1], struct buf *notes, struct err *e)
 {
     CHECK(r->gate >= 0);
     int valid = 0;
+    const char *ref = asked->ref;
     if (git_reference_name_is_valid(&valid, ref) != 0 || !valid || !str_starts(ref, "refs/prov/"))
         return err_set(e, ERR_CONFIG, "\"%s\" is not a ref below refs/prov/", ref);
-    git_signature *who = NULL;
-    git_oid tree, id;
-    int rc = write_tree(r, tree_dir, &tree, notes, e);
-    if (rc == 0 && git_signature_new(&who, "fmforge", "fmforge@localhost", unix_time, 0) != 0)
+    struct making m = {.asked = asked};
+    int rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
+    if (rc == 0 && git_signature_new(&m.who, "fmforge", "fmforge@localhost", asked->time, 0) != 0)
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     int code = rc;
     for (int i = 0; rc == 0; i++) {
-        code = commit_once(r, ref, &tree, message, who, &id, e);
+        code = commit_once(r, &m, e);
         bool busy = code == GIT_ELOCKED || code == GIT_EMODIFIED || code == GIT_EEXISTS;
         if (!busy || i > LOCK_TRIES)
             break;
@@ -328,8 +375,8 @@ int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, c
     else if (rc == 0 && code != 0)
         rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, said());
     if (rc == 0)
-        git_oid_tostr(commit, GIT_HEX + 1, &id);
-    git_signature_free(who);
+        git_oid_tostr(commit, GIT_HEX + 1, &m.id);
+    git_signature_free(m.who);
     return rc;
 }
 
@@ -350,28 +397,6 @@ static void fill_info(struct git_commit_info *info, const git_commit *c, const c
     info->ref = xstrdup(ref);
 }
 
-void git_commit_info_release(struct git_commit_info *info)
-{
-    xfree(info->message);
-    xfree(info->ref);
-    *info = (struct git_commit_info){0};
-}
-
-void git_commits_release(struct git_commits *c)
-{
-    for (size_t i = 0; i < c->n_items; i++)
-        git_commit_info_release(&c->items[i]);
-    xfree(c->items);
-    *c = (struct git_commits){0};
-}
-
-static struct git_commit_info *new_item(struct git_commits *c)
-{
-    if ((c->n_items & (c->n_items - 1)) == 0)
-        c->items = xrealloc_array(c->items, c->n_items == 0 ? 1 : c->n_items * 2, sizeof *c->items);
-    return &c->items[c->n_items++];
-}
-
 /* Follows first parents from a ref's tip; at most max (0 = all). */
 static int walk_ref(struct git_repo *r, const char *ref, size_t max, struct git_commits *out,
                     struct err *e)
@@ -389,43 +414,13 @@ static int walk_ref(struct git_repo *r, const char *ref, size_t max, struct git_
         rc = read_commit(r, &id, &c, e);
         if (rc != 0)
             break;
-        fill_info(new_item(out), c, ref);
+        fill_info(git_commits_add(out), c, ref);
         more = git_commit_parentcount(c) > 0;
         if (more)
             git_oid_cpy(&id, git_commit_parent_id(c, 0));
         git_commit_free(c);
     }
     return rc == 0 ? 0 : err_wrap(e, "%s", ref);
-}
-
-/* Newest first; of equal times the order within a ref stays (the sort is stable by index). */
-struct order {
-    int64_t time;
-    size_t i;
-};
-
-static int by_time(const void *a, const void *b)
-{
-    const struct order *x = a;
-    const struct order *y = b;
-    if (x->time != y->time)
-        return x->time > y->time ? -1 : 1;
-    return x->i < y->i ? -1 : 1;
-}
-
-static void sort_commits(struct git_commits *c)
-{
-    struct order *order = xalloc_array(c->n_items + 1, sizeof *order);
-    struct git_commit_info *sorted = xalloc_array(c->n_items + 1, sizeof *sorted);
-    for (size_t i = 0; i < c->n_items; i++)
-        order[i] = (struct order){c->items[i].time, i};
-    if (c->n_items > 0)
-        qsort(order, c->n_items, sizeof *order, by_time);
-    for (size_t i = 0; i < c->n_items; i++)
-        sorted[i] = c->items[order[i].i];
-    xfree(c->items);
-    xfree(order);
-    c->items = sorted;
 }
 
 int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_commits *out,
@@ -453,7 +448,7 @@ int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_com
         if (rc == 0 && code != GIT_ITEROVER)
             rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
         git_reference_iterator_free(refs);
-        sort_commits(out);
+        git_commits_sort(out);
         while (max > 0 && out->n_items > max)
             git_commit_info_release(&out->items[--out->n_items]);
     }
@@ -476,6 +471,33 @@ static int find_commit(struct git_repo *r, const char *hex, git_commit **out, st
     if (code != 0)
         return err_set(e, ERR_MISSING, "%s: no run %s", r->path, hex);
     return read_commit(r, &full, out, e);
+}
+
+int git_repo_signature(struct git_repo *r, const char *commit, struct buf *bytes,
+                       struct buf *signature, struct err *e)
+{
+    git_commit *c = NULL;
+    git_buf found = GIT_BUF_INIT;
+    git_buf rest = GIT_BUF_INIT;
+    git_oid id;
+    buf_clear(bytes);
+    buf_clear(signature);
+    int rc = find_commit(r, commit, &c, e);
+    if (rc != 0)
+        return rc;
+    git_oid_cpy(&id, git_commit_id(c));
+    int code = git_commit_extract_signature(&found, &rest, r->repo, &id, SIGNATURE_FIELD);
+    if (code == 0) {
+        buf_add(bytes, rest.ptr, rest.size);
+        buf_add(signature, found.ptr, found.size);
+        buf_add_char(signature, '\n');
+    } else if (code != GIT_ENOTFOUND) {
+        rc = object_failed(r, "commit", &id, e);
+    }
+    git_buf_dispose(&found);
+    git_buf_dispose(&rest);
+    git_commit_free(c);
+    return rc;
 }
 
 static void add_entry(struct git_entries *l, const char *folder, const git_tree_entry *entry)
@@ -509,11 +531,6 @@ static int add_tree(struct git_repo *r, const git_oid *id, const char *folder, i
     return rc;
 }
 
-static int by_path(const void *a, const void *b)
-{
-    return strcmp(((const struct git_entry *)a)->path, ((const struct git_entry *)b)->path);
-}
-
 int git_repo_files(struct git_repo *r, const char *commit, struct git_commit_info *info,
                    struct git_entries *out, struct err *e)
 {
@@ -522,22 +539,14 @@ int git_repo_files(struct git_repo *r, const char *commit, struct git_commit_inf
     int rc = find_commit(r, commit, &c, e);
     if (rc == 0)
         rc = add_tree(r, git_commit_tree_id(c), "", 0, out, e);
-    if (rc == 0 && out->n_items > 0)
-        qsort(out->items, out->n_items, sizeof *out->items, by_path);
+    if (rc == 0)
+        git_entries_sort(out);
     if (rc == 0 && info != NULL)
         fill_info(info, c, "");
     if (rc != 0)
         git_entries_release(out);
     git_commit_free(c);
     return rc;
-}
-
-void git_entries_release(struct git_entries *l)
-{
-    for (size_t i = 0; i < l->n_items; i++)
-        xfree(l->items[i].path);
-    xfree(l->items);
-    *l = (struct git_entries){0};
 }
 
 int git_repo_blob_at(struct git_repo *r, const char *commit, const char *path,
@@ -604,12 +613,6 @@ int git_repo_ids(struct git_repo *r, struct git_ids *out, struct err *e)
     if (git_odb_foreach(r->odb, add_id, out) != 0)
         return err_set(e, ERR_FORMAT, "%s: objects cannot be listed: %s", r->path, said());
     return 0;
-}
-
-void git_ids_release(struct git_ids *ids)
-{
-    xfree(ids->ids);
-    *ids = (struct git_ids){0};
 }
 
 static void check_link(struct git_repo *r, const char *from, const git_oid *id, struct buf *damage)
@@ -779,15 +782,4 @@ int git_source_read(const char *path, struct git_source *out, struct err *e)
     git_reference_free(head);
     git_repository_free(repo);
     return rc;
-}
-
-void git_source_release(struct git_source *s)
-{
-    for (size_t i = 0; i < s->n_dirty; i++)
-        xfree(s->dirty[i]);
-    xfree(s->dirty);
-    xfree(s->deleted);
-    xfree(s->branch);
-    xfree(s->root);
-    *s = (struct git_source){0};
 }

@@ -48,16 +48,31 @@ void git_start(void);
 int git_repo_open(const char *path, bool make, struct git_repo **out, struct err *e) MUST_USE;
 void git_repo_close(struct git_repo *r); /* NULL is fine */
 
-/* Commits the files below tree_dir on ref and moves ref to it. Waits for other writers. notes
- * gets a line for a stale lock file that was removed. */
-int git_repo_commit(struct git_repo *r, const char *ref, const char *tree_dir, const char *message,
-                    int64_t unix_time, char commit[GIT_HEX + 1], struct buf *notes,
-                    struct err *e) MUST_USE;
+struct git_new_commit {
+    const char *ref;
+    const char *tree_dir; /* the files below it */
+    const char *message;
+    int64_t time;         /* Unix seconds */
+    const char *sign_key; /* of ssh_sign (ledger_ssh.h); NULL: unsigned */
+};
+
+/* Makes the commit and moves its ref to it. Waits for other writers. notes gets a line for a stale
+ * lock file that was removed. When it cannot be signed there is no commit. */
+int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
+                    char commit[GIT_HEX + 1], struct buf *notes, struct err *e) MUST_USE;
 
 /* Commits of one ref, or of every ref below refs/prov/ (NULL), newest first; max 0 = all. */
 int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_commits *out,
                  struct err *e) MUST_USE;
 void git_commits_release(struct git_commits *c);
+/* Newest first; of equal times the order stays. */
+void git_commits_sort(struct git_commits *c);
+/* Room for one more; borrowed until the next. */
+struct git_commit_info *git_commits_add(struct git_commits *c);
+/* A commit's signature, "" when it has none, and the bytes that it is of: the commit without that
+ * header. Both initialised by the caller, cleared first. */
+int git_repo_signature(struct git_repo *r, const char *commit, struct buf *bytes,
+                       struct buf *signature, struct err *e) MUST_USE;
 
 /* The files of a commit; `commit` may be an abbreviation of at least 6 digits. info may be NULL;
  * info's texts are freed with git_commit_info_release. */
@@ -65,6 +80,7 @@ int git_repo_files(struct git_repo *r, const char *commit, struct git_commit_inf
                    struct git_entries *out, struct err *e) MUST_USE;
 void git_commit_info_release(struct git_commit_info *info);
 void git_entries_release(struct git_entries *l);
+void git_entries_sort(struct git_entries *l); /* by path bytes */
 /* One file of a commit. ERR_MISSING when it has no such path. */
 int git_repo_blob_at(struct git_repo *r, const char *commit, const char *path,
                      char blob[GIT_HEX + 1], struct err *e) MUST_USE;

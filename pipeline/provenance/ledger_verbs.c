@@ -11,6 +11,8 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_check.h"
 #include "pipeline/provenance/ledger_git.h"
+#include "pipeline/provenance/ledger_signed.h"
+#include "pipeline/provenance/ledger_ssh.h"
 
 /* A run's own files: statements of 100,000 stages stay far below. */
 #define FILE_BYTES_MAX ((size_t)1 << 30)
@@ -29,9 +31,11 @@ struct options {
     const char *commit;
     const char *path;
     const char *digest;
+    const char *sign;
+    const char *signers;
 };
 
-#define N_FLAGS 9
+#define N_FLAGS 11
 
 static void make_flags(struct options *o, struct flag flags[N_FLAGS])
 {
@@ -42,9 +46,12 @@ static void make_flags(struct options *o, struct flag flags[N_FLAGS])
         {"message-file", 0, FLAG_STRING, &o->message_file, "FILE", "commit: its message"},
         {"time", 0, FLAG_INT, &o->time, "UNIX", "commit: its time in seconds"},
         {"max", 0, FLAG_INT, &o->max, "N", "log: at most N runs (0: all)"},
-        {"commit", 0, FLAG_STRING, &o->commit, "ID", "cat, list, show: the run, 6 to 40 digits"},
+        {"commit", 0, FLAG_STRING, &o->commit, "ID",
+         "cat, list, show, signatures: the run, 6 to 40 digits"},
         {"path", 0, FLAG_STRING, &o->path, "PATH", "cat, find: a path of the run; source: a path"},
         {"digest", 0, FLAG_STRING, &o->digest, "HEX", "find: a SHA-256"},
+        {"sign", 0, FLAG_STRING, &o->sign, "KEY", "commit, sign: an SSH key"},
+        {"signers", 0, FLAG_STRING, &o->signers, "FILE", "signatures: allowed signers"},
     };
     memcpy(flags, table, sizeof table);
 }
@@ -106,7 +113,9 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
     if (rc == 0)
         rc = git_repo_open(o->repo, true, &repo, e);
     if (rc == 0)
-        rc = git_repo_commit(repo, o->ref, o->tree, buf_text(&message), o->time, commit, &notes, e);
+        rc = git_repo_commit(
+            repo, &(struct git_new_commit){o->ref, o->tree, buf_text(&message), o->time, o->sign},
+            commit, &notes, e);
     if (rc == 0) {
         json_put_string(answer, "commit", commit);
         if (notes.n_bytes > 0)
@@ -116,6 +125,25 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
     buf_release(&message);
     buf_release(&notes);
     return rc;
+}
+
+/* A trial: can this key sign now? */
+static int do_sign(const struct options *o, struct err *e)
+{
+    struct buf signature;
+    buf_init(&signature, BUF_MAX_DEFAULT);
+    int rc = need(o->sign, "sign", e);
+    if (rc == 0)
+        rc = ssh_sign(o->sign, "trial\n", 6, &signature, e);
+    buf_release(&signature);
+    return rc;
+}
+
+static int do_signatures(struct git_repo *repo, const struct options *o, struct json *answer,
+                         struct err *e)
+{
+    int rc = need(o->signers, "signers", e);
+    return rc == 0 ? ledger_check_signatures(repo, o->signers, o->commit, answer, e) : rc;
 }
 
 static int do_log(struct git_repo *repo, const struct options *o, struct json *answer,
@@ -418,6 +446,8 @@ static int run_reader(const char *verb, const struct options *o, struct json *an
         rc = do_cat(repo, o, answer, e);
     else if (str_eq(verb, "list") || str_eq(verb, "show"))
         rc = do_list(repo, o, str_eq(verb, "show"), answer, e);
+    else if (str_eq(verb, "signatures"))
+        rc = do_signatures(repo, o, answer, e);
     else
         rc = do_find(repo, o, answer, e);
     git_repo_close(repo);
@@ -426,8 +456,8 @@ static int run_reader(const char *verb, const struct options *o, struct json *an
 
 int ledger_verb(int argc, char **argv, struct buf *out, struct err *e)
 {
-    static const char *const verbs[] = {"commit", "log",  "cat",   "list",
-                                        "show",   "find", "check", "source"};
+    static const char *const verbs[] = {"commit", "log",   "cat",    "list", "show",
+                                        "find",   "check", "source", "sign", "signatures"};
     size_t n_verbs = sizeof verbs / sizeof verbs[0];
     struct options o = {0};
     struct flag flags[N_FLAGS];
@@ -450,6 +480,8 @@ int ledger_verb(int argc, char **argv, struct buf *out, struct err *e)
     struct json *answer = json_new_object();
     if (str_eq(argv[0], "source"))
         rc = do_source(&o, answer, e);
+    else if (str_eq(argv[0], "sign"))
+        rc = do_sign(&o, e);
     else if ((rc = need(o.repo, "repo", e)) != 0)
         rc = e->code;
     else if (str_eq(argv[0], "commit"))
@@ -474,7 +506,7 @@ void ledger_help(struct buf *out)
     buf_add_text(out,
                  "usage: fmforge-ledger VERB [options]\n\n"
                  "Reads and writes the ledger of fmforge; answers with one JSON object.\n\n"
-                 "  commit --repo --ref --tree --message-file --time   record a run\n"
+                 "  commit --repo --ref --tree --message-file --time [--sign]   record a run\n"
                  "  log    --repo [--ref] [--max]                      runs, newest first\n"
                  "  cat    --repo --commit --path                      one file of a run\n"
                  "  list   --repo --commit                             files of a run\n"
@@ -482,6 +514,8 @@ void ledger_help(struct buf *out)
                  "  find   --repo --digest|--path [--ref]              newest run that has it\n"
                  "  check  --repo                                      verify every object\n"
                  "  source --path                                      code commit around it\n"
+                 "  sign   --sign                                      can this key sign?\n"
+                 "  signatures --repo --signers [--commit]             who has signed the runs\n"
                  "\n");
     flag_help(flags, N_FLAGS, out);
 }

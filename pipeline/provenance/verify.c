@@ -13,16 +13,19 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/recipe.h"
+#include "pipeline/provenance/signatures.h"
 #include "pipeline/provenance/statement.h"
 #include "pipeline/store/store.h"
 
 struct verify {
     const struct ledger *ledger;
+    const char *signers; /* or NULL */
     struct store *store;
     struct json *damage;
     struct json *bad; /* ids of damaged objects -> true */
     uint64_t n_objects, n_object_bytes, n_raw, n_actions;
     struct json *ledger_counts; /* or NULL */
+    struct json *signatures;    /* or NULL */
 };
 
 static void add(struct verify *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -261,6 +264,21 @@ static void check_newest_runs(struct verify *v)
     json_free(log);
 }
 
+static void check_signatures(struct verify *v)
+{
+    struct err e = {0};
+    if (signatures_read(v->ledger, v->signers, NULL, &v->signatures, &e) != 0) {
+        add(v, "ledger: signatures cannot be checked: %s", e.text);
+        return;
+    }
+    for (const struct json *run = json_first(v->signatures); run; run = json_next(run)) {
+        char *damage = signature_damage(run);
+        if (damage != NULL)
+            add(v, "ledger: %s", damage);
+        xfree(damage);
+    }
+}
+
 static void check_ledger(struct verify *v)
 {
     struct json *answer = NULL;
@@ -282,13 +300,18 @@ static void check_ledger(struct verify *v)
     json_free(answer);
     if (sound)
         check_newest_runs(v);
+    if (sound && v->signers != NULL)
+        check_signatures(v);
+    else if (v->signers != NULL)
+        add(v, "ledger: signatures are not checked before it is sound");
 }
 
 /* ---- the report ---- */
 
-int verify_make(const struct ledger *l, const char *home, struct json **report, struct err *e)
+int verify_make(const struct ledger *l, const char *home, const char *signers, struct json **report,
+                struct err *e)
 {
-    struct verify v = {.ledger = l};
+    struct verify v = {.ledger = l, .signers = signers};
     int rc = store_open_read(home, &v.store, e);
     if (rc != 0)
         return rc;
@@ -306,6 +329,8 @@ int verify_make(const struct ledger *l, const char *home, struct json **report, 
     json_put_i64(root, "actions", (int64_t)v.n_actions);
     if (v.ledger_counts != NULL)
         json_put(root, "ledger", v.ledger_counts);
+    if (v.signatures != NULL)
+        json_put(root, "signatures", v.signatures);
     json_put(root, "damage", v.damage);
     *report = root;
     json_free(v.bad);
@@ -336,6 +361,8 @@ void verify_to_text(const struct json *report, struct buf *out)
                    count(ledger, "refs"), count(ledger, "objects"));
     else
         buf_add_text(out, "ledger: not read, or no run is recorded\n");
+    if (json_get(report, "signatures") != NULL)
+        signatures_to_text(json_get(report, "signatures"), out);
     if (n_damage == 0)
         buf_add_text(out, "everything verifies\n");
     else

@@ -84,6 +84,14 @@ static void put(const struct fixture *f, const char *name, const char *text)
     xfree(path);
 }
 
+/* What lies in the fixture's tree, on REF. */
+static int record(const struct fixture *f, const char *repo, const char *message, int64_t time,
+                  char commit[41], struct err *e)
+{
+    const struct ledger_entry entry = {REF, f->tree, message, time, NULL};
+    return ledger_commit(f->helper, repo, &entry, commit, e);
+}
+
 /* A run whose one artifact is the given text; its commit. */
 static void commit_run(const struct fixture *f, const char *artifact, int64_t time, char commit[41])
 {
@@ -101,7 +109,7 @@ static void commit_run(const struct fixture *f, const char *artifact, int64_t ti
     buf_init(&sums, BUF_MAX_DEFAULT);
     assert_int_equal(sha256_folder(f->tree, &sums, &unused, &e), 0);
     put(f, "SHA256SUMS", buf_text(&sums));
-    int rc = ledger_commit(f->helper, f->repo, REF, f->tree, "tickets: ok\n", time, commit, &e);
+    int rc = record(f, f->repo, "tickets: ok\n", time, commit, &e);
     if (rc != 0)
         print_message("%s\n", e.text);
     assert_int_equal(rc, 0);
@@ -203,8 +211,7 @@ static void a_run_is_checked_by_its_sums(void **state)
     /* A file that SHA256SUMS does not know, and one that it knows otherwise. */
     put(f, "extra.txt", "x");
     put(f, "artifacts.sha256", "");
-    assert_int_equal(ledger_commit(f->helper, f->repo, REF, f->tree, "x", 1700000002, commit, &e),
-                     0);
+    assert_int_equal(record(f, f->repo, "x", 1700000002, commit, &e), 0);
     assert_int_equal(run_record_load(&l, commit, &r, &e), 0);
     run_record_check(&r, damage);
     struct buf b;
@@ -328,7 +335,7 @@ static void locks_of_the_dead_do_not_stop_us(void **state)
     char *other = file_join(f->folder, "other.git");
     char *part = file_join(f->folder, "other.git.new/objects");
     assert_int_equal(file_make_folder(part, &e), 0);
-    assert_int_equal(ledger_commit(f->helper, other, REF, f->tree, "x", 1, first, &e), 0);
+    assert_int_equal(record(f, other, "x", 1, first, &e), 0);
     xfree(part);
     xfree(other);
     xfree(lock);
@@ -348,7 +355,7 @@ static void writers_at_once_lose_nothing(void **state)
             continue;
         int rc = 0;
         for (int k = 0; k < 3 && rc == 0; k++)
-            rc = ledger_commit(f->helper, f->repo, REF, f->tree, "x", 1700000001 + k, commit, &e);
+            rc = record(f, f->repo, "x", 1700000001 + k, commit, &e);
         _exit(rc == 0 ? 0 : 1);
     }
     for (int i = 0; i < 4; i++) {
@@ -370,13 +377,12 @@ static void wrong_calls_say_why(void **state)
     char commit[41];
     struct json *v = NULL;
     struct err no_tree = {0}, bad_ref = {0}, no_repo = {0}, short_id = {0}, no_helper = {0};
-    assert_int_equal(ledger_commit(f->helper, f->repo, REF, "/nope", "x", 1, commit, &no_tree),
-                     ERR_MISSING);
+    const struct ledger_entry nowhere = {REF, "/nope", "x", 1, NULL};
+    const struct ledger_entry head = {"refs/heads/x", f->tree, "x", 1, NULL};
+    assert_int_equal(ledger_commit(f->helper, f->repo, &nowhere, commit, &no_tree), ERR_MISSING);
     assert_non_null(strstr(no_tree.text, "/nope"));
     put(f, "run.json", "{}");
-    assert_int_equal(
-        ledger_commit(f->helper, f->repo, "refs/heads/x", f->tree, "x", 1, commit, &bad_ref),
-        ERR_CONFIG);
+    assert_int_equal(ledger_commit(f->helper, f->repo, &head, commit, &bad_ref), ERR_CONFIG);
     assert_int_equal(ledger_show(f->helper, "/nope", "123456", &v, &no_repo), ERR_MISSING);
     assert_int_equal(ledger_show(f->helper, f->repo, "12", &v, &short_id), ERR_CONFIG);
     assert_int_equal(ledger_check("/nope/fmforge-ledger", f->repo, &v, &no_helper), ERR_MISSING);
