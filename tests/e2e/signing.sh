@@ -47,6 +47,11 @@ has stderr.txt 'the key has a passphrase, and nobody is asked for it here: give 
 expect 1 env PATH="$PWD/folder" "$BIN/fmforge" run m.yaml --sign ann
 has stderr.txt 'signatures need OpenSSH'
 has stderr.txt 'openssh-client'
+mkdir fake
+printf '#!/bin/sh\necho hello\n' >fake/ssh-keygen
+chmod +x fake/ssh-keygen
+expect 1 env PATH="$PWD/fake" "$BIN/fmforge" run m.yaml --sign ann
+has stderr.txt 'ssh-keygen: it answered with something else than a signature'
 if find .fmforge/actions .fmforge/ledger.git -type f 2>/dev/null | grep -q .; then die "something was run"; fi
 
 # Signed: git takes it, ssh-keygen takes it, and so do verify and audit.
@@ -86,7 +91,7 @@ expect 2 fm verify --signers nothing
 expect 2 fm audit out/probes/copy-1 --signers folder
 
 # The key goes while a stage runs: no commit, and the work is recorded by the next run.
-manifest steps 30 >m.yaml
+manifest steps 50 >m.yaml
 fm run m.yaml --sign ann >stdout.txt 2>stderr.txt &
 for _ in $(seq 200); do
     find .fmforge/work -name '*.json' 2>/dev/null | grep -q . && break
@@ -108,7 +113,7 @@ second=$(tip)
 [ "$second" != "$first" ] || die "the run was not recorded"
 [ ! -e .fmforge/owed/probes ] || die "the run is still owed"
 expect 0 ledger verify-commit "$second"
-expect 0 fm audit out/probes/steps-30 --signers signers
+expect 0 fm audit out/probes/steps-50 --signers signers
 
 # A key that only ssh-agent has; the nightly.
 mkdir nightly
@@ -155,6 +160,6 @@ has stdout.txt "run ${forged:0:12} of probes: its signature is bad: "
 has stdout.txt '3 runs: 2 signed, 0 unsigned, 1 bad'
 expect 1 fm verify --signers signers --json
 has stdout.txt '"state": "bad"'
-expect 1 fm audit out/probes/steps-30 --signers signers
+expect 1 fm audit out/probes/steps-50 --signers signers
 has stdout.txt "MISMATCH: ledger: run ${forged:0:12}"
 echo ok
