@@ -119,6 +119,7 @@ expect 0 fm audit out/probes/steps-50 --signers signers
 mkdir nightly
 mv m.yaml nightly
 eval "$(ssh-agent -s)" >/dev/null
+trap 'ssh-agent -k >/dev/null' EXIT
 mv ann away
 SSH_ASKPASS=$PWD/ask.sh SSH_ASKPASS_REQUIRE=force ssh-add -q locked away 2>/dev/null || die "ssh-add fails"
 expect 0 fm nightly nightly --sign ann.pub --date 2026-01-31
@@ -127,6 +128,7 @@ third=$(tip)
 expect 0 ledger verify-commit "$third"
 expect 0 fm run nightly/m.yaml --record --sign locked
 ssh-agent -k >/dev/null
+trap - EXIT
 mv away ann
 expect 1 ledger verify-commit "$(tip)" # by somebody who is not listed
 echo "late@example.org $(cat locked.pub)" >>signers
