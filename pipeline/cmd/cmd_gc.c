@@ -8,9 +8,11 @@
 
 #define KEEP_DEFAULT 10
 #define KEEP_MAX 1000000
+#define WORK_DAYS_DEFAULT 30
+#define WORK_DAYS_MAX 36500
 
 struct gc_flags {
-    int64_t keep;
+    int64_t keep, work_days;
     const char *budget, *pin, *unpin;
     bool remove;
 };
@@ -27,7 +29,11 @@ static int read_options(const struct gc_flags *f, struct gc_options *o, struct e
         return err_set(e, ERR_CONFIG,
                        "--keep: expected 1 to %d newest runs of each pipeline, found %lld",
                        KEEP_MAX, (long long)f->keep);
+    if (f->work_days < 0 || f->work_days > WORK_DAYS_MAX)
+        return err_set(e, ERR_CONFIG, "--work-days: expected 0 to %d days, found %lld",
+                       WORK_DAYS_MAX, (long long)f->work_days);
     o->keep = f->keep;
+    o->work_days = f->work_days;
     o->remove = f->remove;
     o->budget_bytes = UINT64_MAX;
     if (f->budget != NULL &&
@@ -94,10 +100,13 @@ static int pin(const struct cmd_context *c, const struct cmd_common *common, con
 int cmd_gc(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
     struct cmd_common common = CMD_COMMON_INIT;
-    struct gc_flags f = {.keep = KEEP_DEFAULT};
+    struct gc_flags f = {.keep = KEEP_DEFAULT, .work_days = WORK_DAYS_DEFAULT};
     const struct flag flags[] = {
         CMD_COMMON_FLAGS(common),
         {"keep", 0, FLAG_INT, &f.keep, "N", "newest runs of each pipeline that stay (default 10)"},
+        {"work-days", 0, FLAG_INT, &f.work_days, "N",
+         "days for which checkpoints of unfinished stages stay, and what a killed run has made and "
+         "no run has recorded (default 30)"},
         {"budget", 0, FLAG_STRING, &f.budget, "BYTES",
          "size of the whole store, e.g. 20G: raw copies go until it holds"},
         {"delete", 0, FLAG_BOOL, &f.remove, NULL, "really remove; without it nothing is changed"},

@@ -1,14 +1,26 @@
 #include "pipeline/engine/deliver.h"
 
+#include <string.h>
+
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/engine/record.h"
+#include "pipeline/store/owed.h"
 
 char *deliver_path(const struct delivery *d, const char *out_root)
 {
     return file_join(out_root, d->path);
+}
+
+struct content_id deliver_id(const struct plan *p, const struct delivery *d, const char *out_root)
+{
+    char *path = deliver_path(d, out_root);
+    char *text = xasprintf("%s  %s", plan_output(p, d->i_instance, d->i_output)->id.hex, path);
+    struct content_id id = sha256_of(text, strlen(text));
+    xfree(text);
+    xfree(path);
+    return id;
 }
 
 int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root, bool *written,
@@ -26,7 +38,8 @@ int deliver_one(const struct plan *p, const struct delivery *d, const char *out_
                 store_hash_source(p->store, path, &there, &is_folder, NULL, &ignored) == 0 &&
                 is_folder == o->is_folder && str_eq(there.hex, o->id.hex);
     if (!same) {
-        rc = record_owe(p->store, p->graph->manifest->name, e);
+        struct content_id id = deliver_id(p, d, out_root);
+        rc = owed_add(store_home(p->store), p->graph->manifest->name, id.hex, e);
         if (rc == 0)
             rc = file_make_parents(path, e);
         if (rc == 0)

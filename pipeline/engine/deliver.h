@@ -11,6 +11,8 @@
 /* Path of a delivery below the output root; caller xfrees. */
 char *deliver_path(const struct delivery *d, const char *out_root);
 
+/* What store/owed.h names a delivery by: its bytes and where they go. */
+struct content_id deliver_id(const struct plan *p, const struct delivery *d, const char *out_root);
 /* *written is false when the file or folder is there with these bytes. */
 int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root, bool *written,
                 struct err *e) MUST_USE;

@@ -13,8 +13,8 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/job_statement.h"
-#include "pipeline/engine/record.h"
 #include "pipeline/engine/spawn.h"
+#include "pipeline/store/owed.h"
 
 int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
 {
@@ -342,7 +342,7 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     if (rc == 0)
         rc = job_statement(env, j, &a, log.hex[0] ? log.hex : NULL, &a.statement, e);
     if (rc == 0) /* so that it is recorded even if this process ends before its run does */
-        rc = record_owe(s, env->session->manifest.name, e);
+        rc = owed_add(store_home(s), env->session->manifest.name, a.key.hex, e);
     if (rc == 0)
         rc = store_action_put(s, &a, e);
     if (rc < 0)

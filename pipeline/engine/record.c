@@ -9,6 +9,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
 #include "pipeline/provenance/ledger_client.h"
+#include "pipeline/store/owed.h"
 
 static int put_file(const char *tree, const char *relative, const void *bytes, size_t n_bytes,
                     struct err *e)
@@ -182,39 +183,42 @@ static void write_message(const struct record *r, struct buf *out)
                    text_of(s, "why"));
 }
 
-static char *owed_path(const struct store *s, const char *name)
+/* A mark of what the record contains: the instances first, then the deliveries. */
+static bool owed_id(const struct record *r, size_t i, struct content_id *id)
 {
-    char *relative = xasprintf("owed/%s", name);
-    char *path = store_path(s, relative);
-    xfree(relative);
-    return path;
+    const struct session *s = r->session;
+    size_t n = s->graph.n_instances;
+    if (i < n ? !r->done[i] : !r->delivered[i - n])
+        return false;
+    *id = i < n ? s->plan.items[i].key
+                : deliver_id(&s->plan, &s->graph.deliveries[i - n], r->out_root);
+    return true;
 }
 
-int record_owe(const struct store *s, const char *name, struct err *e)
+static size_t n_owed_max(const struct record *r)
 {
-    char *path = owed_path(s, name);
-    bool is_new = !file_exists(path);
-    int rc = is_new ? file_make_parents(path, e) : 0;
-    if (rc == 0 && is_new)
-        rc = file_publish(path, "", 0, 0644, e);
-    xfree(path);
-    return rc;
+    return r->session->graph.n_instances + r->session->graph.n_deliveries;
 }
 
-bool record_is_owed(const struct store *s, const char *name)
+bool record_is_owed(const struct record *r)
 {
-    char *path = owed_path(s, name);
-    bool owed = file_exists(path);
-    xfree(path);
+    const char *home = store_home(r->session->store), *name = r->session->manifest.name;
+    bool owed = owed_has(home, name, NULL);
+    struct content_id id;
+    for (size_t i = 0; i < n_owed_max(r) && !owed; i++)
+        owed = owed_id(r, i, &id) && owed_has(home, name, id.hex);
     return owed;
 }
 
-int record_settle(const struct store *s, const char *name, struct err *e)
+int record_settle(const struct record *r, bool all_written, struct err *e)
 {
-    char *path = owed_path(s, name);
-    int rc = file_remove_tree(path, e);
-    xfree(path);
-    return rc;
+    const char *home = store_home(r->session->store), *name = r->session->manifest.name;
+    struct content_id id;
+    int rc = 0;
+    for (size_t i = 0; i < n_owed_max(r) && rc == 0; i++)
+        if (owed_id(r, i, &id))
+            rc = owed_settle(home, name, id.hex, e);
+    return rc == 0 && all_written ? owed_settle(home, name, NULL, e) : rc;
 }
 
 int record_commit(const struct record *r, char commit[41], struct err *e)

@@ -13,14 +13,6 @@
 #include "pipeline/base/json.h"
 #include "pipeline/engine/session.h"
 
-/*
- * owed/<name> is there from before a run publishes its first action or delivery until its commit:
- * what a killed run, or one that could not write the ledger, has made is recorded by the next one.
- */
-int record_owe(const struct store *s, const char *name, struct err *e) MUST_USE;
-bool record_is_owed(const struct store *s, const char *name);
-int record_settle(const struct store *s, const char *name, struct err *e) MUST_USE;
-
 struct record {
     struct session *session;
     const struct json *run; /* run.json, complete */
@@ -32,6 +24,11 @@ struct record {
     const char *sign_key; /* or NULL */
 };
 
+/* Has this run something, of its own or found, that no commit has (store/owed.h)? */
+bool record_is_owed(const struct record *r);
+/* After the commit of r: what it contains is owed no more. What an earlier build's mark stands for
+ * is contained when `all_written`: no delivery failed. */
+int record_settle(const struct record *r, bool all_written, struct err *e) MUST_USE;
 /* commit: 40 hex digits and a NUL. With a key that cannot sign there is no commit. */
 int record_commit(const struct record *r, char commit[41], struct err *e) MUST_USE;
 /* One line of runs.log. */

@@ -171,12 +171,12 @@ int run_record(struct run *r, char commit[41], struct err *e)
                             r->started_unix_ms,
                             r->options->sign_key};
     int rc = record_last(&record, e);
-    bool owed = record_is_owed(r->session->store, r->session->manifest.name);
+    bool owed = record_is_owed(&record);
     if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || owed || r->options->record)) {
         rc = record_commit(&record, commit, e);
         /* A delivery that failed may be in place all the same: the next run looks, and records. */
-        if (rc == 0 && owed && r->n_not_written == 0)
-            rc = record_settle(r->session->store, r->session->manifest.name, e);
+        if (rc == 0 && owed)
+            rc = record_settle(&record, r->n_not_written == 0, e);
     } else if (rc == 0) {
         rc = record_line(&record, e);
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pipeline/base/file.h"
@@ -10,10 +11,12 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/statement.h"
+#include "pipeline/store/owed.h"
 #include "pipeline/store/store.h"
 #include "pipeline/store/sweep.h"
 
 #define COMMIT_DIGITS 40
+#define DAY_SECONDS 86400
 
 /* One recorded run that stays. */
 struct kept_run {
@@ -114,7 +117,7 @@ static int keep_pinned(struct gc *g, struct err *e)
     return rc;
 }
 
-/* Called before the lock is held, since it takes a process a run, and after, for what came. */
+/* Called before the lock is held, since it takes a process a run, and under it, for what came. */
 static int load_runs(struct gc *g, struct err *e)
 {
     struct json *log = NULL;
@@ -189,6 +192,8 @@ static int need_last(struct gc *g, struct err *e)
         struct err damaged = {0}; /* only explanations are lost with it */
         if (json_read(path, &last, &damaged) == 0)
             need_last_keys(g, last);
+        else if (damaged.code == ERR_IO)
+            rc = err_set(e, ERR_IO, "%s", damaged.text);
         json_free(last);
         xfree(path);
     }
@@ -220,9 +225,10 @@ static int need_log(struct gc *g, const char *statement_id, struct err *e)
 static int need_action(struct gc *g, const char *key, struct err *e)
 {
     struct action a;
-    if (!sweep_action(&g->sweep, key, &a))
-        return 0;
-    int rc = 0;
+    bool found = false;
+    int rc = sweep_action(&g->sweep, key, &a, &found, e);
+    if (rc != 0 || !found)
+        return rc;
     if (a.statement.hex[0] != '\0') {
         rc = sweep_need(&g->sweep, a.statement.hex, false, e);
         if (rc == 0)
@@ -270,6 +276,7 @@ static struct json *report_of(const struct gc *g)
     json_put_i64(root, "schema", 1);
     json_put_bool(root, "removed", g->options->remove);
     json_put_i64(root, "keep", g->options->keep);
+    json_put_i64(root, "work_days", g->options->work_days);
     json_put(root, "budget",
              s->budget_bytes == UINT64_MAX ? json_new_null()
                                            : json_new_i64((int64_t)s->budget_bytes));
@@ -310,7 +317,17 @@ static int lock_all(struct gc *g, struct err *e)
             g->options->on_wait(g->options->context);
         rc = sweep_lock(&g->sweep, true, &locked, e);
     }
-    return rc == 0 ? load_runs(g, e) : rc;
+    return rc;
+}
+
+/* The lists of living processes come before what they leave when they end. */
+static int look(struct gc *g, struct err *e)
+{
+    int rc = sweep_held(&g->sweep, e);
+    if (rc == 0)
+        rc = load_runs(g, e);
+    return rc == 0 ? owed_read(g->home, g->sweep.work_since, &g->sweep.keys, &g->sweep.since, e)
+                   : rc;
 }
 
 int gc_make(const struct ledger *l, const char *home, const struct gc_options *o,
@@ -319,10 +336,13 @@ int gc_make(const struct ledger *l, const char *home, const struct gc_options *o
     struct gc g = {.ledger = l, .home = home, .options = o};
     int rc = sweep_open(&g.sweep, home, o->remove, e);
     g.sweep.budget_bytes = o->budget_bytes;
-    if (rc == 0)
+    g.sweep.work_since = (int64_t)time(NULL) - o->work_days * DAY_SECONDS;
+    if (rc == 0 && o->remove)
         rc = load_runs(&g, e);
     if (rc == 0 && o->remove)
         rc = lock_all(&g, e);
+    if (rc == 0)
+        rc = look(&g, e);
     if (rc == 0)
         rc = mark(&g, e);
     if (rc == 0)
@@ -459,7 +479,7 @@ int gc_unpin(const struct ledger *l, const char *home, const char *id, struct js
     struct buf name;
     buf_init(&name, LIMIT_PATH_BYTES);
     if (rc == 0)
-        rc = file_read(path, LIMIT_NAME_BYTES, &name, e);
+        rc = file_read(path, LIMIT_NAME_BYTES + 1, &name, e); /* and its newline */
     if (rc == 0 && unlink(path) != 0)
         rc = err_set_errno(e, errno, "%s: cannot remove", path);
     if (rc == 0) {

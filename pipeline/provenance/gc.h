@@ -7,14 +7,17 @@
  *   - every stage of the newest `keep` runs of each ledger ref and of the pinned runs: record,
  *     recipe, statement, log, outputs, and what the store has of their inputs;
  *   - the keys of last/<name>.json: a run that found everything there leaves no commit;
- *   - what was made since the newest recorded run began: a killed run goes on from it;
+ *   - what was made since the newest recorded run began;
+ *   - what a killed run has made and no commit has yet (store/owed.h);
+ *   - checkpoints of what was not finished: no commit names an interrupted or failed run;
  *   - what living processes hold (store/hold.h).
  *
- * The rest goes, see store/sweep.h. The ledger is only read. A pin is a file pins/<commit> with the
- * name of the pipeline. The report:
+ * What a killed run has made, and checkpoints, for `work_days` only. The rest goes, see
+ * store/sweep.h. The ledger is only read. A pin is a file pins/<commit> with the name of the
+ * pipeline. The report:
  *
- *   {"schema":1,"removed":bool,"keep":N,"budget":N|null,"budget_holds":bool,
- *    "bytes":{"before","after","freed"},
+ *   {"schema":1,"removed":bool,"keep":N,"work_days":N,"budget":N|null,
+ *    "budget_holds":bool,"bytes":{"before","after","freed"},
  *    "kinds":[{"kind","gone","gone_bytes","kept","kept_bytes"}],
  *    "runs":[{"commit","name","why":"newest"|"pinned"}]}
  */
@@ -29,6 +32,7 @@
 
 struct gc_options {
     int64_t keep;                   /* newest runs of each ref; at least 1 */
+    int64_t work_days;              /* how long what is unfinished or unrecorded stays */
     uint64_t budget_bytes;          /* of the whole store; UINT64_MAX: none */
     bool remove;                    /* false: only say what would go */
     void (*on_wait)(void *context); /* called before waiting for readers; may be NULL */

@@ -117,15 +117,18 @@ int hold_all(struct objects *o, bool wait, bool *locked, struct err *e)
     return rc;
 }
 
-bool hold_is_alive(const char *session_folder)
+int hold_is_alive(const char *session_folder, bool *alive, struct err *e)
 {
     char *path = file_join(session_folder, "lock");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool alive = fd >= 0 && lock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    int rc = 0;
+    *alive = fd >= 0 && lock(fd, LOCK_SH | LOCK_NB) != 0;
+    if (fd < 0 ? errno != ENOENT : *alive && errno != EWOULDBLOCK)
+        rc = err_set_errno(e, errno, "%s: cannot be tried", path);
     if (fd >= 0)
         close(fd);
     xfree(path);
-    return alive;
+    return rc;
 }
 
 /* A line that is cut short is being written: its writer has not looked yet. */
@@ -169,7 +172,10 @@ int hold_read(const char *home, struct held *out, struct err *e)
     int rc = file_list_names(tmp, &names, e);
     for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
         char *folder = file_join(tmp, names.paths[i]);
-        if (str_starts(names.paths[i], "s-") && hold_is_alive(folder))
+        bool alive = false;
+        if (str_starts(names.paths[i], "s-"))
+            rc = hold_is_alive(folder, &alive, e);
+        if (rc == 0 && alive)
             rc = read_list(folder, out, e);
         xfree(folder);
     }

@@ -46,7 +46,8 @@ struct held {
 int hold_read(const char *home, struct held *out, struct err *e) MUST_USE;
 void held_release(struct held *h); /* safe on zeroed */
 
-/* Is the owner of a folder tmp/s-... alive? Its lock says it; a folder without one is dead. */
-bool hold_is_alive(const char *session_folder);
+/* Is the owner of a folder tmp/s-... alive? Its lock says it; a folder without one is dead. ERR_IO
+ * when the lock cannot be read. */
+int hold_is_alive(const char *session_folder, bool *alive, struct err *e) MUST_USE;
 
 #endif

@@ -144,7 +144,7 @@ static int look_at_action(struct sweep *s, const char *path, const char *name, s
     return 0;
 }
 
-int sweep_look(struct sweep *s, struct err *e)
+int sweep_held(struct sweep *s, struct err *e)
 {
     int rc = hold_read(s->objects.home, &s->held, e);
     for (size_t i = 0; i < s->held.keys.n_slots && rc == 0; i++) {
@@ -152,20 +152,27 @@ int sweep_look(struct sweep *s, struct err *e)
         if (id_set_at(&s->held.keys, i, key))
             id_set_add(&s->keys, key);
     }
-    return rc == 0 ? each_in(s, "actions", true, look_at_action, e) : rc;
+    return rc;
 }
 
-bool sweep_action(const struct sweep *s, const char *key_hex, struct action *out)
+int sweep_look(struct sweep *s, struct err *e)
+{
+    return each_in(s, "actions", true, look_at_action, e);
+}
+
+int sweep_action(const struct sweep *s, const char *key_hex, struct action *out, bool *found,
+                 struct err *e)
 {
     char *path = objects_path(&s->objects, "actions", key_hex, "");
     struct buf b;
-    struct err ignored = {0};
+    struct err why = {0};
     buf_init(&b, BUF_MAX_DEFAULT);
-    bool sound = file_read(path, LIMIT_JSON_BYTES, &b, &ignored) == 0 &&
-                 action_parse(buf_text(&b), b.n_bytes, key_hex, out, &ignored) == 0;
+    int rc = file_read(path, LIMIT_JSON_BYTES, &b, &why);
+    *found = rc == 0 && action_parse(buf_text(&b), b.n_bytes, key_hex, out, &why) == 0;
+    rc = rc == ERR_IO ? err_set(e, ERR_IO, "action %s: %s", key_hex, why.text) : 0;
     buf_release(&b);
     xfree(path);
-    return sound;
+    return rc;
 }
 
 int sweep_read(struct sweep *s, const char *id_hex, uint64_t max_bytes, struct buf *out,
@@ -283,13 +290,14 @@ static int settle_raw(struct sweep *s, const char *path, const char *name, struc
     return settle(s, SWEEP_RAW, path, id_set_has(&s->held.raws, id) || object_is_needed(s, id), e);
 }
 
-/* Does a stage hold the key? Its lock outlives an engine that was killed. */
+/* Does a stage hold the key? Its lock outlives an engine that was killed. Asked last: while it is
+ * tried, a run takes the key for one that another makes. */
 static bool key_is_locked(const struct sweep *s, const char *key)
 {
     char *locks = file_join(s->objects.home, "locks");
     char *path = file_join(locks, key);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (fd >= 0)
         close(fd);
     xfree(path);
@@ -297,18 +305,22 @@ static bool key_is_locked(const struct sweep *s, const char *key)
     return locked;
 }
 
-/* Checkpoints are worth nothing once the key is published; before that they are worth hours. */
+/* Checkpoints are worth nothing once the key is published; before that they are worth hours, and no
+ * commit names the run that made them. */
 static int settle_work(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char key[SHA256_HEX + 1];
     struct action made;
     int64_t newest = 0;
+    bool published = false;
     if (!name_to_id(name, "", key))
         return 0;
+    int rc = sweep_action(s, key, &made, &published, e);
+    if (rc != 0)
+        return rc;
     (void)tree_bytes(path, &newest);
-    bool wanted = newest >= s->since || id_set_has(&s->keys, key);
-    bool kept = key_is_locked(s, key) || id_set_has(&s->held.keys, key) ||
-                (wanted && !sweep_action(s, key, &made));
+    bool wanted = newest >= s->work_since || newest >= s->since || id_set_has(&s->keys, key);
+    bool kept = (wanted && !published) || id_set_has(&s->held.keys, key) || key_is_locked(s, key);
     return settle(s, SWEEP_WORK, path, kept, e);
 }
 
@@ -353,11 +365,12 @@ static void settle_dead(void *context, const char *folder)
 
 static int count_session(struct sweep *s, const char *path, const char *name, struct err *e)
 {
-    (void)e;
-    bool dead = str_starts(name, "s-") && !hold_is_alive(path);
-    if (!dead || !s->remove) /* the dead ones are counted where they go */
+    bool alive = true;
+    int rc = str_starts(name, "s-") ? hold_is_alive(path, &alive, e) : 0;
+    bool dead = !alive;
+    if (rc == 0 && (!dead || !s->remove)) /* the dead ones are counted where they go */
         count(s, SWEEP_TMP, !dead, tree_bytes(path, NULL));
-    return 0;
+    return rc;
 }
 
 static int settle_tmp(struct sweep *s, struct err *e)

@@ -42,6 +42,7 @@ struct sweep {
     struct objects objects;
     bool remove;           /* false: only count */
     int64_t since;         /* Unix seconds: what was made from then on is needed */
+    int64_t work_since;    /* checkpoints of unfinished keys, likewise */
     uint64_t budget_bytes; /* of the whole store; UINT64_MAX: none */
     struct held held;      /* of living processes */
     struct id_set keys;    /* needed action keys, held ones too */
@@ -54,18 +55,22 @@ struct sweep {
 const char *sweep_kind_name(enum sweep_kind k);
 
 /* ERR_MISSING or ERR_CONFIG when there is no store of this version. With `remove`, sweep_lock must
- * follow. since is 0 and there is no budget. */
+ * follow. since and work_since are 0 and there is no budget. */
 int sweep_open(struct sweep *s, const char *home, bool remove, struct err *e) MUST_USE;
 /* Waits for readers; *locked stays false when there are some and `wait` is false. */
 int sweep_lock(struct sweep *s, bool wait, bool *locked, struct err *e) MUST_USE;
 void sweep_close(struct sweep *s); /* safe on zeroed */
 
-/* What is there: the lists of living processes and the actions made from `since` on become
- * needed keys. */
+/* The lists of living processes become needed keys. The ledger and the rest of what says what is
+ * needed are read after it: a process that ends in between has its things there or here. */
+int sweep_held(struct sweep *s, struct err *e) MUST_USE;
+/* The actions made from `since` on become needed keys. */
 int sweep_look(struct sweep *s, struct err *e) MUST_USE;
 
-/* False when there is no such record, or a damaged one. */
-bool sweep_action(const struct sweep *s, const char *key_hex, struct action *out);
+/* *found is false when there is no such record, or a damaged one; one that cannot be read is
+ * ERR_IO. */
+int sweep_action(const struct sweep *s, const char *key_hex, struct action *out, bool *found,
+                 struct err *e) MUST_USE;
 /* An object is needed; of a folder its files too, as far as its listing can be read. */
 int sweep_need(struct sweep *s, const char *id_hex, bool is_folder, struct err *e) MUST_USE;
 /* Bytes of an object that is needed; ERR_MISSING, ERR_FORMAT. */

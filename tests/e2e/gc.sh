@@ -93,18 +93,23 @@ head -c 60000 /dev/urandom >".fmforge/work/$nobody/train.ckpt"
 for f in "work/$nobody.json" "failed/$nobody.json" "logs/$nobody.log"; do echo '{}' >".fmforge/$f"; done
 mkdir -p ".fmforge/objects/${nobody:0:2}"
 printf nobody | zstd -q >".fmforge/objects/${nobody:0:2}/$nobody.zst"
-find .fmforge -name "*$nobody*" -exec touch -d '9 hours ago' {} +
-touch -d '9 hours ago' ".fmforge/work/$nobody/train.ckpt"
+find .fmforge -name "*$nobody*" -exec touch -d '40 days ago' {} +
+touch -d '40 days ago' ".fmforge/work/$nobody/train.ckpt"
 expect 0 fm gc --keep 1 --delete --json
 [ "$(number freed stdout.txt)" -ge 110000 ] || die "the rubbish is not counted"
 [ -z "$(find .fmforge -path .fmforge/locks -prune -o -name "*$nobody*" -print)" ] || die "rubbish is left"
 [ ! -e .fmforge/tmp/s-999999-0 ] || die "the dead folder is left"
-# Checkpoints that are younger than the newest run are a killed run's, and stay.
+# Checkpoints are an interrupted or killed run's, and stay: it may have come before the newest run.
 mkdir ".fmforge/work/$nobody"
 echo x >".fmforge/work/$nobody/train.ckpt"
-expect 0 fm gc --keep 1 --delete
-[ -f ".fmforge/work/$nobody/train.ckpt" ] || die "a killed run's checkpoints are gone"
-rm -r ".fmforge/work/$nobody"
+for age in 0 29; do
+    find ".fmforge/work/$nobody" -exec touch -d "$age days ago" {} +
+    expect 0 fm gc --keep 1 --delete
+    [ -f ".fmforge/work/$nobody/train.ckpt" ] || die "a killed run's checkpoints are gone after $age days"
+done
+expect 0 fm gc --keep 1 --delete --work-days 28
+[ ! -e ".fmforge/work/$nobody" ] || die "--work-days leaves old checkpoints"
+expect 2 fm gc --work-days -1
 
 # The budget takes raw copies, and what it cannot hold it says.
 [ "$(count raw)" -gt 0 ] || die "there are no raw copies"

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -5,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,6 +18,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/owed.h"
 #include "pipeline/store/store.h"
 #include "pipeline/store/sweep.h"
 
@@ -95,16 +99,21 @@ static void sweep(const struct fixture *f, const struct action *needed, bool rem
     struct err e = {0};
     bool locked = false;
     assert_int_equal(sweep_open(&w, f->home, remove, &e), 0);
-    w.since = INT64_MAX;
+    w.since = w.work_since = INT64_MAX;
     if (remove)
         assert_int_equal(sweep_lock(&w, true, &locked, &e), 0);
     if (needed != NULL)
         id_set_add(&w.keys, needed->key.hex);
+    assert_int_equal(sweep_held(&w, &e), 0);
     assert_int_equal(sweep_look(&w, &e), 0);
     for (size_t i = 0; i < w.keys.n_slots; i++) {
         char key[65];
         struct action a;
-        if (!id_set_at(&w.keys, i, key) || !sweep_action(&w, key, &a))
+        bool found = false;
+        if (!id_set_at(&w.keys, i, key))
+            continue;
+        assert_int_equal(sweep_action(&w, key, &a, &found, &e), 0);
+        if (!found)
             continue;
         for (size_t k = 0; k < a.n_outputs; k++)
             assert_int_equal(sweep_need(&w, a.outputs[k].id.hex, a.outputs[k].is_folder, &e), 0);
@@ -350,6 +359,143 @@ static void a_strange_folder_is_refused(void **state)
     xfree(version);
 }
 
+static void set_age(const char *path, int64_t seconds)
+{
+    int64_t t = (int64_t)time(NULL) - seconds;
+    struct timeval times[2] = {{t, 0}, {t, 0}};
+    assert_int_equal(utimes(path, times), 0);
+}
+
+/* A work folder whose newest file is so old; the path of the folder, caller xfrees. */
+static char *make_work(const struct fixture *f, const char *key, int64_t seconds)
+{
+    struct err e = {0};
+    char *work = xasprintf("%s/work/%s", f->home, key);
+    char *file = file_join(work, "train.ckpt");
+    assert_int_equal(file_make_folder(work, &e), 0);
+    assert_int_equal(file_write(file, "x", 1, &e), 0);
+    set_age(file, seconds);
+    set_age(work, seconds);
+    xfree(file);
+    return work;
+}
+
+/* An interrupted run leaves no commit: a later run does not make its checkpoints old. */
+static void checkpoints_stay_until_they_are_published_or_old(void **state)
+{
+    struct fixture *f = *state;
+    struct action a = make_closed(f, "published");
+    char *unfinished = make_work(f, sha256_of("unfinished", 10).hex, 5000);
+    char *old = make_work(f, sha256_of("old", 3).hex, 7000);
+    char *published = make_work(f, a.key.hex, 0);
+    struct sweep w;
+    struct err e = {0};
+    bool locked = false;
+    assert_int_equal(sweep_open(&w, f->home, true, &e), 0);
+    assert_int_equal(sweep_lock(&w, true, &locked, &e), 0);
+    w.since = (int64_t)time(NULL) - 1000; /* a run that came later */
+    w.work_since = (int64_t)time(NULL) - 6000;
+    id_set_add(&w.keys, a.key.hex);
+    assert_int_equal(sweep_run(&w, &e), 0);
+    assert_true(file_is_folder(unfinished));
+    assert_false(file_is_folder(old));
+    assert_false(file_is_folder(published));
+    sweep_close(&w);
+    xfree(unfinished);
+    xfree(old);
+    xfree(published);
+}
+
+/* Another gc, or whoever looks, has a part in the lock; only a stage has it alone. */
+static void a_shared_key_lock_is_not_a_stage(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep_count c[SWEEP_KINDS];
+    struct content_id key = sha256_of("key", 3);
+    char *work = make_work(f, key.hex, 0);
+    char *path = xasprintf("%s/locks/%s", f->home, key.hex);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    sweep(f, NULL, true, c);
+    assert_true(file_is_folder(work));
+    assert_int_equal(flock(fd, LOCK_SH), 0);
+    sweep(f, NULL, true, c);
+    assert_false(file_is_folder(work));
+    close(fd);
+    xfree(path);
+    xfree(work);
+}
+
+/* What cannot be read is not what is not there. */
+static void what_cannot_be_read_stops_it(void **state)
+{
+    struct fixture *f = *state;
+    struct action a = make_closed(f, "a"), found;
+    struct sweep w;
+    struct held held = {0};
+    struct err e = {0}, action = {0}, lists = {0};
+    bool there = false, alive = false;
+    char *path = xasprintf("%s/actions/%.2s/%s", f->home, a.key.hex, a.key.hex);
+    char *folder = xasprintf("%s/tmp/s-1-0", f->home);
+    char *lock = file_join(folder, "lock");
+    assert_int_equal(sweep_open(&w, f->home, false, &e), 0);
+    assert_int_equal(sweep_action(&w, a.key.hex, &found, &there, &e), 0);
+    assert_true(there);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(sweep_action(&w, a.key.hex, &found, &there, &e), 0);
+    assert_false(there);
+    assert_int_equal(symlink(path, path), 0); /* ELOOP, also for root */
+    assert_int_equal(sweep_action(&w, a.key.hex, &found, &there, &action), ERR_IO);
+    assert_non_null(strstr(action.text, a.key.hex));
+    sweep_close(&w);
+    assert_int_equal(file_make_folder(folder, &e), 0);
+    assert_int_equal(hold_is_alive(folder, &alive, &e), 0);
+    assert_false(alive);
+    assert_int_equal(symlink(lock, lock), 0);
+    assert_int_equal(hold_read(f->home, &held, &lists), ERR_IO);
+    assert_non_null(strstr(lists.text, lock));
+    held_release(&held);
+    xfree(lock);
+    xfree(folder);
+    xfree(path);
+}
+
+/* One mark a thing; a mark of an earlier build stands for all, and what is too old for nothing. */
+static void what_is_owed_is_read(void **state)
+{
+    struct fixture *f = *state;
+    struct content_id a = sha256_of("a", 1), b = sha256_of("b", 1), c = sha256_of("c", 1);
+    struct id_set keys = {0};
+    struct err e = {0};
+    int64_t now = (int64_t)time(NULL), since = now;
+    char *old = xasprintf("%s/owed/p.%s", f->home, c.hex);
+    char *earlier = xasprintf("%s/owed/p", f->home);
+    assert_int_equal(owed_read(f->home, 0, &keys, &since, &e), 0);
+    assert_int_equal(owed_add(f->home, "p", a.hex, &e), 0);
+    assert_int_equal(owed_add(f->home, "q", b.hex, &e), 0);
+    assert_int_equal(owed_add(f->home, "p", c.hex, &e), 0);
+    set_age(old, 9000);
+    assert_true(owed_has(f->home, "p", a.hex));
+    assert_false(owed_has(f->home, "p", b.hex));
+    assert_false(owed_has(f->home, "p", NULL));
+    assert_int_equal(owed_read(f->home, now - 8000, &keys, &since, &e), 0);
+    assert_true(id_set_has(&keys, a.hex) && id_set_has(&keys, b.hex));
+    assert_false(id_set_has(&keys, c.hex));
+    assert_int_equal(since, now);
+    assert_int_equal(owed_settle(f->home, "p", a.hex, &e), 0);
+    assert_false(owed_has(f->home, "p", a.hex));
+    assert_true(owed_has(f->home, "p", c.hex));
+    assert_int_equal(file_write(earlier, "", 0, &e), 0);
+    set_age(earlier, 5000);
+    assert_true(owed_has(f->home, "p", NULL));
+    assert_int_equal(owed_read(f->home, now - 8000, &keys, &since, &e), 0);
+    assert_true(since <= now - 4999 && since >= now - 5010);
+    id_set_release(&keys);
+    xfree(earlier);
+    xfree(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +506,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(readers_and_gc_exclude_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_finds_everything_keeps_the_lock, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(checkpoints_stay_until_they_are_published_or_old, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_shared_key_lock_is_not_a_stage, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_stops_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_owed_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(the_oldest_raw_copies_go_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_strange_folder_is_refused, setup, teardown),
     };
