@@ -20,6 +20,7 @@
 
 #define LOCK_POLL_MS 50
 #define TICK_MS 200
+#define GC_POLL_MS 20
 
 static bool has_result(const struct run *r, size_t i)
 {
@@ -143,9 +144,9 @@ static int launch(struct run *r, size_t i, struct err *e)
         return 0;
     }
     rc = plan_resolve(plan, i, e);
-    if (rc < 0 || plan->items[i].cached) {
+    if (rc < 0 || plan->items[i].cached || r->interrupts > 0) { /* it may have waited for gc */
         store_unlock(lock_fd);
-        if (rc == 0)
+        if (rc == 0 && plan->items[i].cached)
             take_result(r, i, RUN_REUSED);
         return rc;
     }
@@ -165,6 +166,8 @@ static int launch(struct run *r, size_t i, struct err *e)
     }
     item->status = RUN_RUNNING;
     r->n_running++;
+    if (r->interrupts > 0) /* while it was started */
+        kill(-j->pid, SIGTERM);
     return 0;
 }
 
@@ -247,11 +250,19 @@ static void reap(struct run *r)
     for (size_t k = 0; k < r->n_running;) {
         int status = 0;
         pid_t pid = wait4(r->jobs[k].pid, &status, WNOHANG, &r->jobs[k].usage);
-        if (pid == r->jobs[k].pid)
-            end_job(r, k, status);
-        else
+        if (pid != r->jobs[k].pid) {
             k++;
+            continue;
+        }
+        r->jobs[k].pid = 0;
+        end_job(r, k, status);
     }
+}
+
+/* One whose result is being stored has ended: its pid may be another's. */
+static bool is_alive(const struct job *j)
+{
+    return j->pid > 0;
 }
 
 /* The first signal is passed on so that stages save what they have; the third kills. */
@@ -262,7 +273,8 @@ static void on_interrupt(struct run *r, int number)
     if (r->interrupts == 1)
         term_note(r->term, "interrupted: waiting for the running stages to save their work\n");
     for (size_t k = 0; k < r->n_running; k++)
-        kill(-r->jobs[k].pid, r->interrupts < 3 ? number : SIGKILL);
+        if (is_alive(&r->jobs[k]))
+            kill(-r->jobs[k].pid, r->interrupts < 3 ? number : SIGKILL);
 }
 
 static void draw(struct run *r)
@@ -285,6 +297,8 @@ static int watch_all(struct run *r)
     int next = -1;
     for (size_t k = 0; k < r->n_running; k++) {
         struct job *j = &r->jobs[k];
+        if (!is_alive(j))
+            continue;
         int ms = watch_look(&j->watch, j->pid, j->started_ms, spawn_clock_ms());
         if (ms >= 0 && (next < 0 || ms < next))
             next = ms;
@@ -292,22 +306,22 @@ static int watch_all(struct run *r)
     return next;
 }
 
-/* Waits until a child prints or ends, a signal comes, or it is time to look again. */
-static void wait_events(struct run *r, int signal_fd)
+/* Waits until a child prints or ends, a signal comes, or it is time to look again, so many
+ * milliseconds at most (-1: any). */
+static void take_events(struct run *r, int timeout)
 {
     struct pollfd *fds = xalloc_array(r->n_running + 1, sizeof *fds);
     nfds_t n = 0;
-    fds[n++] = (struct pollfd){signal_fd, POLLIN, 0};
+    fds[n++] = (struct pollfd){r->signal_fd, POLLIN, 0};
     for (size_t k = 0; k < r->n_running; k++)
-        fds[n++] = (struct pollfd){r->jobs[k].pipe_fd, POLLIN, 0};
-    int timeout = r->waits_for_lock ? LOCK_POLL_MS : r->term->note_is_terminal ? TICK_MS : -1;
+        fds[n++] = (struct pollfd){is_alive(&r->jobs[k]) ? r->jobs[k].pipe_fd : -1, POLLIN, 0};
     int look = watch_all(r);
     if (look >= 0 && (timeout < 0 || look < timeout))
         timeout = look;
     if (poll(fds, n, timeout) > 0) {
         struct signalfd_siginfo info;
         while ((fds[0].revents & POLLIN) &&
-               read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+               read(r->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
             if (info.ssi_signo != SIGCHLD)
                 on_interrupt(r, (int)info.ssi_signo);
         for (size_t k = 0; k < r->n_running; k++)
@@ -317,11 +331,35 @@ static void wait_events(struct run *r, int signal_fd)
             }
     }
     xfree(fds);
+}
+
+static void wait_events(struct run *r)
+{
+    int timeout = r->tended                   ? 0
+                  : r->waits_for_lock         ? LOCK_POLL_MS
+                  : r->term->note_is_terminal ? TICK_MS
+                                              : -1;
+    r->tended = false;
+    take_events(r, timeout);
     reap(r);
     draw(r);
 }
 
-static int schedule(struct run *r, int signal_fd, struct err *e)
+/* While gc has the store (store_on_wait): limits and signals count all the same, and pipes do not
+ * fill. A second signal gives up what is to be stored. */
+static bool tend(void *context)
+{
+    struct run *r = context;
+    progress_erase(&r->progress);
+    if (!r->said_gc)
+        term_note(r->term, "gc removes from this store: waiting for it\n");
+    r->said_gc = true;
+    r->tended = true;
+    take_events(r, GC_POLL_MS);
+    return r->interrupts < 2;
+}
+
+static int schedule(struct run *r, struct err *e)
 {
     int rc = 0;
     while (rc == 0) {
@@ -332,12 +370,12 @@ static int schedule(struct run *r, int signal_fd, struct err *e)
         if (rc == 0 && r->n_running == 0 && (!r->waits_for_lock || r->interrupts > 0))
             return 0;
         if (rc == 0) {
-            wait_events(r, signal_fd);
+            wait_events(r);
             rc = judge_all(r, e);
         }
     }
     while (r->n_running > 0) /* nothing new starts, but no child is left behind */
-        wait_events(r, signal_fd);
+        wait_events(r);
     return rc;
 }
 
@@ -407,13 +445,15 @@ static int execute(struct run *r, struct err *e)
     sigaddset(&watched, SIGHUP);
     sigaddset(&watched, SIGCHLD);
     sigprocmask(SIG_BLOCK, &watched, &before);
-    int signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
-    int rc = signal_fd < 0 ? err_set_errno(e, errno, "cannot watch for signals") : 0;
+    r->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    int rc = r->signal_fd < 0 ? err_set_errno(e, errno, "cannot watch for signals") : 0;
+    store_on_wait(r->session->store, tend, r);
     if (rc == 0)
-        rc = schedule(r, signal_fd, e);
+        rc = schedule(r, e);
+    store_on_wait(r->session->store, NULL, NULL);
     progress_erase(&r->progress);
-    if (signal_fd >= 0)
-        close(signal_fd);
+    if (r->signal_fd >= 0)
+        close(r->signal_fd);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return rc;
 }

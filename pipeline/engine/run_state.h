@@ -48,6 +48,9 @@ struct run {
     double started_ms;
     long long started_unix_ms;
     bool waits_for_lock;
+    int signal_fd;
+    bool tended;       /* while gc had the store; the signal of a child that ended may be read */
+    bool said_gc;      /* that it is waited for */
     bool said_sandbox; /* that there is none */
 };
 

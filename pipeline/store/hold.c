@@ -26,6 +26,20 @@ static int lock(int fd, int how)
     return 0;
 }
 
+/* Where someone has other things to do while gc works, the lock is tried now and then. */
+static int lock_shared(const struct objects *o)
+{
+    while (o->on_wait != NULL && lock(o->gc_fd, LOCK_SH | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK)
+            return -1;
+        if (!o->on_wait(o->wait_context)) {
+            errno = ECANCELED;
+            return -1;
+        }
+    }
+    return o->on_wait != NULL ? 0 : lock(o->gc_fd, LOCK_SH);
+}
+
 static int open_gate(struct objects *o, struct err *e)
 {
     if (o->gc_fd >= 0)
@@ -86,7 +100,7 @@ int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct 
         return rc;
     char line[LINE_BYTES + 1];
     snprintf(line, sizeof line, "%c %s\n", (char)kind, id_hex);
-    if (o->held.n_bytes == 0 && lock(o->gc_fd, LOCK_SH) != 0)
+    if (o->held.n_bytes == 0 && lock_shared(o) != 0)
         return err_set_errno(e, errno, "%s/locks/gc: cannot lock", o->home);
     if (o->held_fd < 0) {
         buf_add(&o->held, line, LINE_BYTES);

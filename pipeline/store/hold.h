@@ -16,7 +16,8 @@
  * owner lives (tmp/s-.../lock). A process that has only found what it looked for makes no list yet:
  * it keeps the shared lock, and a run with nothing to do writes nothing. A reader (store_open_read)
  * has no list: it holds the shared lock until it closes. Locks are the kernel's and die with their
- * process.
+ * process. gc may work for minutes: a process with on_wait (store_on_wait) tries the lock now and
+ * then and does what is to be done meanwhile.
  */
 
 #include <stdbool.h>

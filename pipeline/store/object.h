@@ -19,8 +19,10 @@ struct objects {
     bool read_only;
     char *session; /* home/tmp/s-<pid>-<n>, made at first use; NULL before */
     int session_fd;
-    int held_fd, gc_fd; /* hold.h; -1 until needed */
-    struct buf held;    /* lines that are not in the list yet; the shared lock is held with them */
+    int held_fd, gc_fd;             /* hold.h; -1 until needed */
+    bool (*on_wait)(void *context); /* hold.h; NULL: waiting sleeps */
+    void *wait_context;
+    struct buf held; /* lines that are not in the list yet; the shared lock is held with them */
     unsigned n_temporaries;
     struct buf notes; /* damage found, one line each */
 };

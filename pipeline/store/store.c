@@ -187,6 +187,12 @@ const char *store_notes(const struct store *s)
     return buf_text(&s->objects.notes);
 }
 
+void store_on_wait(struct store *s, bool (*on_wait)(void *context), void *context)
+{
+    s->objects.on_wait = on_wait;
+    s->objects.wait_context = context;
+}
+
 int store_temporary(struct store *s, char **path, struct err *e)
 {
     return objects_temporary(&s->objects, path, e);

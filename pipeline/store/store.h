@@ -46,6 +46,10 @@ void store_close(struct store *s); /* NULL is fine; flush the memo before */
 const char *store_home(const struct store *s);
 /* home/relative; caller xfrees. */
 char *store_path(const struct store *s, const char *relative);
+/* Called again and again, instead of sleeping, while gc has the store and a function below waits
+ * for it; waits a little itself. When it returns false that function fails (ERR_IO). NULL: sleep.
+ */
+void store_on_wait(struct store *s, bool (*on_wait)(void *context), void *context);
 /* What was found damaged and quarantined since open, one line each; "" when nothing. Borrowed. */
 const char *store_notes(const struct store *s);
 /* A new path (nothing is there yet) in this process's own temporary folder, which store_close

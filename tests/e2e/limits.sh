@@ -49,6 +49,46 @@ has stderr.txt 'it did not end in the 1 s of limits.grace and was killed'
 has stderr.txt 'was killed by signal 9'
 expect 0 fm verify
 
+# Also while gc has the store and the result of another stage waits for it: here for 60 seconds.
+cat >m.yaml <<'X'
+fmforge: 1
+name: waits
+stages:
+  one: { run: probe, inputs: { text: in.txt }, with: { does: steps, n: 31 } }
+  two: { run: probe, inputs: { text: in.txt }, with: { does: hang, n: 2000 }, limits: { seconds: 3, grace: 0 } }
+  three: { run: probe, inputs: { text: in.txt }, with: { does: steps, n: 3000 } }
+X
+"$BIN/fmforge" run m.yaml -j 3 >stdout.txt 2>stderr.txt &
+pid=$! holder=
+living() { # how many of its stages have not ended
+    local child n=0
+    for child in $(pgrep -P $pid); do grep -q '^State:.*Z' "/proc/$child/status" 2>/dev/null || n=$((n + 1)); done
+    echo $n
+}
+waits() { # COMMAND...: until it succeeds
+    for _ in $(seq 300); do "$@" && return; sleep 0.1; done
+    kill -9 $pid $holder
+    die "not while gc works: $*: $(cat stderr.txt)"
+}
+living_are() { [ "$(living)" = "$1" ]; }
+waits living_are 3
+(exec 9>>.fmforge/locks/gc && flock 9 && exec sleep 60) &
+holder=$!
+waits grep -q 'gc removes from this store: waiting for it' stderr.txt
+waits living_are 1
+kill -0 $holder || die "the limit was kept only when gc had ended"
+kill -INT $pid
+waits grep -q 'interrupted: waiting for the running stages' stderr.txt
+waits living_are 0
+kill -INT $pid
+wait $pid
+rc=$?
+kill $holder || die "it came to its end only when gc had ended"
+wait $holder 2>/dev/null
+[ $rc -eq 130 ] || die "exit $rc after two interrupts: $(cat stderr.txt)"
+has stderr.txt 'three: interrupted after'
+expect 0 fm verify
+
 # Memory: what it takes counts, what it maps does not.
 manifest eat 600 'memory: 128M' >m.yaml
 expect 1 fm run m.yaml
