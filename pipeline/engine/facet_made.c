@@ -48,6 +48,8 @@ static int take_output(const struct graph *g, const struct graph_input *in, stru
         rc = store_raw(s, made->id.hex, made->is_folder, path, e);
     if (rc == 0)
         rc = store_flush_memo(s, e);
+    if (rc == 0 && *path) /* the tool reads it when this store is closed */
+        rc = store_leave(s, e);
     plan_release(&plan);
     return rc;
 }

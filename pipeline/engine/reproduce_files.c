@@ -346,6 +346,8 @@ static int place(struct layout *l, const struct source *s, struct err *e)
         rc = file_is_folder(to) ? file_remove_tree(to, e) : 0;
         if (rc == 0)
             rc = file_copy_tree(s->path, to, e);
+    } else if ((rc = store_hold(l->store, s->id, s->is_folder, e)) != 0) {
+        goto out;
     } else if (!store_has(l->store, s->id)) {
         bool here = file_exists(s->path) || file_is_folder(s->path);
         say(l->unknown, "input %s of %s: the run had %.12s; %s, and the store does not have it",

@@ -111,6 +111,22 @@ int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct 
     return rc;
 }
 
+int hold_leave(struct objects *o, struct err *e)
+{
+    int rc = hold_write(o, e);
+    if (rc == 0 && o->session_fd >= 0 && fcntl(o->session_fd, F_SETFD, 0) != 0)
+        rc = err_set_errno(e, errno, "%s/lock: cannot be left open", o->session);
+    if (rc != 0 || o->session == NULL)
+        return rc;
+    o->session_fd = -1; /* the kernel closes it, and so gives the lock back */
+    xfree(o->session);
+    o->session = NULL;
+    if (o->held_fd >= 0)
+        close(o->held_fd);
+    o->held_fd = -1;
+    return 0;
+}
+
 void hold_reader(struct objects *o)
 {
     char *path = file_join(o->home, "locks/gc");

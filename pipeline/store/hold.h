@@ -33,6 +33,9 @@ int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct 
 /* Makes the list, when there are lines and it is not there, and gives the lock back: what follows
  * may take long. */
 int hold_write(struct objects *o, struct err *e) MUST_USE;
+/* The list counts until this process, or the program that it becomes, ends; objects_close leaves
+ * it, and the next writer removes it then. */
+int hold_leave(struct objects *o, struct err *e) MUST_USE;
 /* The shared lock of a reader, until objects_close. A store whose gc never ran has no lock file:
  * nothing is locked then. */
 void hold_reader(struct objects *o);

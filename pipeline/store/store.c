@@ -172,6 +172,11 @@ void store_close(struct store *s)
     xfree(s);
 }
 
+int store_leave(struct store *s, struct err *e)
+{
+    return hold_leave(&s->objects, e);
+}
+
 const char *store_home(const struct store *s)
 {
     return s->home;
@@ -427,6 +432,26 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
 bool store_has(const struct store *s, const char *id_hex)
 {
     return objects_has(&s->objects, id_hex);
+}
+
+int store_hold(struct store *s, const char *id_hex, bool is_folder, struct err *e)
+{
+    int rc = hold_add(&s->objects, HOLD_OBJECT, id_hex, e);
+    if (rc != 0 || !is_folder || !objects_has(&s->objects, id_hex))
+        return rc;
+    struct buf listing;
+    struct err damaged = {0}; /* it is found again when it is used */
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    if (objects_read(&s->objects, id_hex, BUF_MAX_DEFAULT, &listing, &damaged) != 0)
+        buf_clear(&listing);
+    const char *cursor = buf_text(&listing);
+    struct content_id id;
+    const char *name = NULL;
+    size_t n_name = 0;
+    while (rc == 0 && listing_next(&cursor, &id, &name, &n_name))
+        rc = hold_add(&s->objects, HOLD_OBJECT, id.hex, e);
+    buf_release(&listing);
+    return rc;
 }
 
 int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, struct buf *out,

@@ -43,6 +43,9 @@ int store_open_read(const char *home, struct store **out, struct err *e) MUST_US
 /* Is there a store of this version? Opens nothing. */
 int store_check_home(const char *home, struct err *e) MUST_USE;
 void store_close(struct store *s); /* NULL is fine; flush the memo before */
+/* What the store has given stays, also after store_close, until this process ends, or the program
+ * that it becomes (execve). */
+int store_leave(struct store *s, struct err *e) MUST_USE;
 const char *store_home(const struct store *s);
 /* home/relative; caller xfrees. */
 char *store_path(const struct store *s, const char *relative);
@@ -69,6 +72,9 @@ int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct c
 int store_put_path(struct store *s, const char *path, struct content_id *id, bool *is_folder,
                    uint64_t *n_bytes, struct err *e) MUST_USE;
 bool store_has(const struct store *s, const char *id_hex);
+/* An object, and a folder's files, stay until store_close if they are there: ask with store_has
+ * afterwards. */
+int store_hold(struct store *s, const char *id_hex, bool is_folder, struct err *e) MUST_USE;
 /* Verified bytes of one object (of a folder: its listing). out is initialised by the caller. */
 int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, struct buf *out,
                     struct err *e) MUST_USE;

@@ -201,6 +201,110 @@ static void what_an_open_store_has_stays(void **state)
     xfree(raw);
 }
 
+/* What was asked for before it was looked at stays; of a folder its files too. */
+static void what_is_held_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep_count c[SWEEP_KINDS];
+    struct store *s = NULL;
+    struct err e = {0};
+    struct content_id file = sha256_of("text", 4), folder;
+    char *path = file_join(f->folder, "some"), *in = file_join(path, "a");
+    assert_int_equal(file_make_folder(path, &e), 0);
+    assert_int_equal(file_write(in, "text", 4, &e), 0);
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    assert_int_equal(store_put_path(s, path, &folder, NULL, NULL, &e), 0);
+    store_close(s);
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    assert_int_equal(store_hold(s, folder.hex, true, &e), 0);
+    sweep(f, NULL, true, c);
+    assert_true(store_has(s, folder.hex));
+    assert_true(store_has(s, file.hex));
+    store_close(s);
+    sweep(f, NULL, true, c);
+    assert_int_equal(c[SWEEP_OBJECTS].n_kept, 0);
+    xfree(in);
+    xfree(path);
+}
+
+/* A raw copy that a tool was given stays as long as the tool runs, though the store is closed. */
+static void what_a_store_leaves_stays_over_an_execve(void **state)
+{
+    struct fixture *f = *state;
+    struct sweep_count c[SWEEP_KINDS];
+    struct action a = make_closed(f, "a");
+    int ready[2], go[2];
+    char byte = 0;
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(go), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        struct err e = {0};
+        char *raw = NULL;
+        if (store_open(f->home, &s, &e) != 0 ||
+            store_raw(s, a.outputs[0].id.hex, false, &raw, &e) != 0 || store_leave(s, &e) != 0)
+            _exit(1);
+        store_close(s);
+        if (dup2(go[0], STDIN_FILENO) < 0 || dup2(ready[1], STDOUT_FILENO) < 0)
+            _exit(1);
+        execl("/bin/sh", "sh", "-c", "echo; exec head -c 1 >/dev/null", (char *)NULL);
+        _exit(1);
+    }
+    int status = 0;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    sweep(f, NULL, true, c);
+    assert_int_equal(c[SWEEP_RAW].n_kept, 1);
+    assert_int_equal(c[SWEEP_TMP].n_kept, 1);
+    assert_int_equal(write(go[1], "x", 1), 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    sweep(f, NULL, true, c);
+    assert_int_equal(c[SWEEP_RAW].n_removed, 1);
+    assert_int_equal(c[SWEEP_TMP].n_removed, 1);
+    for (int i = 0; i < 2; i++) {
+        close(ready[i]);
+        close(go[i]);
+    }
+}
+
+struct waiting {
+    int n_calls, n_max, *fd;
+};
+
+static bool count_wait(void *context)
+{
+    struct waiting *w = context;
+    if (++w->n_calls == w->n_max && w->fd != NULL)
+        assert_int_equal(flock(*w->fd, LOCK_UN), 0);
+    return w->n_calls < w->n_max || w->fd != NULL;
+}
+
+/* While gc has the lock on_wait is called; it gives up, or the lock comes free. */
+static void a_store_that_waits_does_not_sleep(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = NULL;
+    struct err e = {0}, gone = {0};
+    struct content_id id;
+    char *path = xasprintf("%s/locks/gc", f->home);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    struct waiting gives_up = {0, 3, NULL}, waits = {0, 3, &fd};
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(store_open(f->home, &s, &e), 0);
+    store_on_wait(s, count_wait, &gives_up);
+    assert_int_equal(store_put_bytes(s, "x", 1, &id, &gone), ERR_IO);
+    assert_int_equal(gives_up.n_calls, 3);
+    assert_non_null(strstr(gone.text, "locks/gc"));
+    store_on_wait(s, count_wait, &waits);
+    assert_int_equal(store_put_bytes(s, "x", 1, &id, &e), 0);
+    assert_int_equal(waits.n_calls, 3);
+    assert_true(store_has(s, id.hex));
+    store_close(s);
+    close(fd);
+    xfree(path);
+}
+
 /* The list of a process that was killed counts no more, and its folder goes. */
 static void what_a_killed_process_had_goes(void **state)
 {
@@ -502,6 +606,9 @@ int main(void)
         cmocka_unit_test(a_set_keeps_what_was_added),
         cmocka_unit_test_setup_teardown(what_nobody_needs_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_an_open_store_has_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_held_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_store_leaves_stays_over_an_execve, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_that_waits_does_not_sleep, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_killed_process_had_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(readers_and_gc_exclude_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_finds_everything_keeps_the_lock, setup,
