@@ -93,7 +93,7 @@ touch hold_commit
 for _ in $(seq 200); do [ -e at_commit ] && break; sleep 0.05; done
 [ -e at_commit ] || die "the run came to no commit: $(cat late.out)"
 age '4 hours ago'
-expect 0 fm run other.yaml
+expect 0 fm run slow_b.yaml # last/slow.json has its keys now
 touch armed
 expect 0 fm gc --keep 1 --delete
 wait
