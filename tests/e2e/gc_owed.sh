@@ -103,6 +103,12 @@ rm armed
 expect_to_run '' slow_one.yaml
 expect 0 fm verify
 
+# What cannot be read does not count as not there.
+ln -s loop.json .fmforge/last/loop.json
+expect 1 fm gc --delete
+has stderr.txt 'last/loop.json'
+rm .fmforge/last/loop.json
+
 # The longest name, pinned and not pinned.
 name=$(printf 'n%.0s' {1..128})
 manifest "$name" a >long.yaml
