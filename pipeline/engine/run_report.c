@@ -12,6 +12,7 @@
 #include "pipeline/engine/spawn.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/statement.h"
+#include "pipeline/store/owed.h"
 
 void run_report_stage(struct run *r, const struct job *j, const char *outcome)
 {
@@ -150,7 +151,7 @@ void run_deliver(struct run *r)
 int run_try_key(struct run *r, struct err *e)
 {
     const struct session *s = r->session;
-    bool wanted = r->options->record || record_is_owed(s->store, s->manifest.name);
+    bool wanted = r->options->record || owed_any(store_home(s->store), s->manifest.name);
     for (size_t i = 0; i < s->graph.n_instances && !wanted; i++)
         wanted = !s->plan.items[i].cached;
     if (r->options->sign_key == NULL || !wanted)

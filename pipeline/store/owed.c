@@ -35,6 +35,22 @@ bool owed_has(const char *home, const char *name, const char *id_hex)
     return owed;
 }
 
+bool owed_any(const char *home, const char *name)
+{
+    char *folder = file_join(home, "owed"), *prefix = xasprintf("%s.", name);
+    struct file_list names = {0};
+    struct err ignored = {0};
+    bool any = false;
+    if (file_is_folder(folder) && file_list_names(folder, &names, &ignored) < 0)
+        any = true; /* what cannot be read may hold one */
+    for (size_t i = 0; i < names.n_paths && !any; i++)
+        any = str_eq(names.paths[i], name) || str_starts(names.paths[i], prefix);
+    file_list_release(&names);
+    xfree(prefix);
+    xfree(folder);
+    return any;
+}
+
 int owed_settle(const char *home, const char *name, const char *id_hex, struct err *e)
 {
     char *path = mark_path(home, name, id_hex);

@@ -18,6 +18,8 @@
 /* id_hex NULL: the mark of an earlier build. Adding one that is there changes nothing. */
 int owed_add(const char *home, const char *name, const char *id_hex, struct err *e) MUST_USE;
 bool owed_has(const char *home, const char *name, const char *id_hex);
+/* Has any run of this pipeline a mark? */
+bool owed_any(const char *home, const char *name);
 int owed_settle(const char *home, const char *name, const char *id_hex, struct err *e) MUST_USE;
 
 /* Adds the ids of all pipelines to keys. *since becomes the time of the oldest mark of an earlier
