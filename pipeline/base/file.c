@@ -92,12 +92,12 @@ static int write_all(int fd, const void *bytes, size_t n_bytes)
     return 0;
 }
 
-/* Writes, fsyncs and closes fd. */
-static int fill_and_close(int fd, const char *path, const void *bytes, size_t n_bytes,
+/* Writes, fsyncs if `sync` and closes fd. */
+static int fill_and_close(int fd, const char *path, const void *bytes, size_t n_bytes, bool sync,
                           struct err *e)
 {
     int problem = write_all(fd, bytes, n_bytes);
-    if (problem == 0 && fsync(fd) != 0)
+    if (problem == 0 && sync && fsync(fd) != 0)
         problem = errno;
     if (close(fd) != 0 && problem == 0)
         problem = errno;
@@ -127,7 +127,7 @@ int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned m
         rc = err_set_errno(e, errno, "%s: cannot make a file beside it", path);
         goto out;
     }
-    rc = fill_and_close(fd, temporary, bytes, n_bytes, e);
+    rc = fill_and_close(fd, temporary, bytes, n_bytes, true, e);
     if (rc == 0 && chmod(temporary, (mode_t)mode) != 0)
         rc = err_set_errno(e, errno, "%s: cannot set its mode", temporary);
     if (rc == 0 && rename(temporary, path) != 0)
@@ -147,16 +147,16 @@ int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return err_set_errno(e, errno, "%s: cannot create", path);
-    return fill_and_close(fd, path, bytes, n_bytes, e);
+    return fill_and_close(fd, path, bytes, n_bytes, true, e);
 }
 
-int file_append_line(const char *path, const char *line, struct err *e)
+int file_append_line(const char *path, const char *line, bool sync, struct err *e)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0)
         return err_set_errno(e, errno, "%s: cannot open for appending", path);
     char *text = xasprintf("%s\n", line);
-    int rc = fill_and_close(fd, path, text, strlen(text), e);
+    int rc = fill_and_close(fd, path, text, strlen(text), sync, e);
     xfree(text);
     return rc;
 }

@@ -23,8 +23,8 @@ int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned m
                  struct err *e) MUST_USE;
 /* Writes a plain new file (a stage's output), fsynced; replaces an existing one. */
 int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *e) MUST_USE;
-/* Appends one line with O_APPEND in one write. */
-int file_append_line(const char *path, const char *line, struct err *e) MUST_USE;
+/* Appends one line with O_APPEND in one write. `sync`: waits until it is on the disk. */
+int file_append_line(const char *path, const char *line, bool sync, struct err *e) MUST_USE;
 
 /* A stream for writing large outputs. close checks everything and fsyncs. */
 struct file_out {

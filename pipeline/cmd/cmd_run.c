@@ -4,6 +4,7 @@
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/run.h"
 #include "pipeline/engine/spawn.h"
+#include "pipeline/store/seen.h"
 
 static int check_counts(int64_t jobs, int64_t threads, struct err *e)
 {
@@ -64,6 +65,11 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     o.program_folder = c->program_folder;
     o.sets = sets.items;
     o.n_sets = sets.n_items;
+    struct instant instant = {path,       common.home,  c->program_folder, o.out_root,
+                              sets.items, sets.n_items, seen_clock_ns()};
+    o.instant = &instant;
+    if (!o.json && !o.record && instant_run(&instant, c->term, started_ms))
+        return 0;
     struct session s;
     struct session_options so = {path,       common.home,  c->program_folder,
                                  sets.items, sets.n_items, true};

@@ -9,7 +9,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/report.h"
 
-static char *path_of(const char *manifest, const char *instance)
+char *baseline_path(const char *manifest, const char *instance)
 {
     return xasprintf(BASELINE_ROOT "/%s/%s.json", manifest, instance);
 }
@@ -68,7 +68,7 @@ static int check(const struct json *root, const char *manifest, struct err *e)
 
 int baseline_read_any(struct baseline *b, const char *manifest, const char *instance, struct err *e)
 {
-    char *path = path_of(manifest, instance);
+    char *path = baseline_path(manifest, instance);
     struct err cause = {0};
     memset(b, 0, sizeof *b);
     int rc = file_exists(path) ? json_read(path, &b->root, &cause) : 0;
@@ -241,7 +241,7 @@ static int publish(const char *manifest, const struct json *list, struct err *e)
 {
     int rc = 0;
     for (const struct json *v = json_first(list); v && rc == 0; v = json_next(v)) {
-        char *path = path_of(manifest, json_key(v));
+        char *path = baseline_path(manifest, json_key(v));
         struct buf b;
         buf_init(&b, BUF_MAX_DEFAULT);
         json_write_pretty(v, 1, &b);

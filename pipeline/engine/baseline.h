@@ -31,6 +31,8 @@ struct baseline {
     bool is_of_another_set;
 };
 
+/* Where the baseline of an instance is; caller xfrees. */
+char *baseline_path(const char *manifest, const char *instance);
 /* golden_id: what the stage answers now. A missing file is no error; ERR_FORMAT for a damaged one
  * and for one of another manifest. */
 int baseline_read(struct baseline *b, const char *manifest, const char *instance,

@@ -155,29 +155,32 @@ int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
  * the real file. A library that was updated or switched (Debian's alternatives) changes the
  * loader's cache or the link with the library's name, so both are looked at.
  */
+#define LOADER_CACHE "/etc/ld.so.cache"
+static const char *const LOADER_FOLDERS[] = {
+    "/usr/local/lib",
+    "/usr/local/lib64",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/usr/lib",
+    "/lib",
+};
+#define N_LOADER_FOLDERS (sizeof LOADER_FOLDERS / sizeof LOADER_FOLDERS[0])
+
 static void loader_state(const struct json *root, struct buf *out)
 {
-    static const char *const folders[] = {
-        "/usr/local/lib",
-        "/usr/local/lib64",
-        "/lib/x86_64-linux-gnu",
-        "/lib/aarch64-linux-gnu",
-        "/lib64",
-        "/usr/lib64",
-        "/usr/lib",
-        "/lib",
-    };
     struct stat st;
     for (const struct json *l = json_first(json_get(root, "libraries")); l; l = json_next(l)) {
         buf_printf(out, "%s", json_string(l));
-        for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-            char *path = file_join(folders[i], json_string(l));
+        for (size_t i = 0; i < N_LOADER_FOLDERS; i++) {
+            char *path = file_join(LOADER_FOLDERS[i], json_string(l));
             char real[PATH_MAX];
             if (realpath(path, real) && stat(real, &st) == 0)
                 buf_printf(out, " %s %llu", real, (unsigned long long)st.st_ino);
             xfree(path);
         }
-        if (stat("/etc/ld.so.cache", &st) == 0)
+        if (stat(LOADER_CACHE, &st) == 0)
             buf_printf(out, " cache %llu %lld.%09ld", (unsigned long long)st.st_ino,
                        (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
         buf_add_char(out, '\n');
@@ -320,6 +323,30 @@ int describe_find(struct describe *d, const char *name, const struct stage_desc 
     d->items[d->n_items++] = s;
     *out = s;
     return 0;
+}
+
+/* What load and loader_state look at. */
+static void see_program(const struct stage_desc *d, struct seen *s)
+{
+    seen_add(s, SEEN_SELF, d->program);
+    for (size_t i = 0; i < d->n_libraries; i++) {
+        seen_add(s, SEEN_SELF, d->libraries[i].path);
+        seen_add(s, file_exists(LOADER_CACHE) ? SEEN_TARGET : SEEN_ABSENT, LOADER_CACHE);
+        for (size_t k = 0; k < N_LOADER_FOLDERS; k++) {
+            char *path = file_join(LOADER_FOLDERS[k], d->libraries[i].name);
+            seen_add(s, file_exists(path) ? SEEN_TARGET : SEEN_ABSENT, path);
+            xfree(path);
+        }
+    }
+}
+
+void describe_see(const struct describe *d, struct seen *s)
+{
+    for (size_t i = 0; i < d->n_items; i++) {
+        see_program(d->items[i], s);
+        if (!d->items[i]->portable && d->items[i]->profile)
+            s->is_sound = false; /* it must be asked on the CPU that it runs on */
+    }
 }
 
 static int by_text(const void *a, const void *b)

@@ -14,6 +14,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "pipeline/base/sha256.h"
+#include "pipeline/store/seen.h"
 #include "pipeline/store/store.h"
 
 enum param_kind { DESC_INT, DESC_FLOAT, DESC_BOOL, DESC_TEXT, DESC_CHOICE };
@@ -77,6 +78,9 @@ int describe_find(struct describe *d, const char *name, const struct stage_desc 
                   struct err *e) MUST_USE;
 /* Names of all stages in the folder, sorted; *names and each name are xfreed by the caller. */
 size_t describe_names(const struct describe *d, char ***names);
+
+/* What the descriptions that were asked for stand on; not sound when one depends on the CPU. */
+void describe_see(const struct describe *d, struct seen *s);
 
 /* Reads a description; the text parts live as long as `root`, which the description then owns. */
 int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e) MUST_USE;

@@ -247,22 +247,31 @@ int record_commit(const struct record *r, char commit[41], struct err *e)
     return rc < 0 ? err_wrap(e, "writing the ledger") : 0;
 }
 
-int record_line(const struct record *r, struct err *e)
+int record_line_add(const struct record_line *l, const char *runs_log, bool sync, struct err *e)
 {
     struct json *o = json_new_object();
-    json_put_string(o, "name", text_of(r->run, "name"));
-    json_put_string(o, "started", text_of(r->run, "started"));
-    json_put_string(o, "status", text_of(r->run, "status"));
-    json_put_string(o, "manifest", text_of(r->run, "manifest"));
-    json_put_i64(o, "stages", (int64_t)r->session->graph.n_instances);
+    json_put_string(o, "name", l->name);
+    json_put_string(o, "started", l->started);
+    json_put_string(o, "status", l->status);
+    json_put_string(o, "manifest", l->manifest);
+    json_put_i64(o, "stages", (int64_t)l->n_stages);
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     json_write_canonical(o, &b);
-    char *path = store_path(r->session->store, "runs.log");
-    int rc = file_append_line(path, buf_text(&b), e);
-    xfree(path);
+    int rc = file_append_line(runs_log, buf_text(&b), sync, e);
     buf_release(&b);
     json_free(o);
+    return rc;
+}
+
+int record_line(const struct record *r, struct err *e)
+{
+    struct record_line line = {text_of(r->run, "name"), text_of(r->run, "started"),
+                               text_of(r->run, "status"), text_of(r->run, "manifest"),
+                               r->session->graph.n_instances};
+    char *path = store_path(r->session->store, "runs.log");
+    int rc = record_line_add(&line, path, true, e);
+    xfree(path);
     return rc;
 }
 

@@ -213,6 +213,39 @@ static int exit_status(const struct run *r)
     return r->n_gates_failed > 0 ? 3 : 0;
 }
 
+static bool had_nothing_to_do(const struct run *r)
+{
+    return r->interrupts == 0 && r->n_executed == 0 && r->n_failed == 0 && r->n_written == 0 &&
+           r->n_not_written == 0 && r->n_blocked == 0;
+}
+
+static size_t n_reused(const struct run *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->session->graph.n_instances; i++)
+        n += r->items[i].status == RUN_REUSED;
+    return n;
+}
+
+static void add_results(const struct run *r, struct buf *b)
+{
+    const struct graph *g = &r->session->graph;
+    buf_add_text(b, buf_text(&r->gate_table));
+    for (size_t d = 0; d < g->n_deliveries; d++) {
+        if (!r->delivered[d])
+            continue;
+        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
+        buf_printf(b, "%s: %s\n", g->instances[g->deliveries[d].i_instance]->name, path);
+        xfree(path);
+    }
+}
+
+/* The last line of a run that had nothing to do, up to its time. */
+static void add_nothing(const struct run *r, struct buf *b)
+{
+    buf_printf(b, "%s: nothing to do, %zu stages cached", r->session->manifest.name, n_reused(r));
+}
+
 static void report_people(const struct run *r, const char *commit, struct buf *b)
 {
     const struct graph *g = &r->session->graph;
@@ -222,25 +255,16 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
     for (size_t i = 0; i < g->n_instances; i++)
         if (r->items[i].status == RUN_BLOCKED)
             buf_printf(b, "%s: not run: %s\n", g->instances[i]->name, r->items[i].why);
-    buf_add_text(b, buf_text(&r->gate_table));
-    for (size_t d = 0; d < g->n_deliveries; d++) {
-        if (!r->delivered[d])
-            continue;
-        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
-        buf_printf(b, "%s: %s\n", g->instances[g->deliveries[d].i_instance]->name, path);
-        xfree(path);
-    }
-    size_t n_reused = 0;
-    for (size_t i = 0; i < g->n_instances; i++)
-        n_reused += r->items[i].status == RUN_REUSED;
+    add_results(r, b);
     if (r->interrupts > 0)
         buf_printf(b, "%s: interrupted; run the same command to go on\n", name);
-    else if (r->n_executed == 0 && r->n_failed == 0 && r->n_written == 0 && r->n_not_written == 0 &&
-             r->n_blocked == 0)
-        buf_printf(b, "%s: nothing to do, %zu stages cached (%s)\n", name, n_reused, seconds);
+    else if (had_nothing_to_do(r))
+        add_nothing(r, b);
     else
-        buf_printf(b, "%s: %zu executed, %zu cached, %zu failed, %zu not run (%s)\n", name,
-                   r->n_executed, n_reused, r->n_failed, r->n_blocked, seconds);
+        buf_printf(b, "%s: %zu executed, %zu cached, %zu failed, %zu not run", name, r->n_executed,
+                   n_reused(r), r->n_failed, r->n_blocked);
+    if (r->interrupts == 0)
+        buf_printf(b, " (%s)\n", seconds);
     if (r->n_gates_failed > 0 && r->interrupts == 0)
         buf_printf(b, "%s: a gate does not hold\n", name);
     if (*commit)
@@ -248,6 +272,22 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
                    r->options->sign_key ? ", signed" : "");
     if (r->page)
         buf_printf(b, "%s: report %s\n", name, r->page);
+}
+
+/* Only what ends without a word more than the usual: no commit, no damage, every gate held. */
+static void keep_state(const struct run *r, const char *commit)
+{
+    const struct run_options *o = r->options;
+    if (!o->instant || o->json || o->record || *commit || !had_nothing_to_do(r) ||
+        exit_status(r) != 0 || n_reused(r) != r->session->graph.n_instances ||
+        *store_notes(r->session->store))
+        return;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    add_results(r, &b);
+    add_nothing(r, &b);
+    instant_keep(r, buf_text(&b));
+    buf_release(&b);
 }
 
 int run_report_end(struct run *r, const char *commit)
@@ -269,5 +309,6 @@ int run_report_end(struct run *r, const char *commit)
         term_note(r->term, store_notes(r->session->store));
     term_out(r->term, buf_text(&b));
     buf_release(&b);
+    keep_state(r, commit);
     return exit_status(r);
 }

@@ -127,13 +127,21 @@ int hold_leave(struct objects *o, struct err *e)
     return 0;
 }
 
+int hold_gate(const char *home)
+{
+    char *path = file_join(home, "locks/gc");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && lock(fd, LOCK_SH) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    xfree(path);
+    return fd;
+}
+
 void hold_reader(struct objects *o)
 {
-    char *path = file_join(o->home, "locks/gc");
-    o->gc_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (o->gc_fd >= 0)
-        (void)lock(o->gc_fd, LOCK_SH);
-    xfree(path);
+    o->gc_fd = hold_gate(o->home);
 }
 
 int hold_all(struct objects *o, bool wait, bool *locked, struct err *e)

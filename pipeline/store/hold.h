@@ -36,7 +36,10 @@ int hold_write(struct objects *o, struct err *e) MUST_USE;
 /* The list counts until this process, or the program that it becomes, ends; objects_close leaves
  * it, and the next writer removes it then. */
 int hold_leave(struct objects *o, struct err *e) MUST_USE;
-/* The shared lock of a reader, until objects_close. A store whose gc never ran has no lock file:
+/* The shared lock of whoever only looks, until the descriptor is closed; negative when there is no
+ * lock file. Waits for gc. */
+int hold_gate(const char *home);
+/* The same lock of a reader, until objects_close. A store whose gc never ran has no lock file:
  * nothing is locked then. */
 void hold_reader(struct objects *o);
 /* The lock of gc. *locked stays false when others work and `wait` is false. */

@@ -554,6 +554,52 @@ static bool outputs_are_here(struct store *s, const struct action *a)
     return here;
 }
 
+/* A folder's times say whether a file of it has gone, come or been replaced, and a thousand files
+ * share a few hundred folders. What changes within a file is for verify, and for whoever reads it.
+ */
+static void see_file(const struct store *s, const char *kind, const char *id_hex,
+                     struct seen *seen)
+{
+    char *path = objects_path(&s->objects, kind, id_hex, "");
+    *strrchr(path, '/') = '\0';
+    seen_add(seen, SEEN_TARGET, path);
+    xfree(path);
+}
+
+static void see_files(struct store *s, const char *id_hex, struct seen *seen)
+{
+    struct buf listing;
+    struct err ignored = {0};
+    buf_init(&listing, BUF_MAX_DEFAULT);
+    if (objects_read(&s->objects, id_hex, BUF_MAX_DEFAULT, &listing, &ignored) < 0)
+        seen->is_sound = false;
+    const char *cursor = buf_text(&listing);
+    struct content_id id;
+    const char *name = NULL;
+    size_t n_name = 0;
+    while (listing_next(&cursor, &id, &name, &n_name))
+        see_file(s, "objects", id.hex, seen);
+    buf_release(&listing);
+}
+
+void store_see(struct store *s, const struct action *a, struct seen *seen)
+{
+    see_file(s, "actions", a->key.hex, seen);
+    if (a->statement.hex[0] != '\0')
+        see_file(s, "objects", a->statement.hex, seen);
+    for (size_t i = 0; i < a->n_outputs; i++) {
+        const struct action_output *o = &a->outputs[i];
+        see_file(s, "objects", o->id.hex, seen);
+        if (o->is_folder)
+            see_files(s, o->id.hex, seen);
+        if (!str_eq(o->kind, "metrics")) /* gates were judged by them */
+            continue;
+        char *path = objects_path(&s->objects, "objects", o->id.hex, ".zst");
+        seen_add(seen, SEEN_SELF, path);
+        xfree(path);
+    }
+}
+
 int store_action_get(struct store *s, const char *key_hex, struct action *out, bool *found,
                      struct err *e)
 {

@@ -29,6 +29,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/sha256.h"
 #include "pipeline/store/action.h"
+#include "pipeline/store/seen.h"
 
 struct store; /* opaque: the folder */
 
@@ -94,6 +95,8 @@ int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const ch
  * its outputs is gone. */
 int store_action_get(struct store *s, const char *key_hex, struct action *out, bool *found,
                      struct err *e) MUST_USE;
+/* The folders of what store_action_get looks for, and the metrics themselves. */
+void store_see(struct store *s, const struct action *a, struct seen *seen);
 int store_action_put(struct store *s, const struct action *a, struct err *e) MUST_USE;
 
 /* Kernel-released lock of one key; waits for it. The descriptor is not inherited. */

@@ -1,0 +1,233 @@
+#include "pipeline/store/seen.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "pipeline/base/bytes.h"
+#include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
+#define HEAD_BYTES 5
+#define STATE_BYTES 44
+/* As in the memo: ticks of old kernels are 4 ms. */
+#define RACY_NS 10000000
+
+static int64_t time_ns(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t seen_clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return time_ns(now);
+}
+
+void seen_init(struct seen *s, int64_t began_ns)
+{
+    memset(s, 0, sizeof *s);
+    s->before_ns = began_ns - RACY_NS;
+    s->is_sound = true;
+}
+
+void seen_release(struct seen *s)
+{
+    for (size_t i = 0; i < s->n_paths; i++)
+        xfree(s->paths[i].path);
+    for (size_t i = 0; i < s->n_trees; i++)
+        xfree(s->trees[i]);
+    xfree(s->paths);
+    xfree(s->trees);
+    memset(s, 0, sizeof *s);
+}
+
+void seen_add(struct seen *s, enum seen_kind kind, const char *path)
+{
+    if (s->n_paths >= SEEN_PATHS_MAX || strlen(path) >= LIMIT_PATH_BYTES)
+        s->is_sound = false;
+    if (!s->is_sound)
+        return;
+    if ((s->n_paths & (s->n_paths - 1)) == 0)
+        s->paths =
+            xrealloc_array(s->paths, s->n_paths == 0 ? 1 : s->n_paths * 2, sizeof *s->paths);
+    s->paths[s->n_paths++] = (struct seen_path){xstrdup(path), kind};
+}
+
+/* Links are not followed: their own state is enough, since nothing below them is read. */
+static void add_below(struct seen *s, const char *folder, int depth)
+{
+    DIR *dir = depth > LIMIT_FOLDER_DEPTH ? NULL : opendir(folder);
+    s->is_sound = s->is_sound && dir != NULL;
+    errno = 0;
+    for (struct dirent *f = dir ? readdir(dir) : NULL; f && s->is_sound; f = readdir(dir)) {
+        if (str_eq(f->d_name, ".") || str_eq(f->d_name, ".."))
+            continue;
+        char *path = file_join(folder, f->d_name);
+        struct stat st;
+        seen_add(s, SEEN_SELF, path);
+        if (lstat(path, &st) != 0)
+            s->is_sound = false;
+        else if (S_ISDIR(st.st_mode))
+            add_below(s, path, depth + 1);
+        xfree(path);
+        errno = 0;
+    }
+    s->is_sound = s->is_sound && errno == 0;
+    if (dir)
+        closedir(dir);
+}
+
+void seen_add_tree(struct seen *s, const char *path)
+{
+    for (size_t i = 0; i < s->n_trees; i++)
+        if (str_eq(s->trees[i], path))
+            return;
+    if ((s->n_trees & (s->n_trees - 1)) == 0)
+        s->trees =
+            xrealloc_array(s->trees, s->n_trees == 0 ? 1 : s->n_trees * 2, sizeof *s->trees);
+    s->trees[s->n_trees++] = xstrdup(path);
+    bool is_folder = file_is_folder(path);
+    seen_add(s, is_folder ? SEEN_TARGET : SEEN_SELF, path);
+    if (is_folder)
+        add_below(s, path, 0);
+}
+
+/* ------------------------------------------------------------------------------------ packing */
+
+static void put_state(const struct stat *st, unsigned char out[STATE_BYTES])
+{
+    bytes_put_u64(out, (uint64_t)st->st_dev);
+    bytes_put_u64(out + 8, (uint64_t)st->st_ino);
+    bytes_put_u64(out + 16, (uint64_t)st->st_size);
+    bytes_put_u64(out + 24, (uint64_t)time_ns(st->st_mtim));
+    bytes_put_u64(out + 32, (uint64_t)time_ns(st->st_ctim));
+    bytes_put_u32(out + 40, (uint32_t)st->st_mode);
+}
+
+static bool is_old(const struct seen *s, const struct stat *st)
+{
+    return time_ns(st->st_mtim) < s->before_ns && time_ns(st->st_ctim) < s->before_ns;
+}
+
+/* A path that appeared and went again meanwhile has left its trace in the folder it was in. */
+static bool is_long_absent(const struct seen *s, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return false;
+    char *above = xstrdup(path);
+    bool found = false;
+    for (char *slash; !found && (slash = strrchr(above, '/')) != NULL;) {
+        *slash = '\0';
+        found = *above != '\0' && stat(above, &st) == 0;
+    }
+    if (!found)
+        found = stat(*path == '/' ? "/" : ".", &st) == 0;
+    xfree(above);
+    return found && is_old(s, &st);
+}
+
+static bool look(const struct seen *s, const struct seen_path *p, unsigned char state[STATE_BYTES])
+{
+    struct stat st;
+    if (p->kind == SEEN_ABSENT)
+        return is_long_absent(s, p->path);
+    if ((p->kind == SEEN_SELF ? lstat(p->path, &st) : stat(p->path, &st)) != 0)
+        return false;
+    put_state(&st, state);
+    return p->kind == SEEN_PRESENT || is_old(s, &st);
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const struct seen_path *p = a, *q = b;
+    int order = strcmp(p->path, q->path);
+    return order != 0 ? order : (p->kind > q->kind) - (p->kind < q->kind);
+}
+
+static bool has_state(unsigned char kind)
+{
+    return kind == SEEN_SELF || kind == SEEN_TARGET;
+}
+
+static void add_entry(struct buf *out, const struct seen_path *p, const char *before,
+                      const unsigned char state[STATE_BYTES])
+{
+    unsigned char head[HEAD_BYTES];
+    size_t shared = 0;
+    while (p->path[shared] && p->path[shared] == before[shared])
+        shared++;
+    size_t rest = strlen(p->path + shared);
+    head[0] = (unsigned char)p->kind;
+    bytes_put_u16(head + 1, (uint16_t)shared);
+    bytes_put_u16(head + 3, (uint16_t)rest);
+    buf_add(out, head, HEAD_BYTES);
+    if (has_state(head[0]))
+        buf_add(out, state, STATE_BYTES);
+    buf_add(out, p->path + shared, rest);
+}
+
+bool seen_pack(struct seen *s, struct buf *out)
+{
+    if (s->n_paths > 0)
+        qsort(s->paths, s->n_paths, sizeof *s->paths, by_path);
+    const char *before = "";
+    for (size_t i = 0; i < s->n_paths && s->is_sound; i++) {
+        const struct seen_path *p = &s->paths[i];
+        unsigned char state[STATE_BYTES];
+        if (i > 0 && by_path(p, p - 1) == 0)
+            continue;
+        s->is_sound = look(s, p, state);
+        add_entry(out, p, before, state);
+        before = p->path;
+    }
+    return s->is_sound;
+}
+
+/* ----------------------------------------------------------------------------------- comparing */
+
+static bool is_same(unsigned char kind, const char *path, const unsigned char *state)
+{
+    struct stat st;
+    unsigned char now[STATE_BYTES];
+    int found = kind == SEEN_SELF ? lstat(path, &st) : stat(path, &st);
+    if (kind == SEEN_PRESENT)
+        return found == 0;
+    if (kind == SEEN_ABSENT)
+        return found != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (found != 0 || !has_state(kind))
+        return false;
+    put_state(&st, now);
+    return memcmp(now, state, STATE_BYTES) == 0;
+}
+
+bool seen_same(const void *bytes, size_t n_bytes)
+{
+    const unsigned char *p = bytes, *end = p + n_bytes;
+    char path[LIMIT_PATH_BYTES] = "";
+    size_t n_path = 0;
+    while (p < end) {
+        if ((size_t)(end - p) < HEAD_BYTES)
+            return false;
+        unsigned char kind = p[0];
+        size_t shared = bytes_get_u16(p + 1), rest = bytes_get_u16(p + 3);
+        size_t n_state = has_state(kind) ? STATE_BYTES : 0;
+        p += HEAD_BYTES;
+        if (shared > n_path || shared + rest >= sizeof path || (size_t)(end - p) < n_state + rest)
+            return false;
+        memcpy(path + shared, p + n_state, rest);
+        n_path = shared + rest;
+        path[n_path] = '\0';
+        if (!is_same(kind, path, p))
+            return false;
+        p += n_state + rest;
+    }
+    return true;
+}

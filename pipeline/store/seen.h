@@ -1,0 +1,66 @@
+#ifndef FMFORGE_STORE_SEEN_H
+#define FMFORGE_STORE_SEEN_H
+
+/*
+ * Paths, and what was there: enough to tell later, by one stat each, that nothing of it changed.
+ *
+ * A set is collected *after* its files were read, so each must be older than the moment before the
+ * first of them was opened: what changed since then, or within one tick of the clock before it,
+ * spoils the set (is_sound). From then on equal device, inode, mode, size, mtime and ctime mean the
+ * same bytes, of a folder the same names. Of a path that is absent its nearest folder must be that
+ * old.
+ *
+ * Packed, in the order of the paths:
+ *
+ *   entry: u8 kind; u16 bytes that the path shares with the one before; u16 bytes of the rest;
+ *          SEEN_SELF and SEEN_TARGET: u64 dev, ino, size; i64 mtime_ns, ctime_ns; u32 mode; rest
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pipeline/base/buf.h"
+
+enum seen_kind {
+    SEEN_SELF = 'S',    /* the path's own state, of a symbolic link too */
+    SEEN_TARGET = 'T',  /* what it leads to */
+    SEEN_PRESENT = '+', /* anything is there */
+    SEEN_ABSENT = '-',  /* nothing is there */
+};
+
+/* A set larger than this is not worth it: looking at it takes as long as a run without it. */
+#define SEEN_PATHS_MAX 200000
+
+struct seen_path {
+    char *path;
+    enum seen_kind kind;
+};
+
+struct seen {
+    struct seen_path *paths;
+    size_t n_paths;
+    char **trees; /* that were added already */
+    size_t n_trees;
+    int64_t before_ns;
+    bool is_sound; /* false for good once a path cannot be relied on */
+};
+
+/* Nanoseconds of the clock that file times come from. */
+int64_t seen_clock_ns(void);
+
+/* began_ns: seen_clock_ns before anything was read. */
+void seen_init(struct seen *s, int64_t began_ns);
+void seen_release(struct seen *s); /* safe on zeroed */
+
+void seen_add(struct seen *s, enum seen_kind kind, const char *path);
+/* A file, or a folder with all below it. */
+void seen_add_tree(struct seen *s, const char *path);
+
+/* Looks at every path once and appends the packed form. False (and nothing of use in out) when the
+ * set is not sound. */
+bool seen_pack(struct seen *s, struct buf *out);
+/* Is everything as it was? False also for bytes that are no packed set. */
+bool seen_same(const void *bytes, size_t n_bytes);
+
+#endif
