@@ -55,8 +55,7 @@ void seen_add(struct seen *s, enum seen_kind kind, const char *path)
     if (!s->is_sound)
         return;
     if ((s->n_paths & (s->n_paths - 1)) == 0)
-        s->paths =
-            xrealloc_array(s->paths, s->n_paths == 0 ? 1 : s->n_paths * 2, sizeof *s->paths);
+        s->paths = xrealloc_array(s->paths, s->n_paths == 0 ? 1 : s->n_paths * 2, sizeof *s->paths);
     s->paths[s->n_paths++] = (struct seen_path){xstrdup(path), kind};
 }
 
@@ -90,8 +89,7 @@ void seen_add_tree(struct seen *s, const char *path)
         if (str_eq(s->trees[i], path))
             return;
     if ((s->n_trees & (s->n_trees - 1)) == 0)
-        s->trees =
-            xrealloc_array(s->trees, s->n_trees == 0 ? 1 : s->n_trees * 2, sizeof *s->trees);
+        s->trees = xrealloc_array(s->trees, s->n_trees == 0 ? 1 : s->n_trees * 2, sizeof *s->trees);
     s->trees[s->n_trees++] = xstrdup(path);
     bool is_folder = file_is_folder(path);
     seen_add(s, is_folder ? SEEN_TARGET : SEEN_SELF, path);

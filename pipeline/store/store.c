@@ -557,8 +557,7 @@ static bool outputs_are_here(struct store *s, const struct action *a)
 /* A folder's times say whether a file of it has gone, come or been replaced, and a thousand files
  * share a few hundred folders. What changes within a file is for verify, and for whoever reads it.
  */
-static void see_file(const struct store *s, const char *kind, const char *id_hex,
-                     struct seen *seen)
+static void see_file(const struct store *s, const char *kind, const char *id_hex, struct seen *seen)
 {
     char *path = objects_path(&s->objects, kind, id_hex, "");
     *strrchr(path, '/') = '\0';

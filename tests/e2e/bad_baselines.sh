@@ -59,4 +59,21 @@ expect 0 fm accept last --name tiny_task
 cmp <(grep -v '"[0-9a-f]*"$' good.json) <(grep -v '"[0-9a-f]*"$' "$baseline") || die "another baseline"
 expect 0 fm run task.yaml
 has stdout.txt 'holds'
+
+# A run with nothing to do prints the same, and sees that a baseline is another, or none.
+settle task.yaml
+has stdout.txt 'holds'
+sed 's/"leaf_f1": 0/"leaf_f1": 9/' "$baseline" >high.json
+cp "$baseline" good.json
+cp high.json "$baseline"
+expect 3 fm run task.yaml
+has stdout.txt 'FAILS'
+cp good.json "$baseline"
+settle task.yaml
+rm "$baseline"
+expect 0 fm run task.yaml
+has stdout.txt 'no baseline'
+settle task.yaml
+cp high.json "$baseline"
+expect 3 fm run task.yaml
 echo ok

@@ -137,6 +137,24 @@ deliver: { package: $name.fmadapter }
 EOF
 }
 
+# is_instant MANIFEST...: a run with nothing to do, told without looking at the manifest? One that
+# looks asks the stages what they are, and keeps the answers.
+is_instant() {
+    rm -rf .fmforge/describe
+    expect 0 fm run "$@"
+    has stdout.txt 'nothing to do'
+    [ ! -e .fmforge/describe ]
+}
+
+# settle MANIFEST...: runs it until it is instant: nothing it stands on may be some milliseconds old.
+settle() {
+    for _ in 1 2 3 4 5 6 7 8; do
+        sleep 0.05
+        is_instant "$@" && return
+    done
+    die "run $* never becomes instant"
+}
+
 PACKAGE=out/tiny_task/tiny-0.1/tiny_task.fmadapter
 
 # A toolkit in ./tiny-0.1, made in a folder of its own so that it leaves no trace here.
