@@ -74,7 +74,7 @@ FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
 REF_PROGRAMS := $(B)/ref/model_tool $(B)/ref/ptfile_tool
 
-.PHONY: all test unit fuzz torture lint fmt fmt-check pipeline nightly bench bench-model portability ref clean help
+.PHONY: all test unit fuzz torture lint fmt fmt-check pipeline nightly bench bench-model bench-pipeline portability ref clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 .SUFFIXES:
@@ -150,6 +150,11 @@ $(FAULTS): tests/e2e/fault_calls.c
 	@echo "  link  $(@F)"
 	@$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARNINGS) -o $@ $< -ldl
 
+# Times a command; small, so that it adds nothing to what it measures.
+TIMER := $(B)/probe/command_time
+$(TIMER): $(call objects,tests/bench/command_time.c)
+	$(call link,)
+
 $(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
 comma := ,
@@ -210,6 +215,9 @@ bench: $(BENCH_PROGRAMS)
 bench-model: all
 	@bash tests/bench/model.sh
 
+bench-pipeline: all $(PROBE) $(TIMER)
+	@bash tests/bench/pipeline.sh
+
 portability: all
 	@bash tests/portability.sh
 
@@ -227,9 +235,9 @@ help:
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
 	@echo 'make torture N=100      fail file calls of the engine, kill it, look what it left'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
-	@echo 'make lint fmt fmt-check bench bench-model portability ref clean'
+	@echo 'make lint fmt fmt-check bench bench-model bench-pipeline portability ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
     $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c tests/e2e/*.c \
-    tests/bench/*_bench.c tests/ref/*.c)))
+    tests/bench/*.c tests/ref/*.c)))
 endif

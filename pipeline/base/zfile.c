@@ -87,6 +87,9 @@ static int decompress(const char *from, uint64_t max_bytes, struct sink *s, uint
     ZSTD_DCtx *context = ZSTD_createDCtx();
     CHECK(context != NULL);
     size_t room = ZSTD_DStreamOutSize();
+    unsigned long long said = ZSTD_getFrameContentSize(m.bytes, m.n_bytes);
+    if (said < room) /* a block for small objects too is most of the time that they take */
+        room = (size_t)said + 1;
     void *block = xalloc(room);
     ZSTD_inBuffer in = {m.bytes, m.n_bytes, 0};
     uint64_t total = 0;
