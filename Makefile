@@ -82,7 +82,7 @@ REF_PROGRAMS := $(B)/ref/model_tool $(B)/ref/ptfile_tool
 # build/bin always points at the release programs.
 all: $(PROGRAMS)
 ifeq ($(MODE),release)
-	@ln -sfn $(MODE)-$(ID)/bin build/bin
+	$(if $(filter $(realpath $(BIN)),$(realpath build/bin)),,@ln -sfn $(MODE)-$(ID)/bin build/bin)
 endif
 
 pipeline: all

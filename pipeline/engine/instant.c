@@ -18,6 +18,8 @@
 #include "pipeline/store/seen.h"
 #include "pipeline/store/state_file.h"
 
+#define CLOCK_TICK_MS 10.0 /* less than what seen.c asks of a file */
+
 static void add_part(struct buf *b, const char *text)
 {
     buf_add(b, text, strlen(text) + 1);
@@ -192,6 +194,14 @@ static void see_run(struct seen *s, const struct run *r)
     }
 }
 
+/* File times are worth nothing when the clock was set back while the run looked. */
+static bool clock_went_on(const struct run *r)
+{
+    double passed_ms = spawn_clock_ms() - r->started_ms;
+    double read_ms = (double)(seen_clock_ns() - r->options->instant->began_ns) / 1e6;
+    return read_ms + CLOCK_TICK_MS >= passed_ms;
+}
+
 void instant_keep(const struct run *r, const char *text)
 {
     const struct instant *in = r->options->instant;
@@ -202,7 +212,7 @@ void instant_keep(const struct run *r, const char *text)
     buf_init(&question, BUF_MAX_DEFAULT);
     buf_init(&packed, BUF_MAX_DEFAULT);
     see_run(&seen, r);
-    if (put_question(in, &question) && seen_pack(&seen, &packed)) {
+    if (put_question(in, &question) && seen_pack(&seen, &packed) && clock_went_on(r)) {
         struct state_file s = {.question = question.bytes,
                                .question_bytes = question.n_bytes,
                                .text = text,
