@@ -124,6 +124,30 @@ has stdout.txt "$KIT/assets/draft.mil"
 expect 0 fm inspect $KIT --json
 has stdout.txt '"label": "afm-1.0"'
 
+# A run with nothing to do sees whatever could make the folder another toolkit.
+sees() { # WHAT
+    ! is_instant kit.yaml || die "a run does not see $1"
+    settle kit.yaml
+}
+settle kit.yaml
+: >$KIT/export/other.py
+sees "a file that a pattern could fit"
+rm $KIT/export/other.py
+settle kit.yaml
+cp $LAYOUT before.layout
+echo '# a comment' >>$LAYOUT
+sees "the layout"
+cp before.layout $LAYOUT
+settle kit.yaml
+cp -r configs/toolkits/afm-1.0 configs/toolkits/afm-9.0
+sees "another toolkit on the shelf"
+rm -r configs/toolkits/afm-9.0
+echo '# a comment' >>configs/toolkits/afm-2.0/toolkit.yaml
+sees "another version"
+sed -i '$d' configs/toolkits/afm-2.0/toolkit.yaml
+sign $ONE
+sees "the file with the signature"
+
 # generate takes the base and the tokenizer that the run has made; without a run it says what to do.
 P=out/tiny_task/afm-1.0/tiny_task.fmadapter
 expect 0 fm generate --toolkit $KIT --adapter $P --prompt leaf --max-new-tokens 4

@@ -139,10 +139,10 @@ static size_t n_files(void)
 static void test_room(void **state)
 {
     (void)state;
-    char question[16];
+    char question[32] = "";
     for (int i = 0; i < STATE_FILES_MAX; i++) {
         snprintf(question, sizeof question, "question %d", i);
-        write_one(question, sizeof question);
+        write_one(question, strlen(question) + 1);
     }
     assert_int_equal(n_files(), STATE_FILES_MAX);
     write_one(QUESTION, sizeof QUESTION);
