@@ -87,28 +87,29 @@ expect 0 fm verify
 
 # Rubbish: a dead process's folder, a result of no run, checkpoints and words of a key nobody has.
 nobody=$(printf nobody | sha256sum | cut -c1-64)
-mkdir -p .fmforge/tmp/s-999999-0 ".fmforge/work/$nobody" .fmforge/failed .fmforge/quarantine
+works=.fmforge/work # where checkpoints are
+mkdir -p .fmforge/tmp/s-999999-0 "$works/$nobody" .fmforge/failed .fmforge/quarantine
 head -c 50000 /dev/urandom >.fmforge/tmp/s-999999-0/1
-head -c 60000 /dev/urandom >".fmforge/work/$nobody/train.ckpt"
+head -c 60000 /dev/urandom >"$works/$nobody/train.ckpt"
 for f in "work/$nobody.json" "failed/$nobody.json" "logs/$nobody.log"; do echo '{}' >".fmforge/$f"; done
 mkdir -p ".fmforge/objects/${nobody:0:2}"
 printf nobody | zstd -q >".fmforge/objects/${nobody:0:2}/$nobody.zst"
 find .fmforge -name "*$nobody*" -exec touch -d '40 days ago' {} +
-touch -d '40 days ago' ".fmforge/work/$nobody/train.ckpt"
+touch -d '40 days ago' "$works/$nobody/train.ckpt"
 expect 0 fm gc --keep 1 --delete --json
 [ "$(number freed stdout.txt)" -ge 110000 ] || die "the rubbish is not counted"
 [ -z "$(find .fmforge -path .fmforge/locks -prune -o -name "*$nobody*" -print)" ] || die "rubbish is left"
 [ ! -e .fmforge/tmp/s-999999-0 ] || die "the dead folder is left"
 # Checkpoints are an interrupted or killed run's, and stay: it may have come before the newest run.
-mkdir ".fmforge/work/$nobody"
-echo x >".fmforge/work/$nobody/train.ckpt"
+mkdir "$works/$nobody"
+echo x >"$works/$nobody/train.ckpt"
 for age in 0 29; do
-    find ".fmforge/work/$nobody" -exec touch -d "$age days ago" {} +
+    find "$works/$nobody" -exec touch -d "$age days ago" {} +
     expect 0 fm gc --keep 1 --delete
-    [ -f ".fmforge/work/$nobody/train.ckpt" ] || die "a killed run's checkpoints are gone after $age days"
+    [ -f "$works/$nobody/train.ckpt" ] || die "a killed run's checkpoints are gone after $age days"
 done
 expect 0 fm gc --keep 1 --delete --work-days 28
-[ ! -e ".fmforge/work/$nobody" ] || die "--work-days leaves old checkpoints"
+[ ! -e "$works/$nobody" ] || die "--work-days leaves old checkpoints"
 expect 2 fm gc --work-days -1
 
 # The budget takes raw copies, and what it cannot hold it says.
