@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
 
 int cmd_enter(const struct cmd_common *common, struct err *e)
@@ -13,6 +14,17 @@ int cmd_enter(const struct cmd_common *common, struct err *e)
     if (common->folder && chdir(common->folder) != 0)
         return err_set(e, ERR_CONFIG, "-C %s: no such folder, or it cannot be entered",
                        common->folder);
+    return 0;
+}
+
+int cmd_check_counts(int64_t jobs, int64_t threads, struct err *e)
+{
+    if (jobs < 1 || jobs > LIMIT_THREADS)
+        return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, found %lld", LIMIT_THREADS,
+                       (long long)jobs);
+    if (threads < 0 || threads > LIMIT_THREADS)
+        return err_set(e, ERR_CONFIG, "--threads: expected 0 (one per CPU) to %d, found %lld",
+                       LIMIT_THREADS, (long long)threads);
     return 0;
 }
 

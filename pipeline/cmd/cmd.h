@@ -41,6 +41,9 @@ struct cmd_common {
 /* Changes to the -C folder, when one is given. */
 int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
 
+/* -j and --threads (0: all CPUs). */
+int cmd_check_counts(int64_t jobs, int64_t threads, struct err *e) MUST_USE;
+
 /* What an option names has to be a regular file; path NULL is fine. expected: "an SSH key". */
 int cmd_need_file(const char *flag, const char *path, const char *expected, struct err *e) MUST_USE;
 #define CMD_EXPECTED_KEY "the file of an SSH key, e.g. ~/.ssh/id_ed25519"

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "pipeline/base/file.h"
-#include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
@@ -210,9 +209,9 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
                         "reports/nightly/DATE/index.html and junit.xml. Exit status 3: something\n"
                         "is worse; 1: something is broken; 0.",
                         flags, n_flags);
-    if (jobs < 1 || jobs > LIMIT_THREADS || threads < 0 || threads > LIMIT_THREADS)
-        return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, --threads: 0 to %d", LIMIT_THREADS,
-                       LIMIT_THREADS);
+    rc = cmd_check_counts(jobs, threads, e);
+    if (rc < 0)
+        return rc;
     if (c.nightly.date && !is_date(c.nightly.date))
         return err_set(e, ERR_CONFIG, "--date: expected e.g. 2026-01-31, found \"%s\"",
                        c.nightly.date);

@@ -1,7 +1,6 @@
 /* fmforge reproduce: makes a recorded run once more and compares every digest. */
 
 #include "pipeline/base/file.h"
-#include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/reproduce.h"
@@ -70,10 +69,9 @@ int cmd_reproduce(int argc, char **argv, const struct cmd_context *c, struct err
             flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "reproduce: expected a run's id (fmforge log), or last");
-    if (jobs < 1 || jobs > LIMIT_THREADS || threads < 0 || threads > LIMIT_THREADS)
-        return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, --threads: 0 to %d", LIMIT_THREADS,
-                       LIMIT_THREADS);
-    rc = cmd_enter(&common, e);
+    rc = cmd_check_counts(jobs, threads, e);
+    if (rc == 0)
+        rc = cmd_enter(&common, e);
     if (rc < 0)
         return rc;
     o.home = common.home;

@@ -1,21 +1,9 @@
 /* fmforge run: makes, tests, delivers and records what a manifest describes. */
 
-#include "pipeline/base/limits.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/run.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/store/seen.h"
-
-static int check_counts(int64_t jobs, int64_t threads, struct err *e)
-{
-    if (jobs < 1 || jobs > LIMIT_THREADS)
-        return err_set(e, ERR_CONFIG, "-j: expected 1 to %d, found %lld", LIMIT_THREADS,
-                       (long long)jobs);
-    if (threads < 0 || threads > LIMIT_THREADS)
-        return err_set(e, ERR_CONFIG, "--threads: expected 0 (one per CPU) to %d, found %lld",
-                       LIMIT_THREADS, (long long)threads);
-    return 0;
-}
 
 int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
@@ -52,7 +40,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
                         flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "run: expected a manifest, e.g. configs/quickstart.yaml");
-    rc = check_counts(jobs, threads, e);
+    rc = cmd_check_counts(jobs, threads, e);
     if (rc == 0)
         rc = cmd_enter(&common, e);
     if (rc == 0)

@@ -12,6 +12,7 @@
 #include "stages/kit/rng.h"
 #include "stages/model/gemm.h"
 #include "stages/model/ops.h"
+#include "stages/model/problems.h"
 
 /* ---- the flat array ---- */
 
@@ -95,47 +96,32 @@ void adapter_name_at(const struct adapter *a, size_t offset, char out[SHAPE_NAME
 
 /* ---- files ---- */
 
-/* Problems are collected so that one message shows the first few and the count of all. */
-struct problems {
-    struct buf text;
-    int count;
-};
-
-#define PROBLEMS_SHOWN 6
-
-static void problem(struct problems *p, const char *name, const char *what)
-{
-    if (p->count++ < PROBLEMS_SHOWN && p->text.n_bytes < 1200)
-        buf_printf(&p->text, "%s%.160s %s", p->count > 1 ? "; " : "", name, what);
-}
-
 static void read_tensor(struct adapter *a, const struct tensorfile *f, const struct shape_module *m,
                         bool b, struct problems *p)
 {
-    char name[ADAPTER_NAME_BYTES], dims[96], what[256];
+    char name[ADAPTER_NAME_BYTES], expected[96];
     uint64_t rows = (uint64_t)(b ? a->rank : m->in), columns = (uint64_t)(b ? m->out : a->rank);
     adapter_tensor_name(m, b, name);
     const struct tensor *t = tensorfile_find(f, name);
     if (t == NULL) {
-        problem(p, name, "is missing");
+        problems_add(p, name, "is missing");
         return;
     }
     if (t->dtype == DTYPE_U8 || t->n_dims != 2 || t->dims[0] != rows || t->dims[1] != columns) {
-        snprintf(what, sizeof what,
-                 "is %s %s, expected F32, F16 or BF16 [%" PRIu64 ", %" PRIu64 "]",
-                 tensor_dtype_name(t->dtype), tensor_format_dims(t, dims), rows, columns);
-        problem(p, name, what);
+        snprintf(expected, sizeof expected, "F32, F16 or BF16 [%" PRIu64 ", %" PRIu64 "]", rows,
+                 columns);
+        problems_add_misfit(p, name, t, expected);
         return;
     }
     if (!tensor_all_finite(t))
-        problem(p, name, "has a value that is not finite");
+        problems_add(p, name, "has a value that is not finite");
     tensor_to_f32(t, b ? adapter_b(a, m) : adapter_a(a, m));
 }
 
 static int read_tensors(struct adapter *a, const struct tensorfile *f, struct err *e)
 {
-    struct problems p = {.count = 0};
-    buf_init(&p.text, 8192);
+    struct problems p;
+    problems_init(&p);
     size_t expected = 0;
     for (int i = 0; i < shape_n_modules(&a->shape); i++) {
         struct shape_module m;
@@ -144,7 +130,7 @@ static int read_tensors(struct adapter *a, const struct tensorfile *f, struct er
         read_tensor(a, f, &m, true, &p);
         expected += 2;
     }
-    if (p.count == 0 && f->n_tensors != expected) {
+    if (p.n == 0 && f->n_tensors != expected) {
         for (size_t i = 0; i < f->n_tensors; i++) {
             bool known = false;
             for (int j = 0; j < shape_n_modules(&a->shape) && !known; j++) {
@@ -157,15 +143,10 @@ static int read_tensors(struct adapter *a, const struct tensorfile *f, struct er
                 known = known || str_eq(name, f->tensors[i].name);
             }
             if (!known)
-                problem(&p, f->tensors[i].name, "is not a tensor of this adapter");
+                problems_add(&p, f->tensors[i].name, "is not a tensor of this adapter");
         }
     }
-    int rc = 0;
-    if (p.count != 0)
-        rc = err_set(e, ERR_FORMAT, "%d tensors do not fit: %s%s", p.count, buf_text(&p.text),
-                     p.count > PROBLEMS_SHOWN ? "; ..." : "");
-    buf_release(&p.text);
-    return rc;
+    return problems_end(&p, "the adapter's shape", e);
 }
 
 /* The rank is what the first module's A says; metadata must agree. */

@@ -1,4 +1,5 @@
 #include "stages/model/model.h"
+#include "stages/model/problems.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -310,40 +311,23 @@ struct loader {
     bool counting;
     size_t bytes;
     bool *used; /* by index in the file */
-    struct buf problems;
-    int n_problems;
+    struct problems problems;
 };
-
-#define PROBLEMS_SHOWN 6
-
-static void problem(struct loader *l, const char *name, const char *what)
-{
-    if (l->n_problems++ < PROBLEMS_SHOWN && l->problems.n_bytes < 1200)
-        buf_printf(&l->problems, "%s%.160s %s", l->n_problems > 1 ? "; " : "", name, what);
-}
 
 static const struct tensor *need(struct loader *l, const char *name)
 {
     const struct tensor *t = tensorfile_find(&l->m->file, name);
     if (t == NULL)
-        problem(l, name, "is missing");
+        problems_add(&l->problems, name, "is missing");
     else
         l->used[t - l->m->file.tensors] = true;
     return t;
 }
 
-static void misfit(struct loader *l, const struct tensor *t, const char *expected)
-{
-    char dims[96], what[256];
-    snprintf(what, sizeof what, "is %s %s, expected %s", tensor_dtype_name(t->dtype),
-             tensor_format_dims(t, dims), expected);
-    problem(l, t->name, what);
-}
-
 static void need_finite(struct loader *l, const struct tensor *t)
 {
     if (l->counting && !tensor_all_finite(t))
-        problem(l, t->name, "has a value that is not finite");
+        problems_add(&l->problems, t->name, "has a value that is not finite");
 }
 
 /* The tensor's values as fp32: in place, or converted into the arena; NULL while counting. */
@@ -394,11 +378,11 @@ static void load_packed(struct loader *l, const struct tensor *t, const struct s
         known = strcmp(text, layout) == 0;
     }
     if (!known || want->n % 16 != 0 || want->k % (w.form == WEIGHT_Q2 ? 16 : 8) != 0) {
-        problem(l, want->name, "has an unknown or misfit layout");
+        problems_add(&l->problems, want->name, "has an unknown or misfit layout");
         return;
     }
     if (t->dtype != DTYPE_U8 || t->n_dims != 1 || t->n_bytes != weight_bytes(w.form, w.n, w.k)) {
-        misfit(l, t, "U8 of the layout's size");
+        problems_add_misfit(&l->problems, t->name, t, "U8 of the layout's size");
         return;
     }
     snprintf(name, sizeof name, "%s.scale", want->name);
@@ -407,7 +391,7 @@ static void load_packed(struct loader *l, const struct tensor *t, const struct s
         return;
     if (scale->dtype != DTYPE_F32 || scale->n_dims != 1 ||
         (scale->dims[0] != 1 && scale->dims[0] != (uint64_t)w.n)) {
-        misfit(l, scale, "F32 [1] or one per row");
+        problems_add_misfit(&l->problems, scale->name, scale, "F32 [1] or one per row");
         return;
     }
     need_finite(l, scale);
@@ -436,7 +420,7 @@ static void load_tensor(struct loader *l, const struct shape_tensor *want)
             snprintf(text, sizeof text, "floats [%d]", want->n);
         else
             snprintf(text, sizeof text, "floats [%d, %d]", want->n, want->k);
-        misfit(l, t, text);
+        problems_add_misfit(&l->problems, t->name, t, text);
         return;
     }
     need_finite(l, t);
@@ -460,12 +444,12 @@ static void load_range(struct loader *l, int layer, bool value)
     if (t == NULL)
         return;
     if (t->dtype != DTYPE_F32 || t->n_dims != 1 || t->dims[0] != 2) {
-        misfit(l, t, "F32 [2]");
+        problems_add_misfit(&l->problems, t->name, t, "F32 [2]");
         return;
     }
     tensor_to_f32(t, range);
     if (!(range[0] <= 0 && range[1] >= 0 && isfinite(range[0]) && isfinite(range[1]))) {
-        problem(l, name, "is no range around 0");
+        problems_add(&l->problems, name, "is no range around 0");
         return;
     }
     struct kv_range r = {range[0], range[1]};
@@ -497,11 +481,10 @@ static int load(struct loader *l, struct err *e)
     load_tensors(l);
     for (size_t i = 0; i < m->file.n_tensors; i++)
         if (!l->used[i])
-            problem(l, m->file.tensors[i].name, "is not a tensor of this shape");
-    if (l->n_problems != 0)
-        return err_set(e, ERR_FORMAT, "%d tensors do not fit: %s%s", l->n_problems,
-                       buf_text(&l->problems), l->n_problems > PROBLEMS_SHOWN ? "; ..." : "");
-    int rc = arena_reserve(&m->arena, "model", size_add(l->bytes, model_frame_bytes(&m->shape)), e);
+            problems_add(&l->problems, m->file.tensors[i].name, "is not a tensor of this shape");
+    int rc = problems_end(&l->problems, "the model's shape", e);
+    if (rc == 0)
+        rc = arena_reserve(&m->arena, "model", size_add(l->bytes, model_frame_bytes(&m->shape)), e);
     if (rc != 0)
         return rc;
     l->counting = false;
@@ -540,7 +523,7 @@ int model_open(struct model *m, const char *path, struct err *e)
         return rc;
     struct loader l = {.m = m, .counting = true};
     struct arena flags = {0};
-    buf_init(&l.problems, 8192);
+    problems_init(&l.problems);
     rc = read_shape(&m->file, &m->shape, e);
     if (rc == 0)
         rc = arena_reserve(&flags, "model flags", arena_cost(m->file.n_tensors + 1), e);
@@ -549,7 +532,7 @@ int model_open(struct model *m, const char *path, struct err *e)
         rc = load(&l, e);
     }
     arena_release(&flags);
-    buf_release(&l.problems);
+    buf_release(&l.problems.text);
     if (rc != 0) {
         model_release(m);
         return err_wrap(e, "%s", path);

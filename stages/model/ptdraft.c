@@ -1,4 +1,5 @@
 #include "stages/model/ptdraft.h"
+#include "stages/model/problems.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -8,7 +9,6 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
-#define PROBLEMS_SHOWN 8
 #define WRAPPED ".wrapped"
 
 /* The reading of one file. */
@@ -17,15 +17,8 @@ struct reading {
     struct ptdraft *draft;
     unsigned char *used;   /* by tensor of the file */
     unsigned char *summed; /* by entry of its zip: the checksum was compared */
-    struct buf problems;
-    int n_problems;
+    struct problems problems;
 };
-
-static void problem(struct reading *r, const char *name, const char *what)
-{
-    if (r->n_problems++ < PROBLEMS_SHOWN)
-        buf_printf(&r->problems, "%s%.200s %s", r->n_problems > 1 ? "; " : "", name, what);
-}
 
 /* By its name, or by that without `.wrapped`; NULL when there is none, or both. */
 static const struct pt_tensor *find(struct reading *r, const char *name)
@@ -39,11 +32,11 @@ static const struct pt_tensor *find(struct reading *r, const char *name)
     }
     if (t && other) {
         r->used[t - r->file.tensors] = r->used[other - r->file.tensors] = 1;
-        problem(r, name, "is there twice, with and without " WRAPPED);
+        problems_add(&r->problems, name, "is there twice, with and without " WRAPPED);
         return NULL;
     }
     if (!t && !other)
-        problem(r, name, "is missing");
+        problems_add(&r->problems, name, "is missing");
     return t ? t : other;
 }
 
@@ -57,14 +50,14 @@ static void check_tensor(struct reading *r, const struct shape_tensor *want)
         return;
     r->used[t - r->file.tensors] = 1;
     if (pt_tensor_view(t, &view, &why) < 0 || view.dtype == DTYPE_U8) {
-        problem(r, t->name, "is not of fp32, fp16 or bf16");
+        problems_add(&r->problems, t->name, "is not of fp32, fp16 or bf16");
     } else if (t->n_dims != (is_norm ? 1 : 2) || t->dims[0] != (uint64_t)want->n ||
                (!is_norm && t->dims[1] != (uint64_t)want->k)) {
         char what[192], dims[96], expected[64];
         snprintf(expected, sizeof expected, is_norm ? "[%d]" : "[%d, %d]", want->n, want->k);
         snprintf(what, sizeof what, "is %s, expected %s", tensor_format_dims(&view, dims),
                  expected);
-        problem(r, t->name, what);
+        problems_add(&r->problems, t->name, what);
     }
 }
 
@@ -76,7 +69,8 @@ static bool is_tied_output(struct reading *r, const struct pt_tensor *t)
         return false;
     if (!pt_tensor_tied(t, embedding) &&
         (t->n_bytes != embedding->n_bytes || memcmp(t->data, embedding->data, t->n_bytes) != 0))
-        problem(r, t->name, "differs from embedding.weight, with which it should be tied");
+        problems_add(&r->problems, t->name,
+                     "differs from embedding.weight, with which it should be tied");
     return true;
 }
 
@@ -91,11 +85,8 @@ static int check_names(struct reading *r, const struct shape *shape, struct err 
     }
     for (size_t i = 0; i < r->file.n_tensors; i++)
         if (!r->used[i] && !is_tied_output(r, &r->file.tensors[i]))
-            problem(r, r->file.tensors[i].name, "is no tensor of this shape");
-    if (r->n_problems == 0)
-        return 0;
-    return err_set(e, ERR_FORMAT, "%d tensors do not fit the draft's shape: %s%s", r->n_problems,
-                   buf_text(&r->problems), r->n_problems > PROBLEMS_SHOWN ? "; ..." : "");
+            problems_add(&r->problems, r->file.tensors[i].name, "is no tensor of this shape");
+    return problems_end(&r->problems, "the draft's shape", e);
 }
 
 /* The values, to their place in the flat array; each storage is compared with its checksum once. */
@@ -140,7 +131,7 @@ int ptdraft_open(struct ptdraft *d, const char *path, const struct shape *shape,
     struct reading r = {.draft = d};
     memset(d, 0, sizeof *d);
     d->is_bf16 = true;
-    buf_init(&r.problems, BUF_MAX_DEFAULT);
+    problems_init(&r.problems);
     int rc = check_shape(shape, e);
     if (rc == 0)
         rc = ptfile_open(&r.file, path, e);
@@ -156,7 +147,7 @@ int ptdraft_open(struct ptdraft *d, const char *path, const struct shape *shape,
     ptfile_close(&r.file);
     xfree(r.used);
     xfree(r.summed);
-    buf_release(&r.problems);
+    buf_release(&r.problems.text);
     return rc;
 }
 

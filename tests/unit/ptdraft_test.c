@@ -165,9 +165,9 @@ static void what_does_not_fit_is_listed(void **state)
 #define NORM "layers.layer_0.attention.norm.weight"
     (void)state;
     refuses(&(struct change){.drop = QKV}, ERR_FORMAT,
-            "1 tensors do not fit the draft's shape: " QKV " is missing");
+            "1 tensor does not fit the draft's shape: " QKV " is missing");
     refuses(&(struct change){.twice = QKV}, ERR_FORMAT,
-            "1 tensors do not fit the draft's shape: " QKV " is there twice, with and without");
+            "1 tensor does not fit the draft's shape: " QKV " is there twice, with and without");
     refuses(&(struct change){.narrow = QKV}, ERR_FORMAT, QKV " is [47, 16], expected [48, 16]");
     refuses(&(struct change){.narrow = NORM}, ERR_FORMAT, NORM " is [15], expected [16]");
     refuses(&(struct change){.bytes = NORM}, ERR_FORMAT, NORM " is not of fp32, fp16 or bf16");
