@@ -31,23 +31,19 @@ int deliver_one(const struct plan *p, const struct delivery *d, const char *out_
     char *path = deliver_path(d, out_root);
     *written = false;
     int rc = 0;
-    struct content_id there = {{0}};
-    bool is_folder = false;
-    struct err ignored = {0};
-    bool same = (file_exists(path) || file_is_folder(path)) &&
-                store_hash_source(p->store, path, &there, &is_folder, NULL, &ignored) == 0 &&
-                is_folder == o->is_folder && str_eq(there.hex, o->id.hex);
+    bool same = store_is_at(p->store, o->id.hex, o->is_folder, path);
     if (!same) {
         struct content_id id = deliver_id(p, d, out_root);
         rc = owed_add(store_home(p->store), p->graph->manifest->name, id.hex, e);
         if (rc == 0)
             rc = file_make_parents(path, e);
-        if (rc == 0)
-            rc = store_copy_out(p->store, o->id.hex, o->is_folder, path, e);
-        *written = rc == 0;
-        if (rc < 0)
-            rc = err_wrap(e, "delivering %s", path);
     }
+    /* Also when it is the same: it removes what a killed run left beside it. */
+    if (rc == 0)
+        rc = store_copy_out(p->store, o->id.hex, o->is_folder, path, e);
+    *written = rc == 0 && !same;
+    if (rc < 0)
+        rc = err_wrap(e, "delivering %s", path);
     xfree(path);
     return rc;
 }

@@ -465,6 +465,20 @@ int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes, s
     return objects_check(&s->objects, id_hex, n_bytes, e);
 }
 
+/* What a killed writer left beside a delivery that is whole. */
+static int remove_left(struct store *s, const char *temporary, struct err *e)
+{
+    struct stat st;
+    if (lstat(temporary, &st) != 0)
+        return 0;
+    int fd = -1;
+    int rc = store_lock(s, "deliver", &fd, e);
+    if (rc == 0)
+        rc = file_remove_tree(temporary, e);
+    store_unlock(fd);
+    return rc;
+}
+
 /* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. */
 static int put_in_place(const char *temporary, const char *to, struct err *e)
 {
@@ -482,6 +496,16 @@ static int put_in_place(const char *temporary, const char *to, struct err *e)
     return exchange ? file_remove_tree(temporary, e) : 0;
 }
 
+bool store_is_at(struct store *s, const char *id_hex, bool is_folder, const char *path)
+{
+    struct stat st;
+    struct err ignored = {0};
+    struct content_id found = {{0}};
+    return lstat(path, &st) == 0 && !S_ISLNK(st.st_mode) && S_ISDIR(st.st_mode) == is_folder &&
+           store_hash_source(s, path, &found, NULL, NULL, &ignored) == 0 &&
+           str_eq(found.hex, id_hex);
+}
+
 int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const char *to,
                    struct err *e)
 {
@@ -492,16 +516,13 @@ int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const ch
     char *folder = name == target ? xstrdup(".") : xstrndup(target, (size_t)(name - target));
     char *temporary = xasprintf("%s/.%s.fmforge-part", folder, name);
     int fd = -1;
-    struct stat st;
-    if (lstat(target, &st) == 0 && !S_ISLNK(st.st_mode) && S_ISDIR(st.st_mode) == is_folder) {
-        struct err ignored = {0};
-        struct content_id found = {{0}};
-        if (store_hash_source(s, target, &found, NULL, NULL, &ignored) == 0 &&
-            str_eq(found.hex, id_hex))
-            goto same;
+    int rc = 0;
+    if (store_is_at(s, id_hex, is_folder, target)) {
+        rc = remove_left(s, temporary, e);
+        goto out;
     }
     /* One writer of deliveries at a time, so that a leftover part is known to be dead. */
-    int rc = store_lock(s, "deliver", &fd, e);
+    rc = store_lock(s, "deliver", &fd, e);
     if (rc == 0)
         rc = file_remove_tree(temporary, e);
     if (rc == 0)
@@ -517,9 +538,6 @@ int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const ch
         err_wrap(e, "writing %s", to);
     }
     store_unlock(fd);
-    goto out;
-same:
-    rc = 0;
 out:
     xfree(temporary);
     xfree(folder);

@@ -86,8 +86,10 @@ int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes,
  * the memo does not know it; caller xfrees. */
 int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path,
               struct err *e) MUST_USE;
+/* Is it there with these bytes? A link is not. */
+bool store_is_at(struct store *s, const char *id_hex, bool is_folder, const char *path);
 /* Verified copy to `to` (temporary beside it, then rename; replaces). Nothing is written when `to`
- * already holds these bytes. Parents must exist. */
+ * already holds these bytes. What a killed copy left is removed. Parents must exist. */
 int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const char *to,
                    struct err *e) MUST_USE;
 

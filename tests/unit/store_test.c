@@ -146,6 +146,11 @@ static void file_and_folder_come_back(void **state)
     assert_int_equal(sha256_path(out, &again, NULL, &e), 0);
     assert_string_equal(again.hex, id.hex);
     assert_false(file_exists(stale));
+    /* Killed after the exchange: the delivery is whole, and what it replaced is beside it. */
+    char *part = write_in(f, ".out.fmforge-part/old.txt", "x");
+    assert_int_equal(store_copy_out(f->s, id.hex, true, out, &e), 0);
+    assert_false(file_exists(part));
+    xfree(part);
     struct file_list left;
     assert_int_equal(file_list_folder(f->folder, &left, &e), 0);
     for (size_t i = 0; i < left.n_paths; i++)
