@@ -1,6 +1,7 @@
 #include "pipeline/base/arena.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
@@ -32,6 +33,17 @@ void arena_release(struct arena *a)
     if (a->bytes != NULL)
         munmap(a->bytes, a->capacity_bytes);
     *a = (struct arena){0};
+}
+
+void arena_shrink(struct arena *a, size_t capacity_bytes)
+{
+    size_t kept = size_align(capacity_bytes, (size_t)sysconf(_SC_PAGESIZE));
+    if (kept == 0 || kept >= a->capacity_bytes)
+        return;
+    munmap(a->bytes + kept, a->capacity_bytes - kept);
+    a->capacity_bytes = kept;
+    if (a->used_bytes > kept)
+        a->used_bytes = kept;
 }
 
 size_t arena_cost(size_t bytes)

@@ -24,6 +24,9 @@ struct arena {
 int arena_reserve(struct arena *a, const char *name, size_t capacity_bytes, struct err *e) MUST_USE;
 void arena_release(struct arena *a);
 
+/* Gives back what lies above the first capacity_bytes (whole pages of it), used or not. */
+void arena_shrink(struct arena *a, size_t capacity_bytes);
+
 /* Never fails; lives until the arena is rewound past it or released. */
 void *arena_take(struct arena *a, size_t bytes);
 

@@ -100,7 +100,7 @@ static int open_all(struct eval *v, struct err *e)
         status = adapted_open(&v->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                               stage_in(r, "package"), e);
     if (status == 0)
-        status = adapted_halve(&v->adapted, e);
+        adapted_halve(&v->adapted);
     if (status == 0)
         status = prompt_format_check_vocab(&v->format, v->adapted.model.shape.vocab, e);
     if (status == 0)

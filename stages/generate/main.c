@@ -94,7 +94,7 @@ static int open_all(struct generate *g, struct err *e)
         status = adapted_open(&g->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                               stage_in(r, "package"), e);
     if (status == 0)
-        status = adapted_halve(&g->adapted, e);
+        adapted_halve(&g->adapted);
     if (status == 0)
         status = prompt_format_check_vocab(&g->format, g->adapted.model.shape.vocab, e);
     if (status == 0 && stage_in(r, "draft"))

@@ -33,9 +33,10 @@ int adapted_open(struct adapted *a, const char *base_path, const char *adapter_p
     return open_adapter(a, base_path, package_path ? package_path : adapter_path, package, e);
 }
 
-int adapted_halve(struct adapted *a, struct err *e)
+void adapted_halve(struct adapted *a)
 {
-    return a->adapter ? adapter_halve(&a->own, e) : 0;
+    if (a->adapter)
+        adapter_halve(&a->own);
 }
 
 int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,

@@ -18,7 +18,7 @@ struct adapted {
 int adapted_open(struct adapted *a, const char *base_path, const char *adapter_path,
                  const char *package_path, struct err *e) MUST_USE;
 /* For what only answers: see adapter_halve. */
-int adapted_halve(struct adapted *a, struct err *e) MUST_USE;
+void adapted_halve(struct adapted *a);
 /* Opens a draft for it: ERR_CONFIG when their vocabularies differ. The caller releases the draft.
  */
 int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,

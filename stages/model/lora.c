@@ -294,23 +294,25 @@ size_t adapter_halved_bytes(const struct shape *shape, int rank)
     return arena_cost(size_mul(shape_lora_floats(shape, rank), sizeof(uint16_t)));
 }
 
-int adapter_halve(struct adapter *a, struct err *e)
+bool adapter_halve(struct adapter *a)
 {
-    struct arena halves = {0};
+    uint16_t block[4096];
+    size_t n_block = sizeof block / sizeof *block;
     CHECK(a->values != NULL);
     for (size_t i = 0; i < a->n_values; i++)
         if (!(tensor_f16_to_f32(tensor_f16_from_f32(a->values[i])) == a->values[i]))
-            return 0;
-    int rc = arena_reserve(&halves, "adapter", adapter_halved_bytes(&a->shape, a->rank), e);
-    if (rc != 0)
-        return rc;
-    a->halves = arena_take(&halves, a->n_values * sizeof *a->halves);
-    for (size_t i = 0; i < a->n_values; i++)
-        a->halves[i] = tensor_f16_from_f32(a->values[i]);
-    arena_release(&a->arena);
-    a->arena = halves;
+            return false;
+    /* In place: a block's halves end before the floats of the next one begin. */
+    for (size_t i = 0; i < a->n_values; i += n_block) {
+        size_t n = a->n_values - i < n_block ? a->n_values - i : n_block;
+        for (size_t j = 0; j < n; j++)
+            block[j] = tensor_f16_from_f32(a->values[i + j]);
+        memcpy((unsigned char *)a->values + i * sizeof *block, block, n * sizeof *block);
+    }
+    a->halves = (uint16_t *)(void *)a->values;
     a->values = NULL;
-    return 0;
+    arena_shrink(&a->arena, adapter_halved_bytes(&a->shape, a->rank));
+    return true;
 }
 
 struct lora_view adapter_view(const struct adapter *a, const struct shape_module *m)

@@ -56,9 +56,11 @@ int adapter_save(const struct adapter *a, const char *path, enum tensor_dtype dt
 void adapter_round_f16(struct adapter *a);
 
 /* Keeps the values in half the room, for passes that do not train: where all of them are numbers of
- * fp16, as those of a checkpoint or a package are. The same bits come out. Else nothing changes. */
-int adapter_halve(struct adapter *a, struct err *e) MUST_USE;
-/* Bytes that a halved adapter keeps; while it is halved its floats are there too. */
+ * fp16, as those of a checkpoint or a package are. The same bits come out. Else false, and nothing
+ * changes.
+ */
+bool adapter_halve(struct adapter *a);
+/* Bytes that a halved adapter keeps; its floats are there until then, not beside them. */
 size_t adapter_halved_bytes(const struct shape *shape, int rank);
 
 /* The tensor's name in files: module.a_transpose [in][R], module.b_transpose [R][out]. */

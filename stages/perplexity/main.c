@@ -161,7 +161,7 @@ static int open_all(struct perplexity *p, const struct stage_run *r, struct err 
     int rc = adapted_open(&p->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                           stage_in(r, "package"), e);
     if (!rc)
-        rc = adapted_halve(&p->adapted, e);
+        adapted_halve(&p->adapted);
     if (!rc)
         rc = open_text(p, e);
     if (!rc)

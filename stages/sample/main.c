@@ -109,7 +109,7 @@ static int open_all(struct sampling_run *s, const struct stage_run *r, struct er
     const struct sample_config *c = s->config;
     int rc = adapted_open(&s->adapted, stage_in(r, "base"), stage_in(r, "adapter"), NULL, e);
     if (!rc)
-        rc = adapted_halve(&s->adapted, e);
+        adapted_halve(&s->adapted);
     if (!rc)
         rc = spm_open(stage_in(r, "tokenizer"), &s->spm, e);
     if (!rc)

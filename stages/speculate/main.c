@@ -106,7 +106,7 @@ static int open_models(struct speculate *s, struct err *e)
     int rc = adapted_open(&s->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                           stage_in(r, "package"), e);
     if (rc == 0)
-        rc = adapted_halve(&s->adapted, e);
+        adapted_halve(&s->adapted);
     if (rc == 0)
         rc = prompt_format_check_vocab(&s->format, s->adapted.model.shape.vocab, e);
     if (rc == 0)
