@@ -73,6 +73,7 @@ small() { # FILE
         torch --full "$1" 4 256 5
     done
     "$bench" "$1" 256 "$threads" decode
+    "$bench" "$1" 256 "$threads" decode-adapter
 }
 
 for what in "$@"; do
@@ -89,9 +90,9 @@ for what in "$@"; do
     full)
         echo "== AFMTextV7, 512 tokens"
         base full "$(cat configs/toolkits/afm-26.0.0/shape.json)"
-        for way in step step-kept decode prefill; do
+        for way in step step-kept decode decode-adapter prefill; do
             tokens=512
-            [ $way = decode ] && tokens=32
+            case $way in decode*) tokens=32 ;; esac
             "$bench" $work/full.safetensors $tokens "$threads" $way
         done
         ;;

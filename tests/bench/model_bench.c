@@ -6,9 +6,9 @@
  * what: step (a LoRA step of rank 32 over so many tokens, all labelled, every layer computed again
  * from its input; in segments of `length`, by default one), step-kept (nothing computed again),
  * step-full (every parameter of a dense model of that shape instead, in fp32),
- * decode (one token after another behind a short prompt, with and without an adapter), prefill. One
- * per process, so that the peak of resident memory is its own. In both precisions in turn, median
- * of three.
+ * decode (one token after another behind a short prompt), decode-adapter (the same with an adapter
+ * in fp16, which is there before the base is read, as in the stages), prefill. One per process, so
+ * that the peak of resident memory is its own. In both precisions in turn, median of three.
  */
 
 #include <stdio.h>
@@ -22,6 +22,7 @@
 #include "stages/model/transformer.h"
 
 #define RUNS 3
+#define PROMPT 16
 
 struct bench {
     struct compute c;
@@ -137,7 +138,6 @@ static int step_full(struct bench *b, struct err *e)
 /* n tokens at once, or one after another, behind a prompt of 16. */
 static int decode(struct bench *b, const struct adapter *a, int n, bool at_once, struct err *e)
 {
-    enum { PROMPT = 16 };
     struct decoder d = {0};
     struct decoder_plan plan = {1, PROMPT + n, 0};
     const int32_t first = 0;
@@ -169,11 +169,11 @@ static int run(struct bench *b, const char *path, int threads, const char *what,
         rc = model_open(&b->m, path, e);
     if (rc != 0)
         return rc;
-    size_t n = (size_t)b->n_tokens;
+    size_t n = (size_t)(b->n_tokens > PROMPT ? b->n_tokens : PROMPT);
     b->ids = xalloc_array(n, sizeof *b->ids);
     b->pos = xalloc_array(n, sizeof *b->pos);
     b->target = xalloc_array(n, sizeof *b->target);
-    for (int i = 0; i < b->n_tokens; i++) {
+    for (int i = 0; i < (int)n; i++) {
         b->ids[i] = (int32_t)(((int64_t)i * 7919 + 13) % b->m.shape.vocab);
         b->pos[i] = i % length;
         b->target[i] = (int32_t)(((int64_t)i * 7907 + 29) % b->m.shape.vocab);
@@ -186,8 +186,8 @@ static int run(struct bench *b, const char *path, int threads, const char *what,
     bool steps = str_starts(what, "step");
     if (strcmp(what, "step-full") == 0)
         return step_full(b, e);
-    if (steps || strcmp(what, "decode") == 0)
-        rc = steps ? 0 : decode(b, NULL, b->n_tokens, false, e);
+    if (strcmp(what, "decode") == 0)
+        return decode(b, NULL, b->n_tokens, false, e);
     if (rc == 0)
         rc = adapter_init(&b->a, &b->m.shape, 32, 0, 1, e);
     if (rc == 0 && !steps) {
@@ -212,7 +212,7 @@ int main(int argc, char **argv)
         (argc > 5 && !str_to_i64(argv[5], &length)) || tokens < 1 || tokens > 1 << 20 ||
         threads < 1 || threads > 1024) {
         fprintf(stderr, "usage: model_bench BASE [tokens [threads [step|step-kept|step-full|"
-                        "decode|prefill "
+                        "decode|decode-adapter|prefill "
                         "[length]]]]\n");
         return 2;
     }
