@@ -180,9 +180,9 @@ static void see_run(struct seen *s, const struct run *r)
     xfree(program);
     see_store_file(s, session, "version");
     see_store_file(s, session, "last/%s.json");
-    char *owed = store_path(session->store, "owed"); /* marks of any pipeline: the folder's times */
-    see_there_or_not(s, owed);
-    xfree(owed);
+    /* Marks of any pipeline, and of what may not be on the disk: the folders' times. */
+    see_store_file(s, session, "owed");
+    see_store_file(s, session, "unsynced");
     see_manifest(s, session);
     describe_see(&session->describe, s);
     for (size_t i = 0; i < session->graph.n_instances; i++)

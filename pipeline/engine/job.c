@@ -255,7 +255,7 @@ static int keep_log(struct job_env *env, struct job *j, struct content_id *id, s
     buf_add(&b, j->log.bytes, j->log.n_bytes);
     int rc = file_make_parents(path, e);
     if (rc == 0)
-        rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
+        rc = file_replace(path, b.bytes, b.n_bytes, 0644, e);
     if (rc == 0 && j->log.n_bytes > 0)
         rc = store_put_bytes(env->session->store, j->log.bytes, j->log.n_bytes, id, e);
     buf_release(&b);
@@ -342,7 +342,7 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     if (rc == 0)
         rc = job_statement(env, j, &a, log.hex[0] ? log.hex : NULL, &a.statement, e);
     if (rc == 0) /* so that it is recorded even if this process ends before its run does */
-        rc = owed_add(store_home(s), env->session->manifest.name, a.key.hex, e);
+        rc = owed_add(store_home(s), env->session->manifest.name, a.key.hex, false, e);
     if (rc == 0)
         rc = store_action_put(s, &a, e);
     if (rc < 0)
@@ -388,7 +388,7 @@ static void record_failure(struct job_env *env, const struct job *j, const char 
     json_write_canonical(o, &b);
     struct err ignored = {0}; /* only an explanation is lost */
     if (file_make_parents(path, &ignored) == 0 &&
-        file_publish(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
+        file_replace(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
         ignored.text[0] = '\0';
     buf_release(&b);
     json_free(o);

@@ -21,6 +21,9 @@
 #define LOCK_POLL_MS 50
 #define TICK_MS 200
 #define GC_POLL_MS 20
+/* What a power cut may cost: no stage that took long, and never more than this of short ones. */
+#define SYNC_STAGE_S 1.0
+#define SYNC_EVERY_MS 5000.0
 
 static bool has_result(const struct run *r, size_t i)
 {
@@ -216,6 +219,16 @@ static bool may_retry(const struct run *r, const struct job *j, int wait_status)
            r->items[j->i].retries < j->watch.limits.retries;
 }
 
+/* Waiting for the disk after every short stage would take longer than they do. */
+static int sync_results(struct run *r, double seconds, struct err *e)
+{
+    if (seconds < SYNC_STAGE_S && spawn_clock_ms() - r->synced_ms < SYNC_EVERY_MS)
+        return 0;
+    int rc = store_sync(r->session->store, e);
+    r->synced_ms = spawn_clock_ms();
+    return rc;
+}
+
 static void end_job(struct run *r, size_t i_job, int wait_status)
 {
     struct job *j = &r->jobs[i_job];
@@ -229,6 +242,8 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     }
     int rc = job_finish(&r->env, j, wait_status, &cause);
     r->items[i].seconds = (j->finished_ms - j->started_ms) / 1e3;
+    if (rc == 0)
+        rc = sync_results(r, r->items[i].seconds, &cause);
     bool stopped = r->interrupts > 0 && wait_status != 0;
     if (rc < 0 && may_retry(r, j, wait_status)) {
         r->items[i].status = RUN_WAITING;
@@ -389,6 +404,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->options = o;
     r->term = term;
     r->started_ms = started_ms;
+    r->synced_ms = started_ms;
     r->started_unix_ms = spawn_unix_ms();
     size_t n = s->graph.n_instances;
     r->items = xalloc_array(n, sizeof *r->items);
@@ -468,6 +484,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         rc = run_try_key(&r, e);
     if (rc == 0)
         rc = execute(&r, e);
+    if (rc == 0) /* before anything outside the store says that it is made */
+        rc = store_sync(s->store, e);
     if (rc == 0)
         run_deliver(&r);
     if (rc == 0)

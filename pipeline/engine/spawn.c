@@ -33,7 +33,8 @@ _Noreturn static void give_up(int fd, int number, bool in_sandbox)
     _exit(127);
 }
 
-/* Between fork and exec: system calls only. Never returns. */
+/* Between vfork and exec: system calls only, and nothing of the parent's memory but what is only
+ * read. Never returns. */
 _Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int failure_fd)
 {
     static char *const empty[] = {NULL};
@@ -77,7 +78,9 @@ int spawn_start(const struct spawn_spec *spec, pid_t *pid, struct err *e)
     if (pipe2(failure, O_CLOEXEC) != 0)
         return err_set_errno(e, errno, "cannot make a pipe for %s", spec->program);
     pid_t parent = getpid();
-    pid_t child = fork();
+    /* Copying the page tables of an engine with a thousand stages takes as long as a short stage.
+     */
+    pid_t child = vfork();
     if (child == 0)
         become(spec, parent, failure[1]);
     int fork_errno = errno;

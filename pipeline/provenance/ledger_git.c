@@ -16,6 +16,7 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_incoming.h"
 #include "pipeline/provenance/ledger_loose.h"
 #include "pipeline/provenance/ledger_pack.h"
 #include "pipeline/provenance/ledger_ssh.h"
@@ -24,6 +25,7 @@
 #define SIGNATURE_FIELD "gpgsig" /* git's name for it, whatever made it */
 #define LOCK_TRIES 40
 #define LOCK_WAIT_MS 50
+#define INCOMING_PRIORITY 100 /* above the library's own: new objects go there */
 #define BLOB_BYTES_MAX ((uint64_t)256 << 20)
 
 struct git_repo {
@@ -267,6 +269,7 @@ struct making {
     git_oid id;
     git_oid parent; /* zeros: none */
     bool made;
+    char *incoming; /* where its objects are until its ref moves */
 };
 
 /* As commit objects are: the signature is a header of its own, over all the rest. */
@@ -325,6 +328,9 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
         code = GIT_EUSER;
     if (code == 0)
         code = make_commit(r, m, parent, e);
+    if (code == 0 && incoming_take(r->path, m->incoming, r->gate, e) != 0)
+        code = GIT_EUSER;
+    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
     if (code == 0 && old_ref != NULL)
         code = git_reference_create_matching(&new_ref, r->repo, ref, &m->id, 1,
                                              git_reference_target(old_ref), "run");
@@ -336,16 +342,16 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
     return code;
 }
 
-/* We are the only writer (the gate), and waited: a lock file that is still there is left over from
- * a killed program. */
-static void remove_stale_lock(struct git_repo *r, const char *ref, struct buf *notes)
+/* From here on objects are written there, and not synced one by one. */
+static int open_incoming(struct git_repo *r, struct making *m, struct err *e)
 {
-    char *lock = xasprintf("%s/%s.lock", r->path, ref);
-    struct stat st;
-    if (stat(lock, &st) == 0 && unlink(lock) == 0)
-        buf_printf(notes, "removed %s, left by a killed program %ld s ago\n", lock,
-                   (long)(time(NULL) - st.st_mtime));
-    xfree(lock);
+    git_odb_backend *backend = NULL;
+    int rc = incoming_open(r->path, &m->incoming, e);
+    if (rc == 0 && (git_odb_backend_loose(&backend, m->incoming, -1, 0, 0, 0) != 0 ||
+                    git_odb_add_backend(r->odb, backend, INCOMING_PRIORITY) != 0))
+        rc = err_set(e, ERR_IO, "%s: %s", m->incoming, said());
+    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0);
+    return rc;
 }
 
 int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
@@ -357,7 +363,9 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (git_reference_name_is_valid(&valid, ref) != 0 || !valid || !str_starts(ref, "refs/prov/"))
         return err_set(e, ERR_CONFIG, "\"%s\" is not a ref below refs/prov/", ref);
     struct making m = {.asked = asked};
-    int rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
+    int rc = open_incoming(r, &m, e);
+    if (rc == 0)
+        rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
     if (rc == 0 && git_signature_new(&m.who, "fmforge", "fmforge@localhost", asked->time, 0) != 0)
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     int code = rc;
@@ -367,7 +375,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
         if (!busy || i > LOCK_TRIES)
             break;
         if (i == LOCK_TRIES)
-            remove_stale_lock(r, ref, notes);
+            loose_remove_lock(r->path, ref, notes); /* we are the only writer, and waited */
         usleep(LOCK_WAIT_MS * 1000);
     }
     if (rc == 0 && code == GIT_EUSER)
@@ -377,6 +385,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (rc == 0)
         git_oid_tostr(commit, GIT_HEX + 1, &m.id);
     git_signature_free(m.who);
+    xfree(m.incoming);
     return rc;
 }
 

@@ -185,6 +185,7 @@ BY_FD(ssize_t, -1, pread, false, (int fd, void *p, size_t n, off_t o), (int, voi
       (fd, p, n, o), fd)
 BY_FD(int, -1, fsync, true, (int fd), (int), (fd), fd)
 BY_FD(int, -1, fdatasync, true, (int fd), (int), (fd), fd)
+BY_FD(int, -1, syncfs, true, (int fd), (int), (fd), fd)
 BY_FD(int, -1, ftruncate, true, (int fd, off_t n), (int, off_t), (fd, n), fd)
 BY_FD(int, -1, flock, false, (int fd, int what), (int, int), (fd, what), fd)
 BY_FD(int, -1, fflush, true, (FILE * f), (FILE *), (f), f ? fileno(f) : -1)
