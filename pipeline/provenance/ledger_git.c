@@ -73,28 +73,11 @@ static int open_failed(const char *path, int code, struct err *e)
     return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, said());
 }
 
-static char *parent_of(const char *path)
-{
-    const char *base = file_base_name(path);
-    return base == path ? xstrdup(".") : xstrndup(path, (size_t)(base - path));
-}
-
-static int take_gate(struct git_repo *r, struct err *e)
-{
-    char *parent = parent_of(r->path);
-    int rc = 0;
-    r->gate = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->gate < 0 || flock(r->gate, LOCK_EX) != 0)
-        rc = err_set_errno(e, errno, "%s: cannot lock", parent);
-    xfree(parent);
-    return rc;
-}
-
 /* Made beside its place and renamed, so that a kill leaves a whole repository or none. */
 static int make_repository(struct git_repo *r, struct err *e)
 {
     char *part = xasprintf("%s.new", r->path);
-    char *parent = parent_of(r->path);
+    char *parent = incoming_around(r->path);
     git_repository *fresh = NULL;
     git_repository_init_options options;
     git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
@@ -113,28 +96,16 @@ static int make_repository(struct git_repo *r, struct err *e)
     return rc;
 }
 
-static int check_packs(const struct git_repo *r, struct err *e)
-{
-    struct buf damage;
-    buf_init(&damage, BUF_MAX_DEFAULT);
-    int rc = pack_check(r->path, &damage, e);
-    if (rc == 0 && damage.n_bytes > 0)
-        rc = err_set(e, ERR_FORMAT, "%.*s", (int)strcspn(buf_text(&damage), "\n"),
-                     buf_text(&damage));
-    buf_release(&damage);
-    return rc;
-}
-
 int git_repo_open(const char *path, bool make, struct git_repo **out, struct err *e)
 {
     struct git_repo *r = xalloc(sizeof *r);
     r->path = xstrdup(path);
-    r->gate = -1;
-    int rc = make ? take_gate(r, e) : 0;
+    r->gate = make ? incoming_gate(path, e) : -1;
+    int rc = make && r->gate < 0 ? ERR_IO : 0;
     if (rc == 0 && make && !file_exists(path))
         rc = make_repository(r, e);
     if (rc == 0 && file_exists(path))
-        rc = check_packs(r, e);
+        rc = pack_need_whole(path, e);
     if (rc == 0) {
         /* Not git_repository_open_bare: it looks at neither the format's version nor the owner. */
         unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT;
@@ -313,6 +284,39 @@ static int make_commit(struct git_repo *r, struct making *m, const git_commit *p
     return code;
 }
 
+/* A tree that is new, after what is new in it. */
+static int take_tree(struct git_repo *r, const char *incoming, const git_oid *id, struct err *e)
+{
+    git_tree *tree = NULL;
+    char hex[GIT_HEX + 1];
+    if (!incoming_has(incoming, git_oid_tostr(hex, sizeof hex, id)))
+        return 0;
+    int rc = read_tree(r, id, &tree, e);
+    for (size_t i = 0; rc == 0 && i < git_tree_entrycount(tree); i++) {
+        const git_tree_entry *entry = git_tree_entry_byindex(tree, i);
+        if (git_tree_entry_type(entry) == GIT_OBJECT_TREE)
+            rc = take_tree(r, incoming, git_tree_entry_id(entry), e);
+        else
+            rc = incoming_move(r->path, incoming,
+                               git_oid_tostr(hex, sizeof hex, git_tree_entry_id(entry)), e);
+    }
+    git_tree_free(tree);
+    return rc == 0 ? incoming_move(r->path, incoming, git_oid_tostr(hex, sizeof hex, id), e) : rc;
+}
+
+/* The new objects take their place; on the disk before, and afterwards. */
+static int take_in(struct git_repo *r, const struct making *m, struct err *e)
+{
+    if (!file_is_folder(m->incoming)) /* it was done, and then the ref was busy */
+        return 0;
+    int rc = incoming_sync(r->path, r->gate, e);
+    if (rc == 0)
+        rc = take_tree(r, m->incoming, &m->tree, e);
+    if (rc == 0)
+        rc = incoming_move_rest(r->path, m->incoming, e);
+    return rc == 0 ? incoming_sync(r->path, r->gate, e) : rc;
+}
+
 /* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
 static int commit_once(struct git_repo *r, struct making *m, struct err *e)
 {
@@ -328,7 +332,7 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
         code = GIT_EUSER;
     if (code == 0)
         code = make_commit(r, m, parent, e);
-    if (code == 0 && incoming_take(r->path, m->incoming, r->gate, e) != 0)
+    if (code == 0 && take_in(r, m, e) != 0)
         code = GIT_EUSER;
     git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
     if (code == 0 && old_ref != NULL)

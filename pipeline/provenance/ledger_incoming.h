@@ -8,12 +8,24 @@
  * ledger's one writer: what a killed one left there is nobody's.
  */
 
+#include <stdbool.h>
+
 #include "pipeline/base/err.h"
 
 /* The empty folder; caller xfrees. */
 int incoming_open(const char *repo, char **folder, struct err *e) MUST_USE;
-/* Moves what is in it, on the disk before and afterwards; sync_fd is of the same file system and
- * older than what was written. */
-int incoming_take(const char *repo, const char *folder, int sync_fd, struct err *e) MUST_USE;
+/* All that was written in the file system of sync_fd since it was opened is on the disk. */
+int incoming_sync(const char *repo, int sync_fd, struct err *e) MUST_USE;
+/* Is this object in the folder? */
+bool incoming_has(const char *folder, const char *hex);
+/* Moves one object, when it is there, or what is left. After those that it names: an object that is
+ * there without them counts as damage. */
+int incoming_move(const char *repo, const char *folder, const char *hex, struct err *e) MUST_USE;
+int incoming_move_rest(const char *repo, const char *folder, struct err *e) MUST_USE;
+
+/* The folder that the repository is in; caller xfrees. */
+char *incoming_around(const char *repo);
+/* The lock of the ledger's one writer: flock on the folder around the repository; -1 on error. */
+int incoming_gate(const char *repo, struct err *e);
 
 #endif
