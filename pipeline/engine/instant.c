@@ -10,89 +10,12 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/baseline.h"
 #include "pipeline/engine/deliver.h"
-#include "pipeline/engine/record.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
-#include "pipeline/provenance/statement.h"
-#include "pipeline/store/hold.h"
 #include "pipeline/store/seen.h"
 #include "pipeline/store/state_file.h"
 
 #define CLOCK_TICK_MS 10.0 /* less than what seen.c asks of a file */
-
-static void add_part(struct buf *b, const char *text)
-{
-    buf_add(b, text, strlen(text) + 1);
-}
-
-/* Two commands with equal bytes mean the same. False when the folder has no name. */
-static bool put_question(const struct instant *in, struct buf *b)
-{
-    char folder[LIMIT_PATH_BYTES];
-    if (!getcwd(folder, sizeof folder))
-        return false;
-    add_part(b, folder);
-    add_part(b, in->program_folder);
-    add_part(b, in->manifest_path);
-    add_part(b, in->home);
-    add_part(b, in->out_root);
-    for (size_t i = 0; i < in->n_sets; i++)
-        add_part(b, in->sets[i]);
-    return true;
-}
-
-/* ------------------------------------------------------------------------------- asking it */
-
-static bool owns(const char *home)
-{
-    struct stat st;
-    return stat(home, &st) == 0 && st.st_uid == geteuid();
-}
-
-static int add_line(const char *home, const struct state_file *s, struct err *e)
-{
-    char when[25];
-    struct record_line line = {s->name, statement_time(spawn_unix_ms(), when), "ok", s->manifest,
-                               s->n_stages};
-    char *path = file_join(home, "runs.log");
-    int rc = record_line_add(&line, path, false, e);
-    xfree(path);
-    return rc;
-}
-
-static void say(const struct state_file *s, const struct term *term, double started_ms)
-{
-    char seconds[24];
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    str_format_seconds((spawn_clock_ms() - started_ms) / 1e3, seconds);
-    buf_printf(&b, "%s (%s)\n", s->text, seconds);
-    term_out(term, buf_text(&b));
-    buf_release(&b);
-}
-
-bool instant_run(const struct instant *in, const struct term *term, double started_ms)
-{
-    struct buf question;
-    struct file_map map = {0};
-    struct err ignored = {0};
-    buf_init(&question, BUF_MAX_DEFAULT);
-    bool same = put_question(in, &question);
-    struct state_file s = {.question = question.bytes, .question_bytes = question.n_bytes};
-    same = same && state_file_read(in->home, &map, &s);
-    /* gc must not remove what is looked at now; this is the lock that a whole run would hold. */
-    int gate = same && owns(in->home) ? hold_gate(in->home) : -1;
-    same = gate >= 0 && seen_same(s.seen, s.seen_bytes) && add_line(in->home, &s, &ignored) == 0;
-    if (same)
-        say(&s, term, started_ms);
-    if (gate >= 0)
-        close(gate);
-    file_map_close(&map);
-    buf_release(&question);
-    return same;
-}
-
-/* ------------------------------------------------------------------------------- keeping it */
 
 static void see_there_or_not(struct seen *s, const char *path)
 {
@@ -175,9 +98,12 @@ static void see_store_file(struct seen *s, const struct session *session, const 
 static void see_run(struct seen *s, const struct run *r)
 {
     const struct session *session = r->session;
-    char *program = file_join(r->options->program_folder, "fmforge");
-    seen_add(s, SEEN_SELF, program);
-    xfree(program);
+    static const char *const programs[] = {"fmforge", "fmforge-engine"};
+    for (size_t i = 0; i < 2; i++) {
+        char *program = file_join(r->options->program_folder, programs[i]);
+        seen_add(s, SEEN_SELF, program);
+        xfree(program);
+    }
     see_store_file(s, session, "version");
     see_store_file(s, session, "last/%s.json");
     /* Marks of any pipeline, and of what may not be on the disk: the folders' times. */
@@ -212,7 +138,7 @@ void instant_keep(const struct run *r, const char *text)
     buf_init(&question, BUF_MAX_DEFAULT);
     buf_init(&packed, BUF_MAX_DEFAULT);
     see_run(&seen, r);
-    if (put_question(in, &question) && seen_pack(&seen, &packed) && clock_went_on(r)) {
+    if (instant_question(in, &question) && seen_pack(&seen, &packed) && clock_went_on(r)) {
         struct state_file s = {.question = question.bytes,
                                .question_bytes = question.n_bytes,
                                .text = text,

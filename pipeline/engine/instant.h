@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/base/buf.h"
 #include "pipeline/engine/term.h"
 
 struct instant {
@@ -28,6 +29,8 @@ struct instant {
     int64_t began_ns; /* seen_clock_ns when the program began */
 };
 
+/* Two commands with equal bytes mean the same. False when the folder has no name. */
+bool instant_question(const struct instant *in, struct buf *b);
 /* True when it was so: the result is printed, and is a line of runs.log. Exit status 0. */
 bool instant_run(const struct instant *in, const struct term *term, double started_ms);
 

@@ -427,7 +427,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     sandbox_look(&r->env.sandbox);
     r->env.invocation = r->invocation;
     r->env.manifest_id = sha256_of(s->manifest.doc.source, s->manifest.doc.source_bytes);
-    char *program = file_join(o->program_folder, "fmforge");
+    char *program = file_join(o->program_folder, "fmforge-engine");
     int rc = store_hash_source(s->store, program, &r->env.builder_id, NULL, NULL, e);
     xfree(program);
     return rc;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/str.h"
 #include "pipeline/engine/sandbox.h"
 
@@ -179,14 +180,10 @@ int spawn_capture(const char *program, char *const *argv, size_t max_bytes, stru
 
 double spawn_clock_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+    return clock_ms();
 }
 
 long long spawn_unix_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return clock_unix_ms();
 }

@@ -37,7 +37,13 @@ __attribute__((constructor)) static void prepare(void)
     const char *code = getenv("FAULT_ERRNO");
     log_path = getenv("FAULT_LOG");
     end = getenv("FAULT_PATH");
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = '\0';
     if (!program || !which || !code || strcmp(program_invocation_short_name, program) != 0)
+        return;
+    const char *file = strrchr(self, '/');
+    if (file && strcmp(file, "/fmforge") == 0) /* the front, about to become the engine */
         return;
     ours = true;
     at = strtol(which, NULL, 10);
