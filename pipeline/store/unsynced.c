@@ -230,10 +230,22 @@ static void look_at_action(struct objects *o, const char *path, const char *name
     buf_release(&b);
 }
 
+/* A copy can be made again from its objects at any time. */
+static void look_at_raw(struct objects *o, const char *path, const char *name)
+{
+    struct content_id found = {{0}};
+    struct err why = {0};
+    if (sha256_path(path, &found, NULL, &why) == 0 && strncmp(found.hex, name, SHA256_HEX) == 0)
+        return;
+    buf_printf(&o->notes, "raw copy %s is damaged; removed\n", path);
+    if (file_remove_tree(path, &why) != 0)
+        buf_printf(&o->notes, "%s\n", why.text);
+}
+
 static bool is_younger(const char *path, int64_t since)
 {
     struct stat st;
-    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+    return lstat(path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) &&
            (st.st_mtime >= since || st.st_ctime >= since);
 }
 
@@ -284,6 +296,8 @@ static int mend_one(struct objects *o, const char *path, struct err *e)
     int rc = look_at_all(o, "objects", since, look_at_object, e);
     if (rc == 0)
         rc = look_at_all(o, "actions", since, look_at_action, e);
+    if (rc == 0)
+        rc = look_at_all(o, "raw", since, look_at_raw, e);
     if (rc == 0 && unlink(path) != 0 && errno != ENOENT)
         rc = err_set_errno(e, errno, "%s: cannot remove", path);
     close(fd);

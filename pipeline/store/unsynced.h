@@ -13,14 +13,14 @@
  *
  *   of this boot, locked    a process is at work: whoever relies on what it made syncs first
  *   of this boot, free      it was killed. All is whole in the page cache: the next sync is for it
- *   of another boot         the machine stopped meanwhile. Every object and record that is not
- *                           clearly older is read and hashed before anything is looked up; what is
- *                           not whole goes to quarantine, and is made again (unsynced_mend)
- *   failed.<pid>-<n>        a sync failed: as of another boot
+ *   of another boot         the machine stopped meanwhile. Every object, record and raw copy that
+ * is not clearly older is read and hashed before anything is looked up; what is not whole goes to
+ * quarantine, and is made again (unsynced_mend) failed.<pid>-<n>        a sync failed: as of
+ * another boot
  *
- * Raw copies need no look: they are hashed unless the stat memo knows them, and the memo is written
- * after the sync. Marks of what is owed (owed.h) are made before the record that they are for: a
- * journal does not keep the later of two and lose the earlier.
+ * The stat memo, which stands for bytes, is written after the sync. Marks of what is owed (owed.h)
+ * are made before the record that they are for: a journal does not keep the later of two and lose
+ * the earlier.
  */
 
 #include "pipeline/base/err.h"
