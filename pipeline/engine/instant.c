@@ -55,18 +55,22 @@ static void see_by_layout(struct seen *s, const struct toolkit_dir *t)
     }
 }
 
-static void see_manifest(struct seen *s, const struct session *session)
+static void see_toolkits(struct seen *s, const struct session *session)
 {
-    const struct doc_node *skip = session->manifest.skip_without;
-    seen_add(s, SEEN_TARGET, session->manifest.doc.path);
-    for (const struct doc_node *n = skip ? skip->first : NULL; n; n = n->next)
-        seen_add(s, SEEN_PRESENT, n->text);
     for (size_t i = 0; i < session->graph.n_toolkits; i++) {
         const struct toolkit_dir *t = &session->graph.toolkits[i];
         seen_add(s, SEEN_TARGET, t->doc.path);
         if (t->version_of)
             see_by_layout(s, t);
     }
+}
+
+static void see_manifest(struct seen *s, const struct session *session)
+{
+    const struct doc_node *skip = session->manifest.skip_without;
+    seen_add(s, SEEN_TARGET, session->manifest.doc.path);
+    for (const struct doc_node *n = skip ? skip->first : NULL; n; n = n->next)
+        seen_add(s, SEEN_PRESENT, n->text);
 }
 
 static void see_instance(struct seen *s, const struct session *session, size_t i)
@@ -95,7 +99,17 @@ static void see_store_file(struct seen *s, const struct session *session, const 
     xfree(relative);
 }
 
-static void see_run(struct seen *s, const struct run *r)
+static void see_deliveries(struct seen *s, const struct run *r)
+{
+    const struct graph *g = &r->session->graph;
+    for (size_t d = 0; d < g->n_deliveries; d++) {
+        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
+        seen_add_tree(s, path);
+        xfree(path);
+    }
+}
+
+void instant_see_plan(struct seen *s, const struct run *r)
 {
     const struct session *session = r->session;
     static const char *const programs[] = {"fmforge", "fmforge-engine"};
@@ -113,15 +127,10 @@ static void see_run(struct seen *s, const struct run *r)
     describe_see(&session->describe, s);
     for (size_t i = 0; i < session->graph.n_instances; i++)
         see_instance(s, session, i);
-    for (size_t d = 0; d < session->graph.n_deliveries; d++) {
-        char *path = deliver_path(&session->graph.deliveries[d], r->options->out_root);
-        seen_add_tree(s, path);
-        xfree(path);
-    }
 }
 
 /* File times are worth nothing when the clock was set back while the run looked. */
-static bool clock_went_on(const struct run *r)
+bool instant_clock_went_on(const struct run *r)
 {
     double passed_ms = spawn_clock_ms() - r->started_ms;
     double read_ms = (double)(seen_clock_ns() - r->options->instant->began_ns) / 1e6;
@@ -137,8 +146,10 @@ void instant_keep(const struct run *r, const char *text)
     seen_init(&seen, in->began_ns);
     buf_init(&question, BUF_MAX_DEFAULT);
     buf_init(&packed, BUF_MAX_DEFAULT);
-    see_run(&seen, r);
-    if (instant_question(in, &question) && seen_pack(&seen, &packed) && clock_went_on(r)) {
+    instant_see_plan(&seen, r);
+    see_toolkits(&seen, r->session);
+    see_deliveries(&seen, r);
+    if (instant_question(in, &question) && seen_pack(&seen, &packed) && instant_clock_went_on(r)) {
         struct state_file s = {.question = question.bytes,
                                .question_bytes = question.n_bytes,
                                .text = text,
