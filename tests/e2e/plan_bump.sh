@@ -115,6 +115,6 @@ toolkit nano 5555555555555555555555555555555555555555
 plans told
 for state in .fmforge/state/*; do flip_bit "$state" 200; done
 plans made
-expect 0 fm plan m.yaml --set vars.x=1 --json
+expect 0 fm plan m.yaml --json
 has stdout.txt '"schema": 1'
 echo ok
