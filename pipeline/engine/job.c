@@ -16,6 +16,9 @@
 #include "pipeline/engine/spawn.h"
 #include "pipeline/store/owed.h"
 
+/* Outputs of a stage that wait in its attempt folder for the end of the run. */
+#define LEFT_BYTES_MAX ((uint64_t)64 << 10)
+
 int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
 {
     char *relative = xasprintf("locks/%s", key_hex);
@@ -444,11 +447,24 @@ int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *
     return rc;
 }
 
-void job_release(struct job *j)
+/* What is small is left to the end of the run, when the store's temporary folder goes as a whole: a
+ * file system that has just taken back inodes is slow to give new ones. */
+static void leave_attempt(const struct job_env *env, struct job *j)
 {
+    uint64_t n_bytes = 0;
     struct err ignored = {0};
-    if (j->attempt && file_remove_tree(j->attempt, &ignored) < 0)
-        ignored.text[0] = '\0'; /* the store's temporary folder goes as a whole */
+    const struct action *a = &env->session->plan.items[j->i].action;
+    bool is_made = env->session->plan.items[j->i].cached;
+    for (size_t i = 0; is_made && i < a->n_outputs; i++)
+        n_bytes += a->outputs[i].n_bytes;
+    bool stays = is_made && n_bytes <= LEFT_BYTES_MAX;
+    if (j->attempt && !stays && file_remove_tree(j->attempt, &ignored) < 0)
+        ignored.text[0] = '\0'; /* it goes with the rest */
+}
+
+void job_release(struct job_env *env, struct job *j)
+{
+    leave_attempt(env, j);
     if (j->pipe_fd >= 0)
         close(j->pipe_fd);
     store_unlock(j->lock_fd);

@@ -21,7 +21,7 @@
 #define LOCK_POLL_MS 50
 #define TICK_MS 200
 #define GC_POLL_MS 20
-/* What a power cut may cost: no stage that took long, and never more than this of short ones. */
+/* What a power cut may cost: no stage that took long, and hardly more than this of short ones. */
 #define SYNC_STAGE_S 1.0
 #define SYNC_EVERY_MS 5000.0
 
@@ -162,7 +162,7 @@ static int launch(struct run *r, size_t i, struct err *e)
     int started = job_start(&r->env, i, lock_fd, j, &cause);
     j->retries = item->retries;
     if (started < 0) {
-        job_release(j);
+        job_release(&r->env, j);
         fail_item(r, i, cause.text);
         term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, cause.text);
         return 0;
@@ -219,13 +219,17 @@ static bool may_retry(const struct run *r, const struct job *j, int wait_status)
            r->items[j->i].retries < j->watch.limits.retries;
 }
 
-/* Waiting for the disk after every short stage would take longer than they do. */
+/* Waiting for the disk after every short stage would take longer than they do; on a slow disk a
+ * sync waits until it is a tenth of the time at most. */
 static int sync_results(struct run *r, double seconds, struct err *e)
 {
-    if (seconds < SYNC_STAGE_S && spawn_clock_ms() - r->synced_ms < SYNC_EVERY_MS)
+    double now = spawn_clock_ms(), since = now - r->synced_ms, least = 10 * r->sync_took_ms;
+    bool is_long = seconds >= SYNC_STAGE_S && seconds * 1e3 >= least;
+    if (!is_long && (since < SYNC_EVERY_MS || since < least))
         return 0;
     int rc = store_sync(r->session->store, e);
     r->synced_ms = spawn_clock_ms();
+    r->sync_took_ms = r->synced_ms - now;
     return rc;
 }
 
@@ -256,7 +260,7 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
         fail_item(r, i, stopped ? "interrupted" : cause.text);
         run_report_stage(r, j, r->items[i].reason);
     }
-    job_release(j);
+    job_release(&r->env, j);
     r->jobs[i_job] = r->jobs[--r->n_running];
 }
 

@@ -61,6 +61,7 @@ static const struct param PARAMS[] = {
 static const struct stage_port INS[] = {
     {"text", "text", true, "What is copied."},
     {"more", "text", false, "Makes a stage wait for another; what is mapped."},
+    {"also", "text", false, "Is there, and not looked at."},
 };
 
 static const struct stage_port OUTS[] = {
