@@ -55,7 +55,7 @@ LEDGER_C := $(filter-out %/ledger_client.c,$(sort $(wildcard pipeline/provenance
 ENGINE_LIB_C := $(filter-out $(LEDGER_C),$(sort $(wildcard pipeline/manifest/*.c pipeline/store/*.c \
                   pipeline/provenance/*.c pipeline/report/*.c pipeline/engine/*.c)))
 ENGINE_C := $(sort $(wildcard pipeline/main.c pipeline/cmd/*.c))
-FRONT_C := pipeline/front.c pipeline/cmd/cmd_options.c
+FRONT_C := pipeline/front/main.c pipeline/cmd/cmd_options.c
 STAGE_LIB_C := $(sort $(wildcard stages/kit/*.c stages/text/*.c stages/model/*.c))
 STAGE_LIB_CC := $(sort $(wildcard stages/text/*.cc))
 STAGES := $(sort $(patsubst stages/%/main.c,%,$(wildcard stages/*/main.c)))
