@@ -55,6 +55,7 @@ LEDGER_C := $(filter-out %/ledger_client.c,$(sort $(wildcard pipeline/provenance
 ENGINE_LIB_C := $(filter-out $(LEDGER_C),$(sort $(wildcard pipeline/manifest/*.c pipeline/store/*.c \
                   pipeline/provenance/*.c pipeline/report/*.c pipeline/engine/*.c)))
 ENGINE_C := $(sort $(wildcard pipeline/main.c pipeline/cmd/*.c))
+FRONT_C := pipeline/front/main.c pipeline/cmd/cmd_options.c
 STAGE_LIB_C := $(sort $(wildcard stages/kit/*.c stages/text/*.c stages/model/*.c))
 STAGE_LIB_CC := $(sort $(wildcard stages/text/*.cc))
 STAGES := $(sort $(patsubst stages/%/main.c,%,$(wildcard stages/*/main.c)))
@@ -68,7 +69,7 @@ BASE_O := $(call objects,$(BASE_C))
 ENGINE_LIB_O := $(call objects,$(ENGINE_LIB_C))
 STAGE_LIB_O := $(call objects,$(STAGE_LIB_C) $(STAGE_LIB_CC))
 UNIT_LIB_O := $(call objects,$(UNIT_LIB_C))
-PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-ledger $(STAGES:%=$(BIN)/stage-%)
+PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-engine $(BIN)/fmforge-ledger $(STAGES:%=$(BIN)/stage-%)
 UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
 FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
@@ -126,7 +127,12 @@ define link
 	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
 endef
 
-$(BIN)/fmforge: $(call objects,$(ENGINE_C)) $(B)/engine.a $(B)/base.a
+# Without a library to load, where libc can be linked so. That it links shows that it needs no other.
+FRONT_STATIC := $(if $(filter release,$(MODE)),$(if $(filter /%,$(shell $(CC) -print-file-name=libc.a)),-static -no-pie))
+$(BIN)/fmforge: $(call objects,$(FRONT_C)) $(B)/engine.a $(B)/base.a
+	$(call link,$(FRONT_STATIC))
+
+$(BIN)/fmforge-engine: $(call objects,$(ENGINE_C)) $(B)/engine.a $(B)/base.a
 	$(call link,$(LIBS_ENGINE))
 
 $(BIN)/fmforge-ledger: $(call objects,$(LEDGER_C)) $(B)/base.a
@@ -238,6 +244,6 @@ help:
 	@echo 'make lint fmt fmt-check bench bench-model bench-pipeline portability ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
-    $(call objects,$(ENGINE_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c tests/e2e/*.c \
+    $(call objects,$(ENGINE_C) $(FRONT_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c tests/e2e/*.c \
     tests/bench/*.c tests/ref/*.c)))
 endif

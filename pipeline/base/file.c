@@ -117,7 +117,8 @@ int file_sync_folder(const char *path, struct err *e)
     return 0;
 }
 
-int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode, struct err *e)
+static int publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode, bool sync,
+                   struct err *e)
 {
     char *temporary = xasprintf("%s.tmp-XXXXXX", path);
     char *parent = parent_of(path);
@@ -127,14 +128,14 @@ int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned m
         rc = err_set_errno(e, errno, "%s: cannot make a file beside it", path);
         goto out;
     }
-    rc = fill_and_close(fd, temporary, bytes, n_bytes, true, e);
+    rc = fill_and_close(fd, temporary, bytes, n_bytes, sync, e);
     if (rc == 0 && chmod(temporary, (mode_t)mode) != 0)
         rc = err_set_errno(e, errno, "%s: cannot set its mode", temporary);
     if (rc == 0 && rename(temporary, path) != 0)
         rc = err_set_errno(e, errno, "%s: cannot rename to it", path);
     if (rc != 0)
         unlink(temporary);
-    else
+    else if (sync)
         rc = file_sync_folder(parent, e);
 out:
     xfree(parent);
@@ -142,12 +143,22 @@ out:
     return rc;
 }
 
+int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode, struct err *e)
+{
+    return publish(path, bytes, n_bytes, mode, true, e);
+}
+
+int file_replace(const char *path, const void *bytes, size_t n_bytes, unsigned mode, struct err *e)
+{
+    return publish(path, bytes, n_bytes, mode, false, e);
+}
+
 int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *e)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return err_set_errno(e, errno, "%s: cannot create", path);
-    return fill_and_close(fd, path, bytes, n_bytes, true, e);
+    return fill_and_close(fd, path, bytes, n_bytes, false, e);
 }
 
 int file_append_line(const char *path, const char *line, bool sync, struct err *e)
@@ -180,13 +191,13 @@ void file_out_add(struct file_out *f, const void *bytes, size_t n_bytes)
     f->n_bytes += n_bytes;
 }
 
-int file_out_close(struct file_out *f, struct err *e)
+static int close_out(struct file_out *f, bool sync, struct err *e)
 {
     CHECK(f->stream != NULL);
     int problem = f->problem;
     if (fflush(f->stream) != 0 && problem == 0)
         problem = errno;
-    if (problem == 0 && fsync(fileno(f->stream)) != 0)
+    if (problem == 0 && sync && fsync(fileno(f->stream)) != 0)
         problem = errno;
     if (fclose(f->stream) != 0 && problem == 0)
         problem = errno;
@@ -195,6 +206,16 @@ int file_out_close(struct file_out *f, struct err *e)
     xfree(f->path);
     *f = (struct file_out){0};
     return rc;
+}
+
+int file_out_close(struct file_out *f, struct err *e)
+{
+    return close_out(f, false, e);
+}
+
+int file_out_close_synced(struct file_out *f, struct err *e)
+{
+    return close_out(f, true, e);
 }
 
 void file_out_abandon(struct file_out *f)
@@ -256,6 +277,8 @@ int file_size(const char *path, uint64_t *n_bytes, struct err *e)
 
 int file_make_folder(const char *path, struct err *e)
 {
+    if (mkdir(path, 0755) == 0 || (errno == EEXIST && file_is_folder(path)))
+        return 0; /* the way from the top is for what is missing, and to name what is in it */
     char *copy = xstrdup(path);
     int rc = 0;
     for (char *p = copy + 1; rc == 0; p++) {
@@ -329,8 +352,6 @@ static int copy_file(const char *from, const char *to, struct err *e)
     ssize_t n = 0;
     while (problem == 0 && (n = read(in, block, sizeof block)) != 0)
         problem = n < 0 ? errno : write_all(out, block, (size_t)n);
-    if (problem == 0 && fsync(out) != 0)
-        problem = errno;
     if (close(out) != 0 && problem == 0)
         problem = errno;
     close(in);
@@ -355,7 +376,7 @@ int file_copy_tree(const char *from, const char *to, struct err *e)
         xfree(target);
     }
     file_list_release(&files);
-    return rc == 0 ? file_sync_folder(to, e) : rc;
+    return rc;
 }
 
 static void list_add(struct file_list *l, char *path)
@@ -413,6 +434,38 @@ static int list_below(const char *root, const char *below, int depth, struct fil
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int sync_file(const char *path, struct err *e)
+{
+    int fd = -1;
+    struct stat st;
+    int rc = open_for_reading(path, &fd, &st, e);
+    if (rc != 0)
+        return rc;
+    if (fsync(fd) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot sync", path);
+    close(fd);
+    return rc;
+}
+
+/* Folders after what is in them, the top one last. */
+static int sync_below(const char *folder, struct err *e)
+{
+    struct file_list names = {0};
+    int rc = file_list_names(folder, &names, e);
+    for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
+        char *path = file_join(folder, names.paths[i]);
+        rc = file_sync_tree(path, e);
+        xfree(path);
+    }
+    file_list_release(&names);
+    return rc == 0 ? file_sync_folder(folder, e) : rc;
+}
+
+int file_sync_tree(const char *path, struct err *e)
+{
+    return file_is_folder(path) ? sync_below(path, e) : sync_file(path, e);
 }
 
 int file_list_folder(const char *path, struct file_list *out, struct err *e)

@@ -2,7 +2,9 @@
 #define FMFORGE_BASE_FILE_H
 
 /*
- * Files. Every write is checked to the end (write, fsync, close, rename). Messages name the path.
+ * Files. Every write is checked to the end (write, close, rename, and fsync where it is said).
+ * Messages name the path. A file that was not synced is there for every process, whatever happens
+ * to this one; only a power cut, or a crash of the system, can lose or tear it.
  */
 
 #include <stdbool.h>
@@ -21,12 +23,15 @@ int file_read(const char *path, uint64_t max_bytes, struct buf *out, struct err 
  * e.g. 0644. Parents must exist. */
 int file_publish(const char *path, const void *bytes, size_t n_bytes, unsigned mode,
                  struct err *e) MUST_USE;
-/* Writes a plain new file (a stage's output), fsynced; replaces an existing one. */
+/* The same without the two fsyncs: whole or not there after a kill. */
+int file_replace(const char *path, const void *bytes, size_t n_bytes, unsigned mode,
+                 struct err *e) MUST_USE;
+/* Writes a plain new file (a stage's output), not synced; replaces an existing one. */
 int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *e) MUST_USE;
 /* Appends one line with O_APPEND in one write. `sync`: waits until it is on the disk. */
 int file_append_line(const char *path, const char *line, bool sync, struct err *e) MUST_USE;
 
-/* A stream for writing large outputs. close checks everything and fsyncs. */
+/* A stream for writing large outputs. close checks everything; only close_synced fsyncs. */
 struct file_out {
     FILE *stream;
     char *path;
@@ -37,6 +42,7 @@ int file_out_open(struct file_out *f, const char *path, struct err *e) MUST_USE;
 /* Errors are remembered and reported by close. */
 void file_out_add(struct file_out *f, const void *bytes, size_t n_bytes);
 int file_out_close(struct file_out *f, struct err *e) MUST_USE;
+int file_out_close_synced(struct file_out *f, struct err *e) MUST_USE;
 void file_out_abandon(struct file_out *f); /* closes and removes; safe on zeroed */
 
 /* A file mapped read-only. Zero bytes long files map to bytes = NULL. */
@@ -57,8 +63,10 @@ int file_make_folder(const char *path, struct err *e) MUST_USE;
 int file_make_parents(const char *path, struct err *e) MUST_USE;
 /* Removes a file or a folder with all below it (also read-only ones); absent is fine. */
 int file_remove_tree(const char *path, struct err *e) MUST_USE;
-/* Copies a file or folder; regular files only. Destination must not exist. fsyncs. */
+/* Copies a file or folder; regular files only. Destination must not exist. Not synced. */
 int file_copy_tree(const char *from, const char *to, struct err *e) MUST_USE;
+/* fsyncs a file, or a folder and all below it; not the folder that it is in. */
+int file_sync_tree(const char *path, struct err *e) MUST_USE;
 int file_sync_folder(const char *path, struct err *e) MUST_USE;
 
 /* Regular files below a folder as relative paths, sorted by bytes. Symlinks and special files are

@@ -5,6 +5,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/plan_cost.h"
+#include "pipeline/engine/plan_memory.h"
 #include "pipeline/engine/session.h"
 
 static void show_plan(const struct cmd_context *c, const struct cmd_common *common,
@@ -57,6 +58,10 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
     rc = cmd_enter(&common, e);
     if (rc < 0)
         return rc;
+    struct instant memory = {path, common.home, c->program_folder, "out", sets.items, sets.n_items,
+                             0};
+    if (!common.json && plan_memory_tell(&memory, c->term))
+        return 0;
     struct session s;
     struct session_options o = {path,       common.home,  c->program_folder,
                                 sets.items, sets.n_items, false};

@@ -34,7 +34,7 @@ int deliver_one(const struct plan *p, const struct delivery *d, const char *out_
     bool same = store_is_at(p->store, o->id.hex, o->is_folder, path);
     if (!same) {
         struct content_id id = deliver_id(p, d, out_root);
-        rc = owed_add(store_home(p->store), p->graph->manifest->name, id.hex, e);
+        rc = owed_add(store_home(p->store), p->graph->manifest->name, id.hex, true, e);
         if (rc == 0)
             rc = file_make_parents(path, e);
     }

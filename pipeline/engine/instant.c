@@ -10,89 +10,12 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/baseline.h"
 #include "pipeline/engine/deliver.h"
-#include "pipeline/engine/record.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
-#include "pipeline/provenance/statement.h"
-#include "pipeline/store/hold.h"
 #include "pipeline/store/seen.h"
 #include "pipeline/store/state_file.h"
 
 #define CLOCK_TICK_MS 10.0 /* less than what seen.c asks of a file */
-
-static void add_part(struct buf *b, const char *text)
-{
-    buf_add(b, text, strlen(text) + 1);
-}
-
-/* Two commands with equal bytes mean the same. False when the folder has no name. */
-static bool put_question(const struct instant *in, struct buf *b)
-{
-    char folder[LIMIT_PATH_BYTES];
-    if (!getcwd(folder, sizeof folder))
-        return false;
-    add_part(b, folder);
-    add_part(b, in->program_folder);
-    add_part(b, in->manifest_path);
-    add_part(b, in->home);
-    add_part(b, in->out_root);
-    for (size_t i = 0; i < in->n_sets; i++)
-        add_part(b, in->sets[i]);
-    return true;
-}
-
-/* ------------------------------------------------------------------------------- asking it */
-
-static bool owns(const char *home)
-{
-    struct stat st;
-    return stat(home, &st) == 0 && st.st_uid == geteuid();
-}
-
-static int add_line(const char *home, const struct state_file *s, struct err *e)
-{
-    char when[25];
-    struct record_line line = {s->name, statement_time(spawn_unix_ms(), when), "ok", s->manifest,
-                               s->n_stages};
-    char *path = file_join(home, "runs.log");
-    int rc = record_line_add(&line, path, false, e);
-    xfree(path);
-    return rc;
-}
-
-static void say(const struct state_file *s, const struct term *term, double started_ms)
-{
-    char seconds[24];
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    str_format_seconds((spawn_clock_ms() - started_ms) / 1e3, seconds);
-    buf_printf(&b, "%s (%s)\n", s->text, seconds);
-    term_out(term, buf_text(&b));
-    buf_release(&b);
-}
-
-bool instant_run(const struct instant *in, const struct term *term, double started_ms)
-{
-    struct buf question;
-    struct file_map map = {0};
-    struct err ignored = {0};
-    buf_init(&question, BUF_MAX_DEFAULT);
-    bool same = put_question(in, &question);
-    struct state_file s = {.question = question.bytes, .question_bytes = question.n_bytes};
-    same = same && state_file_read(in->home, &map, &s);
-    /* gc must not remove what is looked at now; this is the lock that a whole run would hold. */
-    int gate = same && owns(in->home) ? hold_gate(in->home) : -1;
-    same = gate >= 0 && seen_same(s.seen, s.seen_bytes) && add_line(in->home, &s, &ignored) == 0;
-    if (same)
-        say(&s, term, started_ms);
-    if (gate >= 0)
-        close(gate);
-    file_map_close(&map);
-    buf_release(&question);
-    return same;
-}
-
-/* ------------------------------------------------------------------------------- keeping it */
 
 static void see_there_or_not(struct seen *s, const char *path)
 {
@@ -132,18 +55,22 @@ static void see_by_layout(struct seen *s, const struct toolkit_dir *t)
     }
 }
 
-static void see_manifest(struct seen *s, const struct session *session)
+static void see_toolkits(struct seen *s, const struct session *session)
 {
-    const struct doc_node *skip = session->manifest.skip_without;
-    seen_add(s, SEEN_TARGET, session->manifest.doc.path);
-    for (const struct doc_node *n = skip ? skip->first : NULL; n; n = n->next)
-        seen_add(s, SEEN_PRESENT, n->text);
     for (size_t i = 0; i < session->graph.n_toolkits; i++) {
         const struct toolkit_dir *t = &session->graph.toolkits[i];
         seen_add(s, SEEN_TARGET, t->doc.path);
         if (t->version_of)
             see_by_layout(s, t);
     }
+}
+
+static void see_manifest(struct seen *s, const struct session *session)
+{
+    const struct doc_node *skip = session->manifest.skip_without;
+    seen_add(s, SEEN_TARGET, session->manifest.doc.path);
+    for (const struct doc_node *n = skip ? skip->first : NULL; n; n = n->next)
+        seen_add(s, SEEN_PRESENT, n->text);
 }
 
 static void see_instance(struct seen *s, const struct session *session, size_t i)
@@ -172,30 +99,38 @@ static void see_store_file(struct seen *s, const struct session *session, const 
     xfree(relative);
 }
 
-static void see_run(struct seen *s, const struct run *r)
+static void see_deliveries(struct seen *s, const struct run *r)
 {
-    const struct session *session = r->session;
-    char *program = file_join(r->options->program_folder, "fmforge");
-    seen_add(s, SEEN_SELF, program);
-    xfree(program);
-    see_store_file(s, session, "version");
-    see_store_file(s, session, "last/%s.json");
-    char *owed = store_path(session->store, "owed"); /* marks of any pipeline: the folder's times */
-    see_there_or_not(s, owed);
-    xfree(owed);
-    see_manifest(s, session);
-    describe_see(&session->describe, s);
-    for (size_t i = 0; i < session->graph.n_instances; i++)
-        see_instance(s, session, i);
-    for (size_t d = 0; d < session->graph.n_deliveries; d++) {
-        char *path = deliver_path(&session->graph.deliveries[d], r->options->out_root);
+    const struct graph *g = &r->session->graph;
+    for (size_t d = 0; d < g->n_deliveries; d++) {
+        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
         seen_add_tree(s, path);
         xfree(path);
     }
 }
 
+void instant_see_plan(struct seen *s, const struct run *r)
+{
+    const struct session *session = r->session;
+    static const char *const programs[] = {"fmforge", "fmforge-engine"};
+    for (size_t i = 0; i < 2; i++) {
+        char *program = file_join(r->options->program_folder, programs[i]);
+        seen_add(s, SEEN_SELF, program);
+        xfree(program);
+    }
+    see_store_file(s, session, "version");
+    see_store_file(s, session, "last/%s.json");
+    /* Marks of any pipeline, and of what may not be on the disk: the folders' times. */
+    see_store_file(s, session, "owed");
+    see_store_file(s, session, "unsynced");
+    see_manifest(s, session);
+    describe_see(&session->describe, s);
+    for (size_t i = 0; i < session->graph.n_instances; i++)
+        see_instance(s, session, i);
+}
+
 /* File times are worth nothing when the clock was set back while the run looked. */
-static bool clock_went_on(const struct run *r)
+bool instant_clock_went_on(const struct run *r)
 {
     double passed_ms = spawn_clock_ms() - r->started_ms;
     double read_ms = (double)(seen_clock_ns() - r->options->instant->began_ns) / 1e6;
@@ -211,8 +146,10 @@ void instant_keep(const struct run *r, const char *text)
     seen_init(&seen, in->began_ns);
     buf_init(&question, BUF_MAX_DEFAULT);
     buf_init(&packed, BUF_MAX_DEFAULT);
-    see_run(&seen, r);
-    if (put_question(in, &question) && seen_pack(&seen, &packed) && clock_went_on(r)) {
+    instant_see_plan(&seen, r);
+    see_toolkits(&seen, r->session);
+    see_deliveries(&seen, r);
+    if (instant_question(in, &question) && seen_pack(&seen, &packed) && instant_clock_went_on(r)) {
         struct state_file s = {.question = question.bytes,
                                .question_bytes = question.n_bytes,
                                .text = text,

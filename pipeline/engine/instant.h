@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/base/buf.h"
 #include "pipeline/engine/term.h"
 
 struct instant {
@@ -28,10 +29,17 @@ struct instant {
     int64_t began_ns; /* seen_clock_ns when the program began */
 };
 
+/* Two commands with equal bytes mean the same. False when the folder has no name. */
+bool instant_question(const struct instant *in, struct buf *b);
 /* True when it was so: the result is printed, and is a line of runs.log. Exit status 0. */
 bool instant_run(const struct instant *in, const struct term *term, double started_ms);
 
 struct run;
+struct seen;
+/* What a plan stands on, but for the toolkits' toolkit.yaml (plan_memory.h). */
+void instant_see_plan(struct seen *s, const struct run *r);
+/* False when the clock of file times was set back while the run looked. */
+bool instant_clock_went_on(const struct run *r);
 /* Keeps the state of a run that had nothing to do; text: what it prints, up to its time. One that
  * cannot be kept costs time, nothing else. */
 void instant_keep(const struct run *r, const char *text);

@@ -16,6 +16,9 @@
 #include "pipeline/engine/spawn.h"
 #include "pipeline/store/owed.h"
 
+/* Outputs of a stage that wait in its attempt folder for the end of the run. */
+#define LEFT_BYTES_MAX ((uint64_t)64 << 10)
+
 int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
 {
     char *relative = xasprintf("locks/%s", key_hex);
@@ -255,7 +258,7 @@ static int keep_log(struct job_env *env, struct job *j, struct content_id *id, s
     buf_add(&b, j->log.bytes, j->log.n_bytes);
     int rc = file_make_parents(path, e);
     if (rc == 0)
-        rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
+        rc = file_replace(path, b.bytes, b.n_bytes, 0644, e);
     if (rc == 0 && j->log.n_bytes > 0)
         rc = store_put_bytes(env->session->store, j->log.bytes, j->log.n_bytes, id, e);
     buf_release(&b);
@@ -342,7 +345,7 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     if (rc == 0)
         rc = job_statement(env, j, &a, log.hex[0] ? log.hex : NULL, &a.statement, e);
     if (rc == 0) /* so that it is recorded even if this process ends before its run does */
-        rc = owed_add(store_home(s), env->session->manifest.name, a.key.hex, e);
+        rc = owed_add(store_home(s), env->session->manifest.name, a.key.hex, false, e);
     if (rc == 0)
         rc = store_action_put(s, &a, e);
     if (rc < 0)
@@ -388,7 +391,7 @@ static void record_failure(struct job_env *env, const struct job *j, const char 
     json_write_canonical(o, &b);
     struct err ignored = {0}; /* only an explanation is lost */
     if (file_make_parents(path, &ignored) == 0 &&
-        file_publish(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
+        file_replace(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
         ignored.text[0] = '\0';
     buf_release(&b);
     json_free(o);
@@ -444,11 +447,24 @@ int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *
     return rc;
 }
 
-void job_release(struct job *j)
+/* What is small is left to the end of the run, when the store's temporary folder goes as a whole: a
+ * file system that has just taken back inodes is slow to give new ones. */
+static void leave_attempt(const struct job_env *env, struct job *j)
 {
+    uint64_t n_bytes = 0;
     struct err ignored = {0};
-    if (j->attempt && file_remove_tree(j->attempt, &ignored) < 0)
-        ignored.text[0] = '\0'; /* the store's temporary folder goes as a whole */
+    const struct action *a = &env->session->plan.items[j->i].action;
+    bool is_made = env->session->plan.items[j->i].cached;
+    for (size_t i = 0; is_made && i < a->n_outputs; i++)
+        n_bytes += a->outputs[i].n_bytes;
+    bool stays = is_made && n_bytes <= LEFT_BYTES_MAX;
+    if (j->attempt && !stays && file_remove_tree(j->attempt, &ignored) < 0)
+        ignored.text[0] = '\0'; /* it goes with the rest */
+}
+
+void job_release(struct job_env *env, struct job *j)
+{
+    leave_attempt(env, j);
     if (j->pipe_fd >= 0)
         close(j->pipe_fd);
     store_unlock(j->lock_fd);

@@ -60,6 +60,6 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
 bool job_read(struct job *j);
 /* Publishes or records the failure; on success the plan's item is complete (cached). */
 int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e) MUST_USE;
-void job_release(struct job *j);
+void job_release(struct job_env *env, struct job *j);
 
 #endif

@@ -149,6 +149,37 @@ static void cut_value(struct buf *b, const char *value)
         buf_add_text(b, value);
 }
 
+static void add_values(struct buf *b, const char *path, const char *old_value,
+                       const char *new_value)
+{
+    buf_printf(b, "%s ", path);
+    cut_value(b, old_value);
+    buf_add_text(b, " -> ");
+    cut_value(b, new_value);
+}
+
+char *plan_why_input(const char *port, const char *old_hex, const char *new_hex, const char *from,
+                     size_t n_changes)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    char *path = xasprintf("inputs.%s", port);
+    char *old_value = xasprintf("\"%s\"", old_hex), *new_value = xasprintf("\"%s\"", new_hex);
+    add_values(&b, path, old_value, new_value);
+    buf_printf(&b, " (%s)", from);
+    if (n_changes > 1)
+        buf_printf(&b, ", and %zu more", n_changes - 1);
+    xfree(new_value);
+    xfree(old_value);
+    xfree(path);
+    return buf_steal(&b);
+}
+
+char *plan_why_waits(const char *port, const char *producer)
+{
+    return xasprintf("input %s comes from %s, which runs", port, producer);
+}
+
 /* "config.epochs 4 -> 5 (and 2 more)" */
 static char *first_change(const struct plan *p, size_t i, const struct recipe_diff *d)
 {
@@ -156,10 +187,7 @@ static char *first_change(const struct plan *p, size_t i, const struct recipe_di
     const struct recipe_change *c = &d->changes[0];
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
-    buf_printf(&b, "%s ", c->path);
-    cut_value(&b, c->old_value);
-    buf_add_text(&b, " -> ");
-    cut_value(&b, c->new_value);
+    add_values(&b, c->path, c->old_value, c->new_value);
     for (size_t k = 0; k < n->n_inputs; k++) {
         if (!str_starts(c->path, "inputs.") || !str_eq(c->path + 7, n->inputs[k].port->name))
             continue;
@@ -196,12 +224,12 @@ char *plan_why(const struct plan *p, size_t i)
     const struct instance *n = p->graph->instances[i];
     const struct plan_item *item = &p->items[i];
     if (item->cached)
-        return xstrdup("same recipe, its result is there");
+        return xstrdup(PLAN_WHY_CACHED);
     for (size_t k = 0; k < n->n_inputs && !item->has_key; k++) {
         if (n->inputs[k].source != SOURCE_STAGE || p->items[n->inputs[k].producer].cached)
             continue;
-        return xasprintf("input %s comes from %s, which runs", n->inputs[k].port->name,
-                         p->graph->instances[n->inputs[k].producer]->name);
+        return plan_why_waits(n->inputs[k].port->name,
+                              p->graph->instances[n->inputs[k].producer]->name);
     }
     const char *last = plan_last_key(p, i);
     if (!last)
@@ -296,43 +324,15 @@ struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost)
     return root;
 }
 
-/* "; took 2.1 s" behind the reason of a stage that would run. */
-static void add_cost(const struct plan *p, size_t i, const struct plan_cost *cost, struct buf *out)
-{
-    char seconds[24];
-    if (!cost || p->items[i].cached)
-        return;
-    if (cost->seconds[i] < 0)
-        buf_add_text(out, "; time unknown");
-    else
-        buf_printf(out, "; took %s", str_format_seconds(cost->seconds[i], seconds));
-}
-
 void plan_to_text(const struct plan *p, const struct plan_cost *cost, struct buf *out)
 {
-    int width = 5;
-    size_t n_run = 0;
-    for (size_t i = 0; i < p->graph->n_instances; i++) {
-        int length = (int)strlen(p->graph->instances[i]->name);
-        width = length > width ? length : width;
-        n_run += !p->items[i].cached;
-    }
-    for (size_t i = 0; i < p->graph->n_instances; i++) {
-        char *why = plan_why(p, i);
-        buf_printf(out, "%-6s  %-*s  %s", p->items[i].cached ? "cached" : "run", width,
-                   p->graph->instances[i]->name, why);
-        add_cost(p, i, cost, out);
-        buf_add_char(out, '\n');
-        xfree(why);
-    }
-    buf_printf(out, "%s: %zu of %zu stages would run", p->graph->manifest->name, n_run,
-               p->graph->n_instances);
-    if (cost && n_run > cost->n_unknown) {
-        char seconds[24];
-        buf_printf(out, ", %s when they take as long as before",
-                   str_format_seconds(cost->sum, seconds));
-    }
-    if (cost && cost->n_unknown > 0)
-        buf_printf(out, ", %zu of unknown time", cost->n_unknown);
-    buf_add_char(out, '\n');
+    size_t n = p->graph->n_instances;
+    struct plan_row *rows = xalloc_array(n, sizeof *rows);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (struct plan_row){p->graph->instances[i]->name, plan_why(p, i),
+                                    p->items[i].cached, cost ? cost->seconds[i] : -1};
+    plan_rows_to_text(p->graph->manifest->name, rows, n, cost != NULL, out);
+    for (size_t i = 0; i < n; i++)
+        xfree(rows[i].why);
+    xfree(rows);
 }

@@ -63,6 +63,22 @@ struct plan_cost;
 struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost);
 struct json *plan_inputs_to_json(const struct plan *p, size_t i);
 struct json *plan_outputs_to_json(const struct plan *p, size_t i);
+/* The words of plan_why, for who knows them without a plan (plan_memory.h). Callers xfree. */
+#define PLAN_WHY_CACHED "same recipe, its result is there"
+char *plan_why_input(const char *port, const char *old_hex, const char *new_hex, const char *from,
+                     size_t n_changes);
+char *plan_why_waits(const char *port, const char *producer);
+
+/* One line of the table for people. */
+struct plan_row {
+    const char *name; /* borrowed */
+    char *why;
+    bool cached;
+    double seconds; /* negative: unknown */
+};
+void plan_rows_to_text(const char *pipeline, const struct plan_row *rows, size_t n, bool has_costs,
+                       struct buf *out);
+
 /* A table for people. */
 void plan_to_text(const struct plan *p, const struct plan_cost *cost, struct buf *out);
 

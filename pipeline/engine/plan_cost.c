@@ -24,6 +24,20 @@ static double statement_seconds(const char *text, size_t n_bytes, const char *in
     return seconds;
 }
 
+double plan_cost_made(const struct plan *p, size_t i)
+{
+    const struct plan_item *item = &p->items[i];
+    struct buf b;
+    struct err ignored = {0};
+    double seconds = UNKNOWN;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    if (item->cached && item->action.statement.hex[0] != '\0' &&
+        store_get_bytes(p->store, item->action.statement.hex, LIMIT_JSON_BYTES, &b, &ignored) == 0)
+        seconds = statement_seconds(buf_text(&b), b.n_bytes, p->graph->instances[i]->name);
+    buf_release(&b);
+    return seconds;
+}
+
 static double from_store(const struct plan *p, size_t i)
 {
     const char *last = plan_last_key(p, i);

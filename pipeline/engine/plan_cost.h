@@ -23,6 +23,8 @@ struct plan_cost {
 
 /* l: NULL or a ledger without runs is fine. What cannot be read is unknown. Release afterwards. */
 void plan_cost_open(struct plan_cost *c, const struct plan *p, const struct ledger *l);
+/* Of the result that is there: its execution, when it was of this instance; negative: not known. */
+double plan_cost_made(const struct plan *p, size_t i);
 void plan_cost_release(struct plan_cost *c); /* safe on zeroed */
 
 #endif

@@ -10,6 +10,7 @@
 #include "pipeline/engine/deliver.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/store/owed.h"
+#include "pipeline/store/run_line.h"
 
 static int put_file(const char *tree, const char *relative, const void *bytes, size_t n_bytes,
                     struct err *e)
@@ -247,32 +248,12 @@ int record_commit(const struct record *r, char commit[41], struct err *e)
     return rc < 0 ? err_wrap(e, "writing the ledger") : 0;
 }
 
-int record_line_add(const struct record_line *l, const char *runs_log, bool sync, struct err *e)
-{
-    struct json *o = json_new_object();
-    json_put_string(o, "name", l->name);
-    json_put_string(o, "started", l->started);
-    json_put_string(o, "status", l->status);
-    json_put_string(o, "manifest", l->manifest);
-    json_put_i64(o, "stages", (int64_t)l->n_stages);
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    json_write_canonical(o, &b);
-    int rc = file_append_line(runs_log, buf_text(&b), sync, e);
-    buf_release(&b);
-    json_free(o);
-    return rc;
-}
-
 int record_line(const struct record *r, struct err *e)
 {
-    struct record_line line = {text_of(r->run, "name"), text_of(r->run, "started"),
-                               text_of(r->run, "status"), text_of(r->run, "manifest"),
-                               r->session->graph.n_instances};
-    char *path = store_path(r->session->store, "runs.log");
-    int rc = record_line_add(&line, path, true, e);
-    xfree(path);
-    return rc;
+    struct run_line line = {text_of(r->run, "name"), text_of(r->run, "started"),
+                            text_of(r->run, "status"), text_of(r->run, "manifest"),
+                            r->session->graph.n_instances};
+    return run_line_add(&line, store_home(r->session->store), true, e);
 }
 
 int record_last(const struct record *r, struct err *e)

@@ -32,13 +32,7 @@ bool record_is_owed(const struct record *r);
 int record_settle(const struct record *r, bool all_written, struct err *e) MUST_USE;
 /* commit: 40 hex digits and a NUL. With a key that cannot sign there is no commit. */
 int record_commit(const struct record *r, char commit[41], struct err *e) MUST_USE;
-/* One line of runs.log. `sync` false: it is not waited for, and a power cut may lose it. */
-struct record_line {
-    const char *name, *started, *status, *manifest;
-    uint64_t n_stages;
-};
-int record_line_add(const struct record_line *l, const char *runs_log, bool sync,
-                    struct err *e) MUST_USE;
+/* One line of runs.log. */
 int record_line(const struct record *r, struct err *e) MUST_USE;
 /* last/<name>.json: instance -> key, what `why` compares with. Written when it changed. */
 int record_last(const struct record *r, struct err *e) MUST_USE;

@@ -21,6 +21,9 @@
 #define LOCK_POLL_MS 50
 #define TICK_MS 200
 #define GC_POLL_MS 20
+/* What a power cut may cost: no stage that took long, and hardly more than this of short ones. */
+#define SYNC_STAGE_S 1.0
+#define SYNC_EVERY_MS 5000.0
 
 static bool has_result(const struct run *r, size_t i)
 {
@@ -159,7 +162,7 @@ static int launch(struct run *r, size_t i, struct err *e)
     int started = job_start(&r->env, i, lock_fd, j, &cause);
     j->retries = item->retries;
     if (started < 0) {
-        job_release(j);
+        job_release(&r->env, j);
         fail_item(r, i, cause.text);
         term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, cause.text);
         return 0;
@@ -216,6 +219,20 @@ static bool may_retry(const struct run *r, const struct job *j, int wait_status)
            r->items[j->i].retries < j->watch.limits.retries;
 }
 
+/* Waiting for the disk after every short stage would take longer than they do; on a slow disk a
+ * sync waits until it is a tenth of the time at most. */
+static int sync_results(struct run *r, double seconds, struct err *e)
+{
+    double now = spawn_clock_ms(), since = now - r->synced_ms, least = 10 * r->sync_took_ms;
+    bool is_long = seconds >= SYNC_STAGE_S && seconds * 1e3 >= least;
+    if (!is_long && (since < SYNC_EVERY_MS || since < least))
+        return 0;
+    int rc = store_sync(r->session->store, e);
+    r->synced_ms = spawn_clock_ms();
+    r->sync_took_ms = r->synced_ms - now;
+    return rc;
+}
+
 static void end_job(struct run *r, size_t i_job, int wait_status)
 {
     struct job *j = &r->jobs[i_job];
@@ -229,6 +246,8 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     }
     int rc = job_finish(&r->env, j, wait_status, &cause);
     r->items[i].seconds = (j->finished_ms - j->started_ms) / 1e3;
+    if (rc == 0)
+        rc = sync_results(r, r->items[i].seconds, &cause);
     bool stopped = r->interrupts > 0 && wait_status != 0;
     if (rc < 0 && may_retry(r, j, wait_status)) {
         r->items[i].status = RUN_WAITING;
@@ -241,7 +260,7 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
         fail_item(r, i, stopped ? "interrupted" : cause.text);
         run_report_stage(r, j, r->items[i].reason);
     }
-    job_release(j);
+    job_release(&r->env, j);
     r->jobs[i_job] = r->jobs[--r->n_running];
 }
 
@@ -389,6 +408,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->options = o;
     r->term = term;
     r->started_ms = started_ms;
+    r->synced_ms = started_ms;
     r->started_unix_ms = spawn_unix_ms();
     size_t n = s->graph.n_instances;
     r->items = xalloc_array(n, sizeof *r->items);
@@ -411,7 +431,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     sandbox_look(&r->env.sandbox);
     r->env.invocation = r->invocation;
     r->env.manifest_id = sha256_of(s->manifest.doc.source, s->manifest.doc.source_bytes);
-    char *program = file_join(o->program_folder, "fmforge");
+    char *program = file_join(o->program_folder, "fmforge-engine");
     int rc = store_hash_source(s->store, program, &r->env.builder_id, NULL, NULL, e);
     xfree(program);
     return rc;
@@ -468,6 +488,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         rc = run_try_key(&r, e);
     if (rc == 0)
         rc = execute(&r, e);
+    if (rc == 0) /* before anything outside the store says that it is made */
+        rc = store_sync(s->store, e);
     if (rc == 0)
         run_deliver(&r);
     if (rc == 0)

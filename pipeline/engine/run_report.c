@@ -6,6 +6,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
+#include "pipeline/engine/plan_memory.h"
 #include "pipeline/engine/record.h"
 #include "pipeline/engine/report.h"
 #include "pipeline/engine/run_state.h"
@@ -287,6 +288,7 @@ static void keep_state(const struct run *r, const char *commit)
     add_results(r, &b);
     add_nothing(r, &b);
     instant_keep(r, buf_text(&b));
+    plan_memory_keep(r);
     buf_release(&b);
 }
 

@@ -45,7 +45,7 @@ struct run {
     char *page; /* path of the page that was drawn, or NULL */
     size_t n_executed, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
-    double started_ms;
+    double started_ms, synced_ms, sync_took_ms;
     long long started_unix_ms;
     bool waits_for_lock;
     int signal_fd;

@@ -16,6 +16,7 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_incoming.h"
 #include "pipeline/provenance/ledger_loose.h"
 #include "pipeline/provenance/ledger_pack.h"
 #include "pipeline/provenance/ledger_ssh.h"
@@ -24,6 +25,7 @@
 #define SIGNATURE_FIELD "gpgsig" /* git's name for it, whatever made it */
 #define LOCK_TRIES 40
 #define LOCK_WAIT_MS 50
+#define INCOMING_PRIORITY 100 /* above the library's own: new objects go there */
 #define BLOB_BYTES_MAX ((uint64_t)256 << 20)
 
 struct git_repo {
@@ -71,28 +73,11 @@ static int open_failed(const char *path, int code, struct err *e)
     return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, said());
 }
 
-static char *parent_of(const char *path)
-{
-    const char *base = file_base_name(path);
-    return base == path ? xstrdup(".") : xstrndup(path, (size_t)(base - path));
-}
-
-static int take_gate(struct git_repo *r, struct err *e)
-{
-    char *parent = parent_of(r->path);
-    int rc = 0;
-    r->gate = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->gate < 0 || flock(r->gate, LOCK_EX) != 0)
-        rc = err_set_errno(e, errno, "%s: cannot lock", parent);
-    xfree(parent);
-    return rc;
-}
-
 /* Made beside its place and renamed, so that a kill leaves a whole repository or none. */
 static int make_repository(struct git_repo *r, struct err *e)
 {
     char *part = xasprintf("%s.new", r->path);
-    char *parent = parent_of(r->path);
+    char *parent = incoming_around(r->path);
     git_repository *fresh = NULL;
     git_repository_init_options options;
     git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
@@ -111,28 +96,16 @@ static int make_repository(struct git_repo *r, struct err *e)
     return rc;
 }
 
-static int check_packs(const struct git_repo *r, struct err *e)
-{
-    struct buf damage;
-    buf_init(&damage, BUF_MAX_DEFAULT);
-    int rc = pack_check(r->path, &damage, e);
-    if (rc == 0 && damage.n_bytes > 0)
-        rc = err_set(e, ERR_FORMAT, "%.*s", (int)strcspn(buf_text(&damage), "\n"),
-                     buf_text(&damage));
-    buf_release(&damage);
-    return rc;
-}
-
 int git_repo_open(const char *path, bool make, struct git_repo **out, struct err *e)
 {
     struct git_repo *r = xalloc(sizeof *r);
     r->path = xstrdup(path);
-    r->gate = -1;
-    int rc = make ? take_gate(r, e) : 0;
+    r->gate = make ? incoming_gate(path, e) : -1;
+    int rc = make && r->gate < 0 ? ERR_IO : 0;
     if (rc == 0 && make && !file_exists(path))
         rc = make_repository(r, e);
     if (rc == 0 && file_exists(path))
-        rc = check_packs(r, e);
+        rc = pack_need_whole(path, e);
     if (rc == 0) {
         /* Not git_repository_open_bare: it looks at neither the format's version nor the owner. */
         unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT;
@@ -267,6 +240,7 @@ struct making {
     git_oid id;
     git_oid parent; /* zeros: none */
     bool made;
+    char *incoming; /* where its objects are until its ref moves */
 };
 
 /* As commit objects are: the signature is a header of its own, over all the rest. */
@@ -310,6 +284,39 @@ static int make_commit(struct git_repo *r, struct making *m, const git_commit *p
     return code;
 }
 
+/* A tree that is new, after what is new in it. */
+static int take_tree(struct git_repo *r, const char *incoming, const git_oid *id, struct err *e)
+{
+    git_tree *tree = NULL;
+    char hex[GIT_HEX + 1];
+    if (!incoming_has(incoming, git_oid_tostr(hex, sizeof hex, id)))
+        return 0;
+    int rc = read_tree(r, id, &tree, e);
+    for (size_t i = 0; rc == 0 && i < git_tree_entrycount(tree); i++) {
+        const git_tree_entry *entry = git_tree_entry_byindex(tree, i);
+        if (git_tree_entry_type(entry) == GIT_OBJECT_TREE)
+            rc = take_tree(r, incoming, git_tree_entry_id(entry), e);
+        else
+            rc = incoming_move(r->path, incoming,
+                               git_oid_tostr(hex, sizeof hex, git_tree_entry_id(entry)), e);
+    }
+    git_tree_free(tree);
+    return rc == 0 ? incoming_move(r->path, incoming, git_oid_tostr(hex, sizeof hex, id), e) : rc;
+}
+
+/* The new objects take their place; on the disk before, and afterwards. */
+static int take_in(struct git_repo *r, const struct making *m, struct err *e)
+{
+    if (!file_is_folder(m->incoming)) /* it was done, and then the ref was busy */
+        return 0;
+    int rc = incoming_sync(r->path, r->gate, e);
+    if (rc == 0)
+        rc = take_tree(r, m->incoming, &m->tree, e);
+    if (rc == 0)
+        rc = incoming_move_rest(r->path, m->incoming, e);
+    return rc == 0 ? incoming_sync(r->path, r->gate, e) : rc;
+}
+
 /* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
 static int commit_once(struct git_repo *r, struct making *m, struct err *e)
 {
@@ -325,6 +332,9 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
         code = GIT_EUSER;
     if (code == 0)
         code = make_commit(r, m, parent, e);
+    if (code == 0 && take_in(r, m, e) != 0)
+        code = GIT_EUSER;
+    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
     if (code == 0 && old_ref != NULL)
         code = git_reference_create_matching(&new_ref, r->repo, ref, &m->id, 1,
                                              git_reference_target(old_ref), "run");
@@ -336,16 +346,16 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
     return code;
 }
 
-/* We are the only writer (the gate), and waited: a lock file that is still there is left over from
- * a killed program. */
-static void remove_stale_lock(struct git_repo *r, const char *ref, struct buf *notes)
+/* From here on objects are written there, and not synced one by one. */
+static int open_incoming(struct git_repo *r, struct making *m, struct err *e)
 {
-    char *lock = xasprintf("%s/%s.lock", r->path, ref);
-    struct stat st;
-    if (stat(lock, &st) == 0 && unlink(lock) == 0)
-        buf_printf(notes, "removed %s, left by a killed program %ld s ago\n", lock,
-                   (long)(time(NULL) - st.st_mtime));
-    xfree(lock);
+    git_odb_backend *backend = NULL;
+    int rc = incoming_open(r->path, &m->incoming, e);
+    if (rc == 0 && (git_odb_backend_loose(&backend, m->incoming, -1, 0, 0, 0) != 0 ||
+                    git_odb_add_backend(r->odb, backend, INCOMING_PRIORITY) != 0))
+        rc = err_set(e, ERR_IO, "%s: %s", m->incoming, said());
+    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0);
+    return rc;
 }
 
 int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
@@ -357,7 +367,9 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (git_reference_name_is_valid(&valid, ref) != 0 || !valid || !str_starts(ref, "refs/prov/"))
         return err_set(e, ERR_CONFIG, "\"%s\" is not a ref below refs/prov/", ref);
     struct making m = {.asked = asked};
-    int rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
+    int rc = open_incoming(r, &m, e);
+    if (rc == 0)
+        rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
     if (rc == 0 && git_signature_new(&m.who, "fmforge", "fmforge@localhost", asked->time, 0) != 0)
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     int code = rc;
@@ -367,7 +379,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
         if (!busy || i > LOCK_TRIES)
             break;
         if (i == LOCK_TRIES)
-            remove_stale_lock(r, ref, notes);
+            loose_remove_lock(r->path, ref, notes); /* we are the only writer, and waited */
         usleep(LOCK_WAIT_MS * 1000);
     }
     if (rc == 0 && code == GIT_EUSER)
@@ -377,6 +389,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (rc == 0)
         git_oid_tostr(commit, GIT_HEX + 1, &m.id);
     git_signature_free(m.who);
+    xfree(m.incoming);
     return rc;
 }
 

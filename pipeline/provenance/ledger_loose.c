@@ -4,6 +4,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "pipeline/base/file.h"
@@ -93,6 +96,16 @@ void loose_make_way(const char *repo, const char *hex, struct buf *notes)
         buf_printf(notes, "%s; moved to %s and written again\n", why.text, to);
     xfree(from);
     xfree(to);
+}
+
+void loose_remove_lock(const char *repo, const char *ref, struct buf *notes)
+{
+    char *lock = xasprintf("%s/%s.lock", repo, ref);
+    struct stat st;
+    if (stat(lock, &st) == 0 && unlink(lock) == 0)
+        buf_printf(notes, "removed %s, left by a killed program %ld s ago\n", lock,
+                   (long)(time(NULL) - st.st_mtime));
+    xfree(lock);
 }
 
 /* The library passes over a loose ref that it cannot read: each must be 40 digits and a newline. */

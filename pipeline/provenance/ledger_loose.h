@@ -16,6 +16,8 @@ int loose_check(const char *repo, const char *hex, struct err *e) MUST_USE;
 /* Before an object is written: a damaged one in its place, which libgit2 would leave there, is
  * moved to repo/damaged-<hex>; notes gets a line. */
 void loose_make_way(const char *repo, const char *hex, struct buf *notes);
+/* Removes the lock file that a killed writer left on a ref, and says so in notes. */
+void loose_remove_lock(const char *repo, const char *ref, struct buf *notes);
 /* Every file below repo/refs holds 40 hex digits and a newline; each fault is a line of damage. */
 int loose_check_refs(const char *repo, struct buf *damage, struct err *e) MUST_USE;
 /* Nothing rests on HEAD, but it is ours and says what was written. */

@@ -117,3 +117,15 @@ int pack_check(const char *repo, struct buf *damage, struct err *e)
     }
     return rc;
 }
+
+int pack_need_whole(const char *repo, struct err *e)
+{
+    struct buf damage;
+    buf_init(&damage, BUF_MAX_DEFAULT);
+    int rc = pack_check(repo, &damage, e);
+    if (rc == 0 && damage.n_bytes > 0)
+        rc = err_set(e, ERR_FORMAT, "%.*s", (int)strcspn(buf_text(&damage), "\n"),
+                     buf_text(&damage));
+    buf_release(&damage);
+    return rc;
+}

@@ -12,5 +12,7 @@
 
 /* Each fault is a line of damage. */
 int pack_check(const char *repo, struct buf *damage, struct err *e) MUST_USE;
+/* The first fault as ERR_FORMAT. */
+int pack_need_whole(const char *repo, struct err *e) MUST_USE;
 
 #endif

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "pipeline/base/check.h"
+#include "pipeline/base/clock.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
@@ -273,25 +274,7 @@ void statement_build(const struct statement_facts *f, struct buf *out)
 
 char *statement_time(int64_t unix_ms, char out[25])
 {
-    int64_t seconds = unix_ms / 1000;
-    int64_t ms = unix_ms % 1000;
-    if (ms < 0) {
-        ms += 1000;
-        seconds--;
-    }
-    time_t t = (time_t)seconds;
-    struct tm tm;
-    memset(&tm, 0, sizeof tm);
-    CHECK(gmtime_r(&t, &tm) != NULL);
-    CHECK(tm.tm_year >= 70 && tm.tm_year < 8100);
-    struct buf b;
-    buf_init(&b, 64);
-    buf_printf(&b, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
-    CHECK(b.n_bytes == 24);
-    memcpy(out, buf_text(&b), 25);
-    buf_release(&b);
-    return out;
+    return clock_text(unix_ms, out);
 }
 
 /* n decimal digits at s. */

@@ -127,18 +127,6 @@ int hold_leave(struct objects *o, struct err *e)
     return 0;
 }
 
-int hold_gate(const char *home)
-{
-    char *path = file_join(home, "locks/gc");
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && lock(fd, LOCK_SH) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    xfree(path);
-    return fd;
-}
-
 void hold_reader(struct objects *o)
 {
     o->gc_fd = hold_gate(o->home);

@@ -17,6 +17,7 @@
 #include "pipeline/base/zfile.h"
 #include "pipeline/store/hold.h"
 #include "pipeline/store/store.h"
+#include "pipeline/store/unsynced.h"
 
 /* Levels measured on weights and on JSONL: fast where nothing is gained by more. */
 #define LEVEL_BINARY 1
@@ -35,7 +36,9 @@ void objects_open(struct objects *o, const char *home, bool read_only)
                           .read_only = read_only,
                           .session_fd = -1,
                           .held_fd = -1,
-                          .gc_fd = -1};
+                          .gc_fd = -1,
+                          .mark_fd = -1,
+                          .sync_fd = -1};
     buf_init(&o->notes, (size_t)1 << 24);
     buf_init(&o->held, BUF_MAX_DEFAULT);
 }
@@ -45,15 +48,17 @@ void objects_close(struct objects *o)
     struct err ignored = {0}; /* what stays is removed by the next writer */
     if (o->session != NULL && file_remove_tree(o->session, &ignored) != 0)
         errno = 0;
-    const int fds[] = {o->session_fd, o->held_fd, o->gc_fd};
+    const int fds[] = {o->session_fd, o->held_fd, o->gc_fd, o->mark_fd, o->sync_fd};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)
             close(fds[i]);
     xfree(o->session);
+    xfree(o->mark);
     xfree(o->home);
     buf_release(&o->notes);
     buf_release(&o->held);
-    *o = (struct objects){.session_fd = -1, .held_fd = -1, .gc_fd = -1};
+    *o = (struct objects){
+        .session_fd = -1, .held_fd = -1, .gc_fd = -1, .mark_fd = -1, .sync_fd = -1};
 }
 
 char *objects_path(const struct objects *o, const char *kind, const char *id_hex,
@@ -95,7 +100,7 @@ static void remove_dead(void *context, const char *folder)
 }
 
 /* locks/tmp: no sweep sees a folder before its lock is held. */
-static int lock_gate(const struct objects *o, int *gate, struct err *e)
+int objects_gate(const struct objects *o, int *gate, struct err *e)
 {
     char *path = file_join(o->home, "locks/tmp");
     int rc = 0;
@@ -110,7 +115,7 @@ int objects_each_dead(struct objects *o, objects_dead_function *f, void *context
 {
     int gate = -1;
     char *tmp = file_join(o->home, "tmp");
-    int rc = lock_gate(o, &gate, e);
+    int rc = objects_gate(o, &gate, e);
     if (rc == 0)
         each_dead(tmp, f, context);
     if (gate >= 0)
@@ -125,7 +130,7 @@ int objects_session(struct objects *o, struct err *e)
     char *folder = NULL;
     char *lock = NULL;
     int fd = -1, gate = -1;
-    int rc = lock_gate(o, &gate, e);
+    int rc = objects_gate(o, &gate, e);
     if (rc != 0)
         goto out;
     each_dead(tmp, remove_dead, NULL);
@@ -179,38 +184,23 @@ static char *folder_of(const char *path)
     return xstrndup(path, (size_t)(slash - path));
 }
 
-/* The folder of `to`, and its own entry, safe on disk. */
-static int make_durable_parent(const char *to, struct err *e)
+int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
+                    struct err *e)
 {
     char *parent = folder_of(to);
-    int rc = 0;
-    if (!file_is_folder(parent)) {
+    int rc = unsynced_begin(o, e);
+    if (rc == 0 && !file_is_folder(parent))
         rc = file_make_folder(parent, e);
-        char *above = folder_of(parent);
-        if (rc == 0)
-            rc = file_sync_folder(above, e);
-        xfree(above);
-    }
     xfree(parent);
-    return rc;
-}
-
-int objects_publish(const char *from, const char *to, bool is_folder, struct err *e)
-{
-    int rc = make_durable_parent(to, e);
     if (rc != 0)
         return rc;
     if (!is_folder && chmod(from, 0444) != 0)
         return err_set_errno(e, errno, "%s: cannot make read-only", from);
-    if (rename(from, to) != 0) {
-        if (is_folder && (errno == ENOTEMPTY || errno == EEXIST))
-            return file_remove_tree(from, e);
-        return err_set_errno(e, errno, "%s: cannot rename to it", to);
-    }
-    char *parent = folder_of(to);
-    rc = file_sync_folder(parent, e);
-    xfree(parent);
-    return rc;
+    if (rename(from, to) == 0)
+        return 0;
+    if (is_folder && (errno == ENOTEMPTY || errno == EEXIST))
+        return file_remove_tree(from, e);
+    return err_set_errno(e, errno, "%s: cannot rename to it", to);
 }
 
 void objects_quarantine(struct objects *o, const char *path, const char *what)
@@ -271,8 +261,6 @@ static int seal(const char *path, struct err *e)
     ssize_t n = fd < 0 ? 0 : write(fd, bytes, sizeof bytes);
     if (problem == 0 && n != (ssize_t)sizeof bytes)
         problem = n < 0 ? errno : ENOSPC;
-    if (problem == 0 && fsync(fd) != 0)
-        problem = errno;
     if (fd >= 0 && close(fd) != 0 && problem == 0)
         problem = errno;
     return problem == 0 ? 0 : err_set_errno(e, problem, "%s: cannot write", path);
@@ -314,7 +302,7 @@ int objects_put_file(struct objects *o, const char *path, struct content_id *id,
         rc = hold_add(o, HOLD_OBJECT, id->hex, e);
     if (rc == 0) {
         to = objects_path(o, "objects", id->hex, ".zst");
-        rc = objects_publish(temporary, to, false, e);
+        rc = objects_publish(o, temporary, to, false, e);
     }
     if (rc != 0 && temporary != NULL)
         unlink(temporary);
@@ -342,7 +330,7 @@ int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, stru
     if (rc == 0)
         rc = seal(temporary, e);
     if (rc == 0)
-        rc = objects_publish(temporary, to, false, e);
+        rc = objects_publish(o, temporary, to, false, e);
     if (rc != 0 && temporary != NULL)
         unlink(temporary);
 out:

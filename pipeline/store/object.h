@@ -23,6 +23,8 @@ struct objects {
     bool (*on_wait)(void *context); /* hold.h; NULL: waiting sleeps */
     void *wait_context;
     struct buf held; /* lines that are not in the list yet; the shared lock is held with them */
+    char *mark; /* unsynced.h: what says that something is not on the disk yet; NULL: nothing is */
+    int mark_fd, sync_fd; /* -1 until needed */
     unsigned n_temporaries;
     struct buf notes; /* damage found, one line each */
 };
@@ -35,15 +37,18 @@ char *objects_path(const struct objects *o, const char *kind, const char *id_hex
                    const char *suffix);
 /* Makes the temporary folder of this process, and removes those of dead ones. */
 int objects_session(struct objects *o, struct err *e) MUST_USE;
+/* The lock under which temporary folders and marks are made and looked at; the caller closes. */
+int objects_gate(const struct objects *o, int *gate, struct err *e) MUST_USE;
 /* Called for each temporary folder whose process is gone, while no new one can be made. */
 typedef void objects_dead_function(void *context, const char *folder);
 int objects_each_dead(struct objects *o, objects_dead_function *f, void *context,
                       struct err *e) MUST_USE;
 /* A new path in the temporary folder; caller xfrees. */
 int objects_temporary(struct objects *o, char **path, struct err *e) MUST_USE;
-/* Renames a finished file (fsynced; gets mode 0444) or folder to `to`, making and syncing parents.
- * A folder that is there already stays, and ours is removed. */
-int objects_publish(const char *from, const char *to, bool is_folder, struct err *e) MUST_USE;
+/* Renames a finished file (gets mode 0444) or folder to `to`, making parents; on the disk it is
+ * after unsynced_sync. A folder that is there already stays, and ours is removed. */
+int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
+                    struct err *e) MUST_USE;
 /* Moves a damaged file out of the way and adds a note. */
 void objects_quarantine(struct objects *o, const char *path, const char *what);
 

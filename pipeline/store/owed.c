@@ -16,13 +16,13 @@ static char *mark_path(const char *home, const char *name, const char *id_hex)
                           : xasprintf("%s/owed/%s", home, name);
 }
 
-int owed_add(const char *home, const char *name, const char *id_hex, struct err *e)
+int owed_add(const char *home, const char *name, const char *id_hex, bool sync, struct err *e)
 {
     char *path = mark_path(home, name, id_hex);
     bool is_new = !file_exists(path);
     int rc = is_new ? file_make_parents(path, e) : 0;
     if (rc == 0 && is_new)
-        rc = file_publish(path, "", 0, 0644, e);
+        rc = sync ? file_publish(path, "", 0, 0644, e) : file_replace(path, "", 0, 0644, e);
     xfree(path);
     return rc;
 }

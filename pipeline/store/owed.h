@@ -15,8 +15,10 @@
 #include "pipeline/base/err.h"
 #include "pipeline/store/id_set.h"
 
-/* id_hex NULL: the mark of an earlier build. Adding one that is there changes nothing. */
-int owed_add(const char *home, const char *name, const char *id_hex, struct err *e) MUST_USE;
+/* id_hex NULL: the mark of an earlier build. Adding one that is there changes nothing. `sync`: it
+ * is on the disk before what follows can be, also on another file system. */
+int owed_add(const char *home, const char *name, const char *id_hex, bool sync,
+             struct err *e) MUST_USE;
 bool owed_has(const char *home, const char *name, const char *id_hex);
 /* Has any run of this pipeline a mark? */
 bool owed_any(const char *home, const char *name);

@@ -16,6 +16,7 @@
 #include "pipeline/store/hold.h"
 #include "pipeline/store/memo.h"
 #include "pipeline/store/object.h"
+#include "pipeline/store/unsynced.h"
 
 #define VERSION_TEXT "fmforge store 1\n"
 #define VERSION_PREFIX "fmforge store "
@@ -133,6 +134,8 @@ int store_open(const char *home, struct store **out, struct err *e)
         rc = check_version(s->home, e);
     if (rc == 0)
         rc = make_folders(s->home, e);
+    if (rc == 0)
+        rc = unsynced_mend(&s->objects, e);
     if (rc != 0) {
         store_close(s);
         return err_wrap(e, "store");
@@ -260,9 +263,16 @@ int store_hash_source(struct store *s, const char *path, struct content_id *id, 
     return 0;
 }
 
+int store_sync(struct store *s, struct err *e)
+{
+    return unsynced_sync(&s->objects, e);
+}
+
+/* Its entries stand for bytes: they must not be on the disk before these are. */
 int store_flush_memo(struct store *s, struct err *e)
 {
-    return s->memo == NULL || s->objects.read_only ? 0 : memo_flush(s->memo, e);
+    int rc = store_sync(s, e);
+    return rc != 0 || s->memo == NULL || s->objects.read_only ? rc : memo_flush(s->memo, e);
 }
 
 /* ---- raw copies ---- */
@@ -314,7 +324,7 @@ static int keep_raw(struct store *s, const char *path, const struct content_id *
         rc = err_set(e, ERR_IO, "%s: changed while it was stored (%s, then %s)", path, id->hex,
                      found.hex);
     if (rc == 0)
-        rc = objects_publish(temporary, to, is_folder, e);
+        rc = objects_publish(&s->objects, temporary, to, is_folder, e);
 out:
     xfree(temporary);
     xfree(to);
@@ -344,8 +354,6 @@ static int unpack_folder(struct store *s, const char *id_hex, const char *to, un
     }
     if (rc == 0 && *cursor != '\0')
         rc = err_set(e, ERR_FORMAT, "object %s is no folder listing", id_hex);
-    if (rc == 0)
-        rc = file_sync_folder(to, e);
     buf_release(&listing);
     return rc;
 }
@@ -361,7 +369,7 @@ int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path, 
             rc = is_folder ? unpack_folder(s, id_hex, temporary, 0444, e)
                            : objects_unpack(&s->objects, id_hex, temporary, NULL, e);
         if (rc == 0)
-            rc = objects_publish(temporary, to, is_folder, e);
+            rc = objects_publish(&s->objects, temporary, to, is_folder, e);
     }
     if (rc == 0) {
         *path = to;
@@ -529,6 +537,8 @@ int store_copy_out(struct store *s, const char *id_hex, bool is_folder, const ch
         rc = is_folder ? unpack_folder(s, id_hex, temporary, 0644, e)
                        : objects_unpack(&s->objects, id_hex, temporary, NULL, e);
     if (rc == 0)
+        rc = file_sync_tree(temporary, e);
+    if (rc == 0)
         rc = put_in_place(temporary, target, e);
     if (rc == 0)
         rc = file_sync_folder(folder, e);
@@ -663,7 +673,7 @@ int store_action_put(struct store *s, const struct action *a, struct err *e)
     if (rc == 0)
         rc = file_write(temporary, b.bytes, b.n_bytes, e);
     if (rc == 0)
-        rc = objects_publish(temporary, path, false, e);
+        rc = objects_publish(&s->objects, temporary, path, false, e);
     if (rc != 0)
         err_wrap(e, "recording action %s", a->key.hex);
     buf_release(&b);

@@ -10,12 +10,15 @@
  *   raw/xx/<id>         evictable read-only copy of a file, raw/xx/<id>.d of a folder
  *   actions/xx/<key>    action records (action.h)
  *   work/<key>/         folders of running stages; logs/<key>.log; locks/; tmp/; quarantine/
+ *   unsynced/           there is something that may not be on the disk yet (unsynced.h)
  *   memo                stat memo (memo.h)
  *   runs.log, ledger.git
  *
  * A folder artifact is its listing (sorted `sha256sum` lines), stored as an object whose id is the
- * folder's content id, and one object per file. Everything is published by temporary + fsync +
- * rename + fsync of the folder, so a kill leaves the store valid. Objects are verified when read:
+ * folder's content id, and one object per file. Everything is published by temporary + rename, so a
+ * kill leaves the store valid, and brought to the disk by store_sync: after it a power cut loses
+ * nothing, and before it nothing that is not found and made again (unsynced.h). Who tells others of
+ * a result (a commit, a delivery, a message) syncs first. Objects are verified when read:
  * a damaged one is moved to quarantine/ and the message names it; the action that made it is then
  * not found and is executed again. One thread uses one struct store; processes may share a folder.
  * gc (sweep.h) removes nothing that an open store has been given (hold.h).
@@ -63,7 +66,10 @@ int store_temporary(struct store *s, char **path, struct err *e) MUST_USE;
 /* Content id of a source file or folder through the stat memo. is_folder, n_bytes may be NULL. */
 int store_hash_source(struct store *s, const char *path, struct content_id *id, bool *is_folder,
                       uint64_t *n_bytes, struct err *e) MUST_USE;
+/* Syncs first. */
 int store_flush_memo(struct store *s, struct err *e) MUST_USE;
+/* Brings to the disk what was published and is not there yet, by this process or by others. */
+int store_sync(struct store *s, struct err *e) MUST_USE;
 
 /* Stores small bytes: recipes, statements, facet values. */
 int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct content_id *id,

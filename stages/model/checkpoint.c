@@ -70,7 +70,7 @@ static int write_all(const char *path, const struct content_id *digest,
         add(&f, sum, blocks[i].bytes, blocks[i].n_bytes);
     struct content_id id = sha256_close(sum);
     file_out_add(&f, id.hex, SHA256_HEX);
-    return file_out_close(&f, e);
+    return file_out_close_synced(&f, e);
 }
 
 int checkpoint_save(const char *path, const struct content_id *digest,

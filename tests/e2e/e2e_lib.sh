@@ -29,7 +29,7 @@ probe_programs() {
     local from=$BIN
     [ -x "$from/../probe/stage-probe" ] || die "there is no stage-probe beside $from"
     mkdir programs
-    cp "$from/fmforge" "$from/fmforge-ledger" "$from/../probe/stage-probe" programs
+    cp "$from/fmforge" "$from/fmforge-engine" "$from/fmforge-ledger" "$from/../probe/stage-probe" programs
     BIN=$PWD/programs
 }
 

@@ -37,7 +37,13 @@ __attribute__((constructor)) static void prepare(void)
     const char *code = getenv("FAULT_ERRNO");
     log_path = getenv("FAULT_LOG");
     end = getenv("FAULT_PATH");
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = '\0';
     if (!program || !which || !code || strcmp(program_invocation_short_name, program) != 0)
+        return;
+    const char *file = strrchr(self, '/');
+    if (file && strcmp(file, "/fmforge") == 0) /* the front, about to become the engine */
         return;
     ours = true;
     at = strtol(which, NULL, 10);
@@ -185,6 +191,7 @@ BY_FD(ssize_t, -1, pread, false, (int fd, void *p, size_t n, off_t o), (int, voi
       (fd, p, n, o), fd)
 BY_FD(int, -1, fsync, true, (int fd), (int), (fd), fd)
 BY_FD(int, -1, fdatasync, true, (int fd), (int), (fd), fd)
+BY_FD(int, -1, syncfs, true, (int fd), (int), (fd), fd)
 BY_FD(int, -1, ftruncate, true, (int fd, off_t n), (int, off_t), (fd, n), fd)
 BY_FD(int, -1, flock, false, (int fd, int what), (int, int), (fd, what), fd)
 BY_FD(int, -1, fflush, true, (FILE * f), (FILE *), (f), f ? fileno(f) : -1)

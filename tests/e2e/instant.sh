@@ -101,9 +101,16 @@ noticed 'a facet' '1 executed'
 cp "$BIN/stage-probe" probe.new
 mv probe.new "$BIN/stage-probe"
 noticed 'a stage' "$same"
-cp "$BIN/fmforge" fmforge.new
-mv fmforge.new "$BIN/fmforge"
-noticed 'fmforge' "$same"
+for program in fmforge fmforge-engine; do
+    cp "$BIN/$program" program.new
+    mv program.new "$BIN/$program"
+    noticed "$program" "$same"
+done
+mv "$BIN/fmforge-engine" engine.away
+expect 1 fm run m.yaml
+has stderr.txt "$BIN/fmforge-engine: cannot be started: No such file or directory"
+mv engine.away "$BIN/fmforge-engine"
+settle m.yaml
 
 # What was delivered.
 echo x >>"$out/one.txt"
@@ -178,13 +185,14 @@ expect 1 fm run m.yaml
 sed -i 's/with: { does: read, path: secret.txt }/with: { n: $n }/' m.yaml
 settle m.yaml
 
-# What it opens, where one can look: no manifest, no record, no object, no program.
+# What it opens, where one can look: no manifest, no record, no object, no other program, and no
+# library but libc and what a sanitizer brings.
 if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
     # The leak sanitizer cannot work under strace.
     ASAN_OPTIONS=detect_leaks=0 strace -f -o trace.txt -e trace=open,openat,execve "$BIN/fmforge" run m.yaml >stdout.txt ||
         die "it fails under strace"
     has stdout.txt "$same"
-    ! grep -vE '/etc/(ld.so|localtime)|"/proc/self/|/lib[^"]*\.so|ENOENT|^[0-9]* +\+\+\+|execve\("[^"]*/fmforge"|\.fmforge/state/|\.fmforge/locks/gc"|\.fmforge/runs\.log"' \
+    ! grep -vE '/etc/(ld.so|localtime)|"/proc/self/|/lib(c|m|gcc_s|pthread|dl|rt|stdc\+\+|.san)\.so|ENOENT|^[0-9]* +\+\+\+|execve\("[^"]*/fmforge"|\.fmforge/state/|\.fmforge/locks/gc"|\.fmforge/runs\.log"' \
         trace.txt >&2 || die "it opens more than it needs"
 fi
 echo ok

@@ -61,6 +61,7 @@ static const struct param PARAMS[] = {
 static const struct stage_port INS[] = {
     {"text", "text", true, "What is copied."},
     {"more", "text", false, "Makes a stage wait for another; what is mapped."},
+    {"also", "text", false, "Is there, and not looked at."},
 };
 
 static const struct stage_port OUTS[] = {
@@ -246,7 +247,7 @@ static int run(const struct stage_run *r, struct err *e)
     if (rc == 0)
         rc = file_read(stage_in(r, "text"), INPUT_BYTES_MAX, &b, e);
     if (rc == 0)
-        rc = file_publish(stage_out(r, "text"), b.bytes, b.n_bytes, 0644, e);
+        rc = file_write(stage_out(r, "text"), b.bytes, b.n_bytes, e);
     static const char *const names[] = {"a.txt", "below/b.txt"};
     for (size_t i = 0; i < 2 && rc == 0; i++) {
         char *path = file_join(stage_out(r, "folder"), names[i]);

@@ -100,7 +100,7 @@ cp rows.saved data/rows.jsonl
 
 # A program that is another one: named, exit 4.
 mkdir bin
-for f in "$BIN"/fmforge "$BIN"/fmforge-ledger "$BIN"/stage-*; do cp "$f" bin/; done
+for f in "$BIN"/fmforge "$BIN"/fmforge-engine "$BIN"/fmforge-ledger "$BIN"/stage-*; do cp "$f" bin/; done
 printf 'x' >>bin/stage-export
 expect 4 bin/fmforge reproduce last
 has stdout.txt 'program stage-export: here it is'

@@ -101,11 +101,19 @@ one_fault() { # STATE PROGRAM ERRNO AT
 }
 
 # Delivered, but not safely; and not one commit: both have to be recorded by the next run.
-for at in 1 2 3; do
-    FAULT_PATH=out/probes/ one_fault fresh fmforge 5 "$at" || die "no call $at on out/probes/"
+FAULT_PATH=out/probes/ one_fault fresh fmforge 5 1 || die "no call on out/probes/"
+for at in 1 3 4; do
+    FAULT_PATH=.made.fmforge-part one_fault fresh fmforge 5 "$at" || die "no call $at on a delivery"
 done
 FAULT_PATH=refs/prov/probes.lock one_fault fresh fmforge-ledger 28 1 || die "no lock of the ref"
-[ "$failed" -eq 4 ] || die "a delivery or a ledger that cannot be written failed no run"
+[ "$failed" -eq 5 ] || die "a delivery or a ledger that cannot be written failed no run"
+# The sync of all that was made: what failed to reach the disk is looked at again.
+: >home.txt
+for at in 1 2 3 4 5 6; do
+    FAULT_PATH=/.fmforge one_fault fresh fmforge 28 "$at" || break
+    cat fault.log >>home.txt
+done
+grep -q '^syncfs ' home.txt || die "no sync of the store failed"
 
 for program in fmforge fmforge-ledger; do
     for code in 5 28; do

@@ -576,9 +576,9 @@ static void what_is_owed_is_read(void **state)
     char *old = xasprintf("%s/owed/p.%s", f->home, c.hex);
     char *earlier = xasprintf("%s/owed/p", f->home);
     assert_int_equal(owed_read(f->home, 0, &keys, &since, &e), 0);
-    assert_int_equal(owed_add(f->home, "p", a.hex, &e), 0);
-    assert_int_equal(owed_add(f->home, "q", b.hex, &e), 0);
-    assert_int_equal(owed_add(f->home, "p", c.hex, &e), 0);
+    assert_int_equal(owed_add(f->home, "p", a.hex, false, &e), 0);
+    assert_int_equal(owed_add(f->home, "q", b.hex, false, &e), 0);
+    assert_int_equal(owed_add(f->home, "p", c.hex, false, &e), 0);
     set_age(old, 9000);
     assert_true(owed_has(f->home, "p", a.hex));
     assert_false(owed_has(f->home, "p", b.hex));
