@@ -378,9 +378,9 @@ static void versions_and_strange_folders_are_refused(void **state)
     char *version = file_join(f->home, "version");
     struct err e = {0};
     struct store *s = NULL;
-    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &e), 0);
+    assert_int_equal(file_write(version, "fmforge store 3\n", 16, &e), 0);
     assert_int_equal(store_open(f->home, &s, &e), ERR_CONFIG);
-    assert_non_null(strstr(e.text, "fmforge store 2"));
+    assert_non_null(strstr(e.text, "fmforge store 3"));
     struct err damaged = {0}, strange = {0}, ok = {0};
     assert_int_equal(file_write(version, "fm", 2, &damaged), 0);
     assert_int_equal(store_open(f->home, &s, &damaged), ERR_CONFIG);
@@ -393,7 +393,7 @@ static void versions_and_strange_folders_are_refused(void **state)
     char *half_home = file_join(f->folder, "half");
     assert_int_equal(store_open(half_home, &s, &ok), 0);
     store_close(s);
-    assert_int_equal(file_write(version, "fmforge store 1\n", 16, &ok), 0);
+    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &ok), 0);
     xfree(half_home);
     xfree(half);
     xfree(mine);
