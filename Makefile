@@ -155,6 +155,11 @@ TIMER := $(B)/probe/command_time
 $(TIMER): $(call objects,tests/bench/command_time.c)
 	$(call link,)
 
+# Times the store with large artifacts.
+STORE_TIME := $(B)/probe/store_time
+$(STORE_TIME): $(call objects,tests/bench/store_time.c) $(B)/engine.a $(B)/base.a
+	$(call link,$(LIBS_BASE))
+
 $(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
 comma := ,
@@ -215,8 +220,9 @@ bench: $(BENCH_PROGRAMS)
 bench-model: all
 	@bash tests/bench/model.sh
 
-bench-pipeline: all $(PROBE) $(TIMER)
+bench-pipeline: all $(PROBE) $(TIMER) $(STORE_TIME)
 	@bash tests/bench/pipeline.sh
+	@bash tests/bench/store.sh
 
 portability: all
 	@bash tests/portability.sh

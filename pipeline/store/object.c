@@ -266,13 +266,13 @@ static int publish_object(struct objects *o, const char *temporary, const struct
     char *other = objects_path(o, "objects", p->id.hex, other_suffix(suffix));
     struct err damaged = {0};
     int rc = hold_add(o, HOLD_OBJECT, p->id.hex, e);
-    if (rc == 0 && p->is_planes)
-        rc = version_raise(o->home, e);
     if (rc == 0 && file_exists(other) && objects_unpack(o, p->id.hex, NULL, NULL, &damaged) == 0) {
         if (unlink(temporary) != 0)
             rc = err_set_errno(e, errno, "%s: cannot remove", temporary);
     } else if (rc == 0) {
-        rc = objects_publish(temporary, to, false, e);
+        rc = p->is_planes ? version_raise(o->home, e) : 0;
+        if (rc == 0)
+            rc = objects_publish(temporary, to, false, e);
     }
     xfree(other);
     xfree(to);
