@@ -29,8 +29,9 @@
  */
 #define BATCH_BYTES ((size_t)8 << 20)
 #define THREADS_MAX 4
-#define THREADED_BYTES ((uint64_t)1 << 20) /* a smaller file is done before a thread has started \
-                                            */
+#define THREADED_BYTES                                                        \
+    ((uint64_t)1 << 20) /* a smaller file is done before a thread has started \
+                         */
 #define TEXT_SAMPLE_BYTES 4096
 
 struct piece {

@@ -1,5 +1,6 @@
 /* pipeline/store/packed.h: as it comes, and with its seal put right. What is read with the seal is
- * read without it; a range has the bytes that the whole has; zstd's reader agrees where it should. */
+ * read without it; a range has the bytes that the whole has; zstd's reader agrees where it should.
+ */
 
 #include <string.h>
 

@@ -537,7 +537,8 @@ static void symlinks_are_refused(void **state)
     xfree(link_path);
 }
 
-/* Numbers that are split into planes, in a file of the store's own temporary folder or elsewhere. */
+/* Numbers that are split into planes, in a file of the store's own temporary folder or elsewhere.
+ */
 static char *write_weights(struct fixture *f, bool as_output, struct content_id *id)
 {
     struct err e = {0};
@@ -654,7 +655,8 @@ static void expect_version(const struct fixture *f, const char *text)
     xfree(path);
 }
 
-/* A store of version 1 works on; planes make it one of version 2. An object is there in one form. */
+/* A store of version 1 works on; planes make it one of version 2. An object is there in one form.
+ */
 static void old_stores_are_read(void **state)
 {
     struct fixture *f = *state;
