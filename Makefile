@@ -95,7 +95,7 @@ nightly: all
 # ------------------------------------------------------------------------------------- the rules
 KERNEL_FLAGS :=
 $(B)/stages/model/kernels_%.o: KERNEL_FLAGS := -O3
-$(B)/stages/model/grid.o $(B)/stages/model/quant.o: KERNEL_FLAGS := -O3
+$(B)/stages/model/grid.o $(B)/stages/model/quant.o $(B)/pipeline/store/planes.o: KERNEL_FLAGS := -O3
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 $(B)/stages/model/kernels_avx2.o: KERNEL_FLAGS := -O3 -mavx2 -mfma
 $(B)/stages/model/kernels_avx512.o: KERNEL_FLAGS := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
@@ -161,6 +161,11 @@ TIMER := $(B)/probe/command_time
 $(TIMER): $(call objects,tests/bench/command_time.c)
 	$(call link,)
 
+# Times the store with large artifacts.
+STORE_TIME := $(B)/probe/store_time
+$(STORE_TIME): $(call objects,tests/bench/store_time.c) $(B)/engine.a $(B)/base.a
+	$(call link,$(LIBS_BASE))
+
 $(B)/unit/%_test: $(B)/tests/unit/%_test.o $(B)/unit.a $(B)/stages.a $(B)/engine.a $(B)/base.a
 	$(call link,-Wl$(comma)-Bstatic -lyaml -Wl$(comma)-Bdynamic $(LIBS_STAGE) -lcmocka)
 comma := ,
@@ -221,8 +226,9 @@ bench: $(BENCH_PROGRAMS)
 bench-model: all
 	@bash tests/bench/model.sh
 
-bench-pipeline: all $(PROBE) $(TIMER)
+bench-pipeline: all $(PROBE) $(TIMER) $(STORE_TIME)
 	@bash tests/bench/pipeline.sh
+	@bash tests/bench/store.sh
 
 portability: all
 	@bash tests/portability.sh

@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"nightly", "run every manifest of a folder and compare with the baselines", cmd_nightly},
     {"audit", "say where a file came from, and check it", cmd_audit},
     {"verify", "check every stored object and the whole ledger", cmd_verify},
+    {"cat", "print the bytes of a stored object", cmd_cat},
     {"reproduce", "make a recorded run once more and compare every digest", cmd_reproduce},
     {"gc", "remove from the store what no kept run needs", cmd_gc},
 };

@@ -191,6 +191,21 @@ void file_out_add(struct file_out *f, const void *bytes, size_t n_bytes)
     f->n_bytes += n_bytes;
 }
 
+void file_start_writing(int fd)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    (void)!sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* an error shows at fsync */
+#else
+    (void)fd;
+#endif
+}
+
+void file_out_start(const struct file_out *f)
+{
+    if (f->problem == 0)
+        file_start_writing(fileno(f->stream));
+}
+
 static int close_out(struct file_out *f, bool sync, struct err *e)
 {
     CHECK(f->stream != NULL);

@@ -41,6 +41,9 @@ struct file_out {
 int file_out_open(struct file_out *f, const char *path, struct err *e) MUST_USE;
 /* Errors are remembered and reported by close. */
 void file_out_add(struct file_out *f, const void *bytes, size_t n_bytes);
+/* What was added may go to the disk from now on, so that close has less to wait for. */
+void file_out_start(const struct file_out *f);
+void file_start_writing(int fd);
 int file_out_close(struct file_out *f, struct err *e) MUST_USE;
 int file_out_close_synced(struct file_out *f, struct err *e) MUST_USE;
 void file_out_abandon(struct file_out *f); /* closes and removes; safe on zeroed */

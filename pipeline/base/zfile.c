@@ -1,6 +1,9 @@
 #include "pipeline/base/zfile.h"
 
 #include <unistd.h>
+/* For two parameters that are not in the stable part: Huffman codes without a search, and decoding
+ * without comparing checksums. A library that knows them not does the same, slower. */
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
 #include "pipeline/base/check.h"
@@ -38,104 +41,94 @@ static int compress_map(const struct file_map *m, const char *to, int level, str
     return rc;
 }
 
-int zfile_pack(const char *from, const char *to, int level, struct content_id *id,
-               uint64_t *raw_bytes, struct err *e)
-{
-    struct file_map m;
-    int rc = file_map_open(&m, from, e);
-    if (rc != 0)
-        return rc;
-    if (id != NULL)
-        *id = sha256_of(m.bytes, m.n_bytes);
-    if (raw_bytes != NULL)
-        *raw_bytes = m.n_bytes;
-    rc = compress_map(&m, to, level, e);
-    file_map_close(&m);
-    return rc;
-}
-
 int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int level, struct err *e)
 {
     struct file_map m = {.bytes = bytes, .n_bytes = n_bytes};
     return compress_map(&m, to, level, e);
 }
 
-/* Where unpacked bytes go: any of the three, NULL where not wanted. */
-struct sink {
-    struct sha256 *hash;
-    struct file_out *file;
-    struct buf *memory;
-};
-
-static void sink_add(struct sink *s, const void *bytes, size_t n_bytes)
+int zfile_stream(const char *name, const void *packed, size_t n_packed, uint64_t max_bytes,
+                 const struct zfile_sink *s, uint64_t *raw_bytes, struct err *e)
 {
-    if (s->hash != NULL)
-        sha256_add(s->hash, bytes, n_bytes);
-    if (s->file != NULL)
-        file_out_add(s->file, bytes, n_bytes);
-    if (s->memory != NULL)
-        buf_add(s->memory, bytes, n_bytes);
-}
-
-static int decompress(const char *from, uint64_t max_bytes, struct sink *s, uint64_t *raw_bytes,
-                      struct err *e)
-{
-    struct file_map m;
-    int rc = file_map_open(&m, from, e);
-    if (rc != 0)
-        return rc;
     ZSTD_DCtx *context = ZSTD_createDCtx();
     CHECK(context != NULL);
     size_t room = ZSTD_DStreamOutSize();
-    unsigned long long said = ZSTD_getFrameContentSize(m.bytes, m.n_bytes);
+    unsigned long long said = ZSTD_getFrameContentSize(packed, n_packed);
     if (said < room) /* a block for small objects too is most of the time that they take */
         room = (size_t)said + 1;
     void *block = xalloc(room);
-    ZSTD_inBuffer in = {m.bytes, m.n_bytes, 0};
+    ZSTD_inBuffer in = {packed, n_packed, 0};
     uint64_t total = 0;
     size_t wanted = 1;
+    int rc = 0;
     while (rc == 0 && (in.pos < in.size || wanted != 0)) {
         ZSTD_outBuffer piece = {block, room, 0};
         size_t before = in.pos;
         wanted = ZSTD_decompressStream(context, &piece, &in);
         if (ZSTD_isError(wanted) && before == 0)
-            rc = err_set(e, ERR_FORMAT, "%s: expected zstd data, found something else (%s)", from,
+            rc = err_set(e, ERR_FORMAT, "%s: expected zstd data, found something else (%s)", name,
                          ZSTD_getErrorName(wanted));
         else if (ZSTD_isError(wanted))
-            rc = err_set(e, ERR_FORMAT, "%s: broken zstd data near byte %zu: %s", from, before,
+            rc = err_set(e, ERR_FORMAT, "%s: broken zstd data near byte %zu: %s", name, before,
                          ZSTD_getErrorName(wanted));
         else if (piece.pos == 0 && in.pos == before && in.pos == in.size)
             rc = err_set(e, ERR_FORMAT,
-                         "%s: zstd data ends in the middle of a frame: the file was cut off", from);
+                         "%s: zstd data ends in the middle of a frame: the file was cut off", name);
         else if (piece.pos > max_bytes - total)
-            rc = err_set(e, ERR_LIMIT, "%s: unpacks to more than %llu bytes", from,
+            rc = err_set(e, ERR_LIMIT, "%s: unpacks to more than %llu bytes", name,
                          (unsigned long long)max_bytes);
         else
-            sink_add(s, block, piece.pos);
+            s->add(s->context, block, piece.pos);
         total += piece.pos;
     }
     xfree(block);
     ZSTD_freeDCtx(context);
-    file_map_close(&m);
     if (rc == 0 && raw_bytes != NULL)
         *raw_bytes = total;
     return rc;
+}
+
+static int stream_file(const char *from, uint64_t max_bytes, const struct zfile_sink *s,
+                       uint64_t *raw_bytes, struct err *e)
+{
+    struct file_map m;
+    int rc = file_map_open(&m, from, e);
+    if (rc != 0)
+        return rc;
+    rc = zfile_stream(from, m.bytes, m.n_bytes, max_bytes, s, raw_bytes, e);
+    file_map_close(&m);
+    return rc;
+}
+
+/* Where unpacked bytes go; file may be NULL. */
+struct target {
+    struct sha256 *hash;
+    struct file_out *file;
+};
+
+static void add_to_target(void *context, const void *bytes, size_t n_bytes)
+{
+    struct target *t = context;
+    sha256_add(t->hash, bytes, n_bytes);
+    if (t->file != NULL)
+        file_out_add(t->file, bytes, n_bytes);
 }
 
 int zfile_unpack(const char *from, const char *to, uint64_t max_bytes, struct content_id *id,
                  uint64_t *raw_bytes, struct err *e)
 {
     struct file_out out = {0};
-    struct sink s = {.file = NULL};
+    struct target t = {.file = NULL};
     if (to != NULL) {
         int rc = file_out_open(&out, to, e);
         if (rc != 0)
             return rc;
-        s.file = &out;
+        t.file = &out;
     }
-    s.hash = sha256_open();
-    int rc = decompress(from, max_bytes, &s, raw_bytes, e);
-    struct content_id found = sha256_close(s.hash);
+    t.hash = sha256_open();
+    struct zfile_sink s = {add_to_target, &t};
+    int rc = stream_file(from, max_bytes, &s, raw_bytes, e);
+    struct content_id found = sha256_close(t.hash);
     if (to != NULL && rc == 0) {
         rc = file_out_close(&out, e);
         if (rc != 0)
@@ -147,10 +140,84 @@ int zfile_unpack(const char *from, const char *to, uint64_t max_bytes, struct co
     return rc;
 }
 
+static void add_to_buf(void *context, const void *bytes, size_t n_bytes)
+{
+    buf_add(context, bytes, n_bytes);
+}
+
 int zfile_read(const char *from, uint64_t max_bytes, struct buf *out, struct err *e)
 {
     buf_clear(out);
-    struct sink s = {.memory = out};
+    struct zfile_sink s = {add_to_buf, out};
     uint64_t room = out->max_bytes - 1;
-    return decompress(from, max_bytes < room ? max_bytes : room, &s, NULL, e);
+    return stream_file(from, max_bytes < room ? max_bytes : room, &s, NULL, e);
+}
+
+struct zcoder {
+    ZSTD_CCtx *pack;
+    ZSTD_DCtx *unpack;
+};
+
+struct zcoder *zcoder_open(void)
+{
+    return xalloc(sizeof(struct zcoder));
+}
+
+void zcoder_close(struct zcoder *z)
+{
+    if (z == NULL)
+        return;
+    ZSTD_freeCCtx(z->pack);
+    ZSTD_freeDCtx(z->unpack);
+    xfree(z);
+}
+
+size_t zframe_bound(size_t n_bytes)
+{
+    return ZSTD_compressBound(n_bytes);
+}
+
+/* ZFRAME_ENTROPY: a level so far below zero that hardly a position is looked at, with the smallest
+ * table; what such levels leave out, Huffman codes, is asked for again. */
+static void set_kind(ZSTD_CCtx *c, enum zframe_kind kind)
+{
+    int level = kind == ZFRAME_TEXT ? 3 : kind == ZFRAME_FAST ? 1 : ZSTD_minCLevel();
+    ZSTD_CCtx_reset(c, ZSTD_reset_session_and_parameters);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+    if (kind != ZFRAME_ENTROPY)
+        return;
+    ZSTD_CCtx_setParameter(c, ZSTD_c_hashLog, ZSTD_HASHLOG_MIN);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_minMatch, ZSTD_MINMATCH_MAX);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_literalCompressionMode, ZSTD_lcm_huffman);
+}
+
+size_t zframe_pack(struct zcoder *z, enum zframe_kind kind, const void *bytes, size_t n_bytes,
+                   void *to, size_t room)
+{
+    CHECK(room >= ZSTD_compressBound(n_bytes));
+    if (z->pack == NULL)
+        z->pack = ZSTD_createCCtx();
+    CHECK(z->pack != NULL);
+    set_kind(z->pack, kind);
+    size_t n = ZSTD_compress2(z->pack, to, room, bytes, n_bytes);
+    CHECK(!ZSTD_isError(n));
+    return n;
+}
+
+bool zframe_unpack(struct zcoder *z, const void *frame, size_t frame_bytes, bool checksum, void *to,
+                   size_t n_bytes)
+{
+    if (z->unpack == NULL)
+        z->unpack = ZSTD_createDCtx();
+    CHECK(z->unpack != NULL);
+    ZSTD_DCtx_setParameter(z->unpack, ZSTD_d_forceIgnoreChecksum,
+                           checksum ? ZSTD_d_validateChecksum : ZSTD_d_ignoreChecksum);
+    return ZSTD_decompressDCtx(z->unpack, to, n_bytes, frame, frame_bytes) == n_bytes;
+}
+
+size_t zframe_size(const void *frames, size_t n_bytes)
+{
+    size_t n = ZSTD_findFrameCompressedSize(frames, n_bytes);
+    return ZSTD_isError(n) ? 0 : n;
 }

@@ -142,7 +142,8 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
 
 /* ---- the target ---- */
 
-/* A file of the store says by its name what it should be: "objects/xx/<id>.zst", "raw/xx/<id>". */
+/* A file of the store says by its name what it should be: "objects/xx/<id>.zst" or ".planes",
+ * "raw/xx/<id>". */
 static bool store_name(const char *path, const char *home, const char *kind, const char *suffix,
                        char id[65])
 {
@@ -166,7 +167,8 @@ static int hash_target(struct audit *a, const char *home, struct err *e)
     char named[65];
     while (str_starts(home, "./"))
         home += 2;
-    if (store_name(a->path, home, "objects", ".zst", named)) {
+    if (store_name(a->path, home, "objects", ".zst", named) ||
+        store_name(a->path, home, "objects", ".planes", named)) {
         memcpy(a->id, named, sizeof a->id);
         return 0; /* the walk checks the object */
     }

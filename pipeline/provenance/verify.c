@@ -124,7 +124,7 @@ static void visit_object(struct verify *v, const char *path, const char *name)
     char id[65];
     uint64_t n_bytes = 0;
     struct err e = {0};
-    if (!name_to_id(name, ".zst", id)) {
+    if (!name_to_id(name, ".zst", id) && !name_to_id(name, ".planes", id)) {
         add(v, "store: %s: not the name of an object", path);
         return;
     }

@@ -9,26 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pipeline/base/bytes.h"
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/base/zfile.h"
 #include "pipeline/store/hold.h"
+#include "pipeline/store/packed.h"
 #include "pipeline/store/store.h"
 #include "pipeline/store/unsynced.h"
-
-/* Levels measured on weights and on JSONL: fast where nothing is gained by more. */
-#define LEVEL_BINARY 1
-#define LEVEL_TEXT 3
-#define SAMPLE_BYTES 4096
-
-/* Behind its zstd frame an object has a skippable frame (readers of zstd pass over it) with the
- * SHA-256 of all bytes before: some bits of a frame mean nothing to the decoder, and a flipped one
- * is to be found all the same. It is checked by objects_check only. */
-#define SEAL_MAGIC 0x184D2A5Bu
-#define SEAL_BYTES 72 /* u32 magic, u32 64, 64 hex digits */
+#include "pipeline/store/version.h"
 
 void objects_open(struct objects *o, const char *home, bool read_only)
 {
@@ -229,84 +218,97 @@ void objects_quarantine(struct objects *o, const char *path, const char *what)
     xfree(folder);
 }
 
-static int level_for(const char *path, int *level, struct err *e)
+/* The other form of `suffix`. */
+static const char *other_suffix(const char *suffix)
 {
-    struct file_map m;
-    int rc = file_map_open(&m, path, e);
-    if (rc != 0)
-        return rc;
-    size_t n = m.n_bytes < SAMPLE_BYTES ? m.n_bytes : SAMPLE_BYTES;
-    const char *text = (const char *)m.bytes;
-    bool is_text = n == 0 || (memchr(text, 0, n) == NULL && str_utf8_prefix(text, n) + 3 >= n);
-    *level = is_text ? LEVEL_TEXT : LEVEL_BINARY;
-    file_map_close(&m);
-    return 0;
+    return str_eq(suffix, OBJECT_PLANES) ? OBJECT_ZST : OBJECT_PLANES;
 }
 
-/* Appends the seal to a packed file. */
-static int seal(const char *path, struct err *e)
+char *objects_file(const struct objects *o, const char *id_hex)
 {
-    struct file_map m;
-    int rc = file_map_open(&m, path, e);
-    if (rc != 0)
-        return rc;
-    struct content_id id = sha256_of(m.bytes, m.n_bytes);
-    file_map_close(&m);
-    char bytes[SEAL_BYTES];
-    bytes_put_u32(bytes, SEAL_MAGIC);
-    bytes_put_u32(bytes + 4, SHA256_HEX);
-    memcpy(bytes + 8, id.hex, SHA256_HEX);
-    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    int problem = fd < 0 ? errno : 0;
-    ssize_t n = fd < 0 ? 0 : write(fd, bytes, sizeof bytes);
-    if (problem == 0 && n != (ssize_t)sizeof bytes)
-        problem = n < 0 ? errno : ENOSPC;
-    if (fd >= 0 && close(fd) != 0 && problem == 0)
-        problem = errno;
-    return problem == 0 ? 0 : err_set_errno(e, problem, "%s: cannot write", path);
+    char *planes = objects_path(o, "objects", id_hex, OBJECT_PLANES);
+    if (file_exists(planes))
+        return planes;
+    xfree(planes);
+    return objects_path(o, "objects", id_hex, OBJECT_ZST);
 }
 
-/* ERR_FORMAT when there is a seal and it is another. */
-static int check_seal(const char *path, struct err *e)
+bool objects_has(const struct objects *o, const char *id_hex)
 {
-    struct file_map m;
-    int rc = file_map_open(&m, path, e);
-    if (rc != 0)
-        return rc;
-    size_t n = m.n_bytes < SEAL_BYTES ? 0 : m.n_bytes - SEAL_BYTES;
-    /* Any skippable frame of this size: the decoder does not mind a wrong last digit. */
-    if (n > 0 && (bytes_get_u32(m.bytes + n) & ~15u) == (SEAL_MAGIC & ~15u)) {
-        struct content_id id = sha256_of(m.bytes, n);
-        if (bytes_get_u32(m.bytes + n) != SEAL_MAGIC ||
-            memcmp(id.hex, m.bytes + n + 8, SHA256_HEX) != 0)
-            rc = err_set(e, ERR_FORMAT, "%s: its bytes are not those that were written", path);
+    char *path = objects_path(o, "objects", id_hex, OBJECT_ZST);
+    bool has = file_exists(path);
+    xfree(path);
+    if (!has) {
+        path = objects_path(o, "objects", id_hex, OBJECT_PLANES);
+        has = file_exists(path);
+        xfree(path);
     }
-    file_map_close(&m);
+    return has;
+}
+
+/* Puts a packed file in its place. There is one form of an object at a time: when the other one is
+ * there and good, it stays. */
+static int publish_object(struct objects *o, const char *temporary, const struct packed *p,
+                          struct err *e)
+{
+    const char *suffix = p->is_planes ? OBJECT_PLANES : OBJECT_ZST;
+    char *to = objects_path(o, "objects", p->id.hex, suffix);
+    char *other = objects_path(o, "objects", p->id.hex, other_suffix(suffix));
+    struct err damaged = {0};
+    int rc = hold_add(o, HOLD_OBJECT, p->id.hex, e);
+    if (rc == 0 && file_exists(other) && objects_unpack(o, p->id.hex, NULL, NULL, &damaged) == 0) {
+        if (unlink(temporary) != 0)
+            rc = err_set_errno(e, errno, "%s: cannot remove", temporary);
+    } else if (rc == 0) {
+        rc = p->is_planes ? version_raise(o->home, e) : 0;
+        if (rc == 0)
+            rc = objects_publish(o, temporary, to, false, e);
+    }
+    xfree(other);
+    xfree(to);
     return rc;
 }
 
-int objects_put_file(struct objects *o, const char *path, struct content_id *id, uint64_t *n_bytes,
-                     struct err *e)
+/* A file in our own temporary folder that nothing else has a name for is a stage's output: it
+ * becomes the raw copy itself. -1 when it has to be copied. */
+static int link_raw(const struct objects *o, const char *path, const char *raw)
+{
+    struct stat st;
+    size_t n = o->session == NULL ? 0 : strlen(o->session);
+    if (n == 0 || strncmp(path, o->session, n) != 0 || path[n] != '/')
+        return -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+        link(path, raw) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+int objects_put_file(struct objects *o, const char *path, const char *raw, struct content_id *id,
+                     uint64_t *n_bytes, struct err *e)
 {
     char *temporary = NULL;
-    char *to = NULL;
-    int level = 0;
-    int rc = level_for(path, &level, e);
+    struct packed p;
+    int fd = raw == NULL ? -1 : link_raw(o, path, raw);
+    int rc = objects_temporary(o, &temporary, e);
+    if (fd >= 0)
+        file_start_writing(fd);
     if (rc == 0)
-        rc = objects_temporary(o, &temporary, e);
+        rc = packed_write(path, STORE_OBJECT_BYTES_MAX, temporary, fd >= 0 ? NULL : raw, &p, e);
+    if (rc == 0 && raw != NULL && chmod(raw, 0444) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot make read-only", raw);
     if (rc == 0)
-        rc = zfile_pack(path, temporary, level, id, n_bytes, e);
-    if (rc == 0)
-        rc = seal(temporary, e);
-    if (rc == 0)
-        rc = hold_add(o, HOLD_OBJECT, id->hex, e);
-    if (rc == 0) {
-        to = objects_path(o, "objects", id->hex, ".zst");
-        rc = objects_publish(o, temporary, to, false, e);
-    }
+        rc = publish_object(o, temporary, &p, e);
     if (rc != 0 && temporary != NULL)
         unlink(temporary);
-    xfree(to);
+    if (rc == 0) {
+        *id = p.id;
+        *n_bytes = p.n_bytes;
+    }
+    if (fd >= 0)
+        close(fd);
     xfree(temporary);
     return rc;
 }
@@ -314,39 +316,27 @@ int objects_put_file(struct objects *o, const char *path, struct content_id *id,
 int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, struct content_id *id,
                       struct err *e)
 {
-    struct content_id found = sha256_of(bytes, n_bytes);
-    char *to = objects_path(o, "objects", found.hex, ".zst");
+    struct packed p = {.id = sha256_of(bytes, n_bytes), .n_bytes = n_bytes};
     char *temporary = NULL;
-    int rc = hold_add(o, HOLD_OBJECT, found.hex, e);
-    if (rc == 0 && file_exists(to)) {
+    int rc = hold_add(o, HOLD_OBJECT, p.id.hex, e);
+    if (rc == 0 && objects_has(o, p.id.hex)) {
         struct err ignored = {0};
-        if (objects_unpack(o, found.hex, NULL, NULL, &ignored) == 0)
+        if (objects_unpack(o, p.id.hex, NULL, NULL, &ignored) == 0)
             goto out;
     }
     if (rc == 0)
         rc = objects_temporary(o, &temporary, e);
     if (rc == 0)
-        rc = zfile_pack_bytes(bytes, n_bytes, temporary, LEVEL_TEXT, e);
+        rc = packed_write_bytes(bytes, n_bytes, temporary, e);
     if (rc == 0)
-        rc = seal(temporary, e);
-    if (rc == 0)
-        rc = objects_publish(o, temporary, to, false, e);
+        rc = publish_object(o, temporary, &p, e);
     if (rc != 0 && temporary != NULL)
         unlink(temporary);
 out:
     if (rc == 0)
-        *id = found;
+        *id = p.id;
     xfree(temporary);
-    xfree(to);
     return rc;
-}
-
-bool objects_has(const struct objects *o, const char *id_hex)
-{
-    char *path = objects_path(o, "objects", id_hex, ".zst");
-    bool has = file_exists(path);
-    xfree(path);
-    return has;
 }
 
 /* Turns a failed or wrong read into "object ID is damaged", and moves the object away. */
@@ -365,42 +355,86 @@ static int judge(struct objects *o, const char *id_hex, const char *path, int rc
     return rc;
 }
 
+/* packed_read through judge. */
+static int read_object(struct objects *o, const char *id_hex, uint64_t max_bytes, bool check_seal,
+                       const struct zfile_sink *sink, uint64_t *n_bytes, struct err *e)
+{
+    char *path = objects_path(o, "objects", id_hex, OBJECT_ZST);
+    struct packed p = {.n_bytes = 0};
+    struct err first = {0};
+    int rc = packed_read(path, max_bytes, check_seal, sink, &p, &first);
+    if (rc == ERR_MISSING) { /* most are of this form: the other one is looked for only now */
+        xfree(path);
+        path = objects_file(o, id_hex);
+        rc = packed_read(path, max_bytes, check_seal, sink, &p, e);
+    } else if (rc != 0) {
+        *e = first;
+    }
+    rc = judge(o, id_hex, path, rc, &p.id, e);
+    if (rc == 0 && n_bytes != NULL)
+        *n_bytes = p.n_bytes;
+    xfree(path);
+    return rc;
+}
+
+static void add_to_buf(void *context, const void *bytes, size_t n_bytes)
+{
+    buf_add(context, bytes, n_bytes);
+}
+
+static void add_to_file(void *context, const void *bytes, size_t n_bytes)
+{
+    file_out_add(context, bytes, n_bytes);
+    file_out_start(context);
+}
+
 int objects_read(struct objects *o, const char *id_hex, uint64_t max_bytes, struct buf *out,
                  struct err *e)
 {
-    char *path = objects_path(o, "objects", id_hex, ".zst");
-    struct content_id found = {{0}};
-    int rc = zfile_read(path, max_bytes, out, e);
-    if (rc == 0)
-        found = sha256_of(buf_text(out), out->n_bytes);
-    rc = judge(o, id_hex, path, rc, &found, e);
-    xfree(path);
-    return rc;
+    struct zfile_sink sink = {add_to_buf, out};
+    uint64_t room = out->max_bytes - 1;
+    buf_clear(out);
+    return read_object(o, id_hex, max_bytes < room ? max_bytes : room, false, &sink, NULL, e);
 }
 
 int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64_t *n_bytes,
                    struct err *e)
 {
-    char *path = objects_path(o, "objects", id_hex, ".zst");
-    struct content_id found = {{0}};
-    int rc = zfile_unpack(path, to, STORE_OBJECT_BYTES_MAX, &found, n_bytes, e);
-    bool written = rc == 0;
-    rc = judge(o, id_hex, path, rc, &found, e);
-    if (rc != 0 && written && to != NULL)
-        unlink(to);
-    xfree(path);
+    struct file_out out = {0};
+    struct zfile_sink sink = {add_to_file, &out};
+    int rc = to == NULL ? 0 : file_out_open(&out, to, e);
+    if (rc != 0)
+        return rc;
+    rc = read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, false, to == NULL ? NULL : &sink, n_bytes,
+                     e);
+    if (rc == 0 && to != NULL) {
+        rc = file_out_close(&out, e);
+        if (rc != 0)
+            unlink(to);
+    }
+    file_out_abandon(&out);
     return rc;
 }
 
 int objects_check(struct objects *o, const char *id_hex, uint64_t *n_bytes, struct err *e)
 {
-    int rc = objects_unpack(o, id_hex, NULL, n_bytes, e);
-    if (rc != 0)
-        return rc;
-    char *path = objects_path(o, "objects", id_hex, ".zst");
+    return read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, true, NULL, n_bytes, e);
+}
+
+int objects_print(struct objects *o, const char *id_hex, const struct zfile_sink *sink,
+                  struct err *e)
+{
+    return read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, false, sink, NULL, e);
+}
+
+int objects_print_range(struct objects *o, const char *id_hex, uint64_t offset, uint64_t n_bytes,
+                        const struct zfile_sink *sink, struct err *e)
+{
+    char *path = objects_file(o, id_hex);
+    int rc = packed_read_range(path, offset, n_bytes, sink, e);
     struct content_id same = {{0}};
     memcpy(same.hex, id_hex, SHA256_HEX);
-    rc = judge(o, id_hex, path, check_seal(path, e), &same, e);
+    rc = judge(o, id_hex, path, rc, &same, e);
     xfree(path);
     return rc;
 }

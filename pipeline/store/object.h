@@ -13,6 +13,7 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "pipeline/base/sha256.h"
+#include "pipeline/store/packed.h"
 
 struct objects {
     char *home;
@@ -52,8 +53,16 @@ int objects_publish(struct objects *o, const char *from, const char *to, bool is
 /* Moves a damaged file out of the way and adds a note. */
 void objects_quarantine(struct objects *o, const char *path, const char *what);
 
-int objects_put_file(struct objects *o, const char *path, struct content_id *id, uint64_t *n_bytes,
-                     struct err *e) MUST_USE;
+/* The names of an object: <id> and the suffix of its form (packed.h). */
+#define OBJECT_ZST ".zst"
+#define OBJECT_PLANES ".planes"
+/* Where an object is, or would be; caller xfrees. */
+char *objects_file(const struct objects *o, const char *id_hex);
+
+/* raw: a path where the same bytes will be, 0444 and fsynced: the file itself, by another name,
+ * when it lies in our temporary folder, else a copy. NULL: none. After an error it may be there. */
+int objects_put_file(struct objects *o, const char *path, const char *raw, struct content_id *id,
+                     uint64_t *n_bytes, struct err *e) MUST_USE;
 int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, struct content_id *id,
                       struct err *e) MUST_USE;
 bool objects_has(const struct objects *o, const char *id_hex);
@@ -64,6 +73,12 @@ int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64
                    struct err *e) MUST_USE;
 /* The object's raw bytes and its file's own bytes are what was written. */
 int objects_check(struct objects *o, const char *id_hex, uint64_t *n_bytes, struct err *e) MUST_USE;
+/* Raw bytes for the sink, as they are unpacked: what it got is wrong when an error follows. Of a
+ * range only the frames' checksums are compared. */
+int objects_print(struct objects *o, const char *id_hex, const struct zfile_sink *sink,
+                  struct err *e) MUST_USE;
+int objects_print_range(struct objects *o, const char *id_hex, uint64_t offset, uint64_t n_bytes,
+                        const struct zfile_sink *sink, struct err *e) MUST_USE;
 
 /* Walks a folder listing: *cursor starts at the text and moves on; false at the end or at a line
  * that is no listing line (then *cursor is not at the end). path points into the text, n_path bytes

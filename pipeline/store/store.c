@@ -17,9 +17,7 @@
 #include "pipeline/store/memo.h"
 #include "pipeline/store/object.h"
 #include "pipeline/store/unsynced.h"
-
-#define VERSION_TEXT "fmforge store 1\n"
-#define VERSION_PREFIX "fmforge store "
+#include "pipeline/store/version.h"
 
 struct store {
     char *home;
@@ -42,27 +40,6 @@ static int check_owner(const char *home, struct err *e)
         "%s belongs to user %ld, this is user %ld: run as its owner, change its owner, or "
         "use another --home",
         home, (long)st.st_uid, (long)geteuid());
-}
-
-static int check_version(const char *home, struct err *e)
-{
-    char *path = file_join(home, "version");
-    struct buf b;
-    buf_init(&b, 4096);
-    int rc = file_read(path, 64, &b, e);
-    if (rc == 0 && !str_eq(buf_text(&b), VERSION_TEXT)) {
-        size_t n = strcspn(buf_text(&b), "\n");
-        if (str_starts(buf_text(&b), VERSION_PREFIX))
-            rc = err_set(e, ERR_CONFIG,
-                         "%s: this is \"%.*s\", this program reads \"fmforge store 1\": use the "
-                         "fmforge that made it, or another --home",
-                         home, (int)n, buf_text(&b));
-        else
-            rc = err_set(e, ERR_CONFIG, "%s: damaged: it does not say \"fmforge store 1\"", path);
-    }
-    buf_release(&b);
-    xfree(path);
-    return rc;
 }
 
 /* Only an empty folder, or one where making the version file was cut short, becomes a store. */
@@ -93,7 +70,7 @@ static int make_store(const char *home, struct err *e)
         if (rc == 0)
             rc = check_fresh(home, e);
         if (rc == 0)
-            rc = file_publish(version, VERSION_TEXT, strlen(VERSION_TEXT), 0644, e);
+            rc = file_publish(version, STORE_VERSION_TEXT, strlen(STORE_VERSION_TEXT), 0644, e);
     }
     xfree(version);
     return rc;
@@ -131,7 +108,7 @@ int store_open(const char *home, struct store **out, struct err *e)
     if (rc == 0)
         rc = check_owner(s->home, e);
     if (rc == 0)
-        rc = check_version(s->home, e);
+        rc = version_check(s->home, e);
     if (rc == 0)
         rc = make_folders(s->home, e);
     if (rc == 0)
@@ -152,7 +129,7 @@ int store_check_home(const char *home, struct err *e)
     if (!there)
         return err_set(e, ERR_MISSING, "%s: there is no fmforge store here", home);
     int rc = check_owner(home, e);
-    return rc == 0 ? check_version(home, e) : rc;
+    return rc == 0 ? version_check(home, e) : rc;
 }
 
 int store_open_read(const char *home, struct store **out, struct err *e)
@@ -304,29 +281,16 @@ static bool raw_is_good(struct store *s, const char *path, const char *id_hex)
     return false;
 }
 
-/* Copies a finished artifact into raw/ and compares: this also notices a file that changed while
- * it was stored. */
-static int keep_raw(struct store *s, const char *path, const struct content_id *id, bool is_folder,
-                    struct err *e)
+/* Puts a copy that was written with its object, or is the stage's own file, in its place. */
+static int keep_raw(struct store *s, const char *temporary, const struct content_id *id,
+                    bool is_folder, struct err *e)
 {
     char *to = raw_path(s, id->hex, is_folder);
-    char *temporary = NULL;
     int rc = hold_add(&s->objects, HOLD_RAW, id->hex, e);
-    if (rc != 0 || raw_is_good(s, to, id->hex))
-        goto out;
-    rc = objects_temporary(&s->objects, &temporary, e);
     if (rc == 0)
-        rc = file_copy_tree(path, temporary, e);
-    struct content_id found = {{0}};
-    if (rc == 0)
-        rc = sha256_path(temporary, &found, NULL, e);
-    if (rc == 0 && !str_eq(found.hex, id->hex))
-        rc = err_set(e, ERR_IO, "%s: changed while it was stored (%s, then %s)", path, id->hex,
-                     found.hex);
-    if (rc == 0)
-        rc = objects_publish(&s->objects, temporary, to, is_folder, e);
-out:
-    xfree(temporary);
+        rc = raw_is_good(s, to, id->hex)
+                 ? file_remove_tree(temporary, e)
+                 : objects_publish(&s->objects, temporary, to, is_folder, e);
     xfree(to);
     return rc;
 }
@@ -388,24 +352,33 @@ int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct c
     return objects_put_bytes(&s->objects, bytes, n_bytes, id, e);
 }
 
-static int put_folder(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
-                      struct err *e)
+/* raw: a folder that is made, with the same files. */
+static int put_folder(struct store *s, const char *path, const char *raw, struct content_id *id,
+                      uint64_t *n_bytes, struct err *e)
 {
     struct file_list files = {0};
     int rc = file_list_folder(path, &files, e);
     struct buf listing;
     buf_init(&listing, BUF_MAX_DEFAULT);
     uint64_t total = 0;
+    if (rc == 0)
+        rc = file_make_folder(raw, e);
     for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
         char *full = file_join(path, files.paths[i]);
+        char *copy = file_join(raw, files.paths[i]);
         struct content_id one = {{0}};
         uint64_t size = 0;
-        rc = objects_put_file(&s->objects, full, &one, &size, e);
+        rc = file_make_parents(copy, e);
+        if (rc == 0)
+            rc = objects_put_file(&s->objects, full, copy, &one, &size, e);
         if (rc == 0)
             buf_printf(&listing, "%s  %s\n", one.hex, files.paths[i]);
         total += size;
+        xfree(copy);
         xfree(full);
     }
+    if (rc == 0)
+        rc = file_sync_folder(raw, e);
     if (rc == 0)
         rc = objects_put_bytes(&s->objects, buf_text(&listing), listing.n_bytes, id, e);
     *n_bytes = total;
@@ -423,10 +396,17 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
         return err_set(e, ERR_FORMAT, "%s: a symbolic link is not stored", path);
     bool folder = file_is_folder(path);
-    int rc = folder ? put_folder(s, path, &found, &size, e)
-                    : objects_put_file(&s->objects, path, &found, &size, e);
+    char *raw = NULL;
+    int rc = objects_temporary(&s->objects, &raw, e);
     if (rc == 0)
-        rc = keep_raw(s, path, &found, folder, e);
+        rc = folder ? put_folder(s, path, raw, &found, &size, e)
+                    : objects_put_file(&s->objects, path, raw, &found, &size, e);
+    if (rc == 0)
+        rc = keep_raw(s, raw, &found, folder, e);
+    struct err ignored = {0};
+    if (rc != 0 && raw != NULL && file_remove_tree(raw, &ignored) != 0)
+        ignored.text[0] = '\0'; /* the temporary folder goes as a whole */
+    xfree(raw);
     if (rc != 0)
         return err_wrap(e, "storing %s", path);
     *id = found;
@@ -466,6 +446,17 @@ int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, str
                     struct err *e)
 {
     return objects_read(&s->objects, id_hex, max_bytes, out, e);
+}
+
+int store_print(struct store *s, const char *id_hex, const struct zfile_sink *to, struct err *e)
+{
+    return objects_print(&s->objects, id_hex, to, e);
+}
+
+int store_print_range(struct store *s, const char *id_hex, uint64_t offset, uint64_t n_bytes,
+                      const struct zfile_sink *to, struct err *e)
+{
+    return objects_print_range(&s->objects, id_hex, offset, n_bytes, to, e);
 }
 
 int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes, struct err *e)

@@ -4,9 +4,9 @@
 /*
  * The store: everything fmforge keeps, one folder (.fmforge, elsewhere with --home).
  *
- *   version             "fmforge store 1\n"
- *   objects/xx/<id>.zst raw bytes in one zstd frame and a seal (object.c); id = SHA-256
- *                       of the raw bytes; 0444
+ *   version             "fmforge store 2\n" (version.h)
+ *   objects/xx/<id>.zst zstd frames of the raw bytes, or of planes: <id>.planes (packed.h); id =
+ *                       SHA-256 of the raw bytes; 0444
  *   raw/xx/<id>         evictable read-only copy of a file, raw/xx/<id>.d of a folder
  *   actions/xx/<key>    action records (action.h)
  *   work/<key>/         folders of running stages; logs/<key>.log; locks/; tmp/; quarantine/
@@ -31,6 +31,7 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "pipeline/base/sha256.h"
+#include "pipeline/base/zfile.h"
 #include "pipeline/store/action.h"
 #include "pipeline/store/seen.h"
 
@@ -74,7 +75,8 @@ int store_sync(struct store *s, struct err *e) MUST_USE;
 /* Stores small bytes: recipes, statements, facet values. */
 int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct content_id *id,
                     struct err *e) MUST_USE;
-/* Stores a file or folder and leaves its raw copy. is_folder, n_bytes may be NULL. ERR_IO when it
+/* Stores a file or folder and leaves its raw copy. What lies below a store_temporary path becomes
+ * that copy itself, read-only. is_folder, n_bytes may be NULL. ERR_IO when it
  * changes meanwhile. */
 int store_put_path(struct store *s, const char *path, struct content_id *id, bool *is_folder,
                    uint64_t *n_bytes, struct err *e) MUST_USE;
@@ -85,7 +87,16 @@ int store_hold(struct store *s, const char *id_hex, bool is_folder, struct err *
 /* Verified bytes of one object (of a folder: its listing). out is initialised by the caller. */
 int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, struct buf *out,
                     struct err *e) MUST_USE;
-/* Reads and hashes an object: ERR_MISSING, ERR_FORMAT (damaged; quarantined). */
+/* Gives an object's raw bytes to `to`, piece by piece; they are verified with the last one: after
+ * an error what it got is to be thrown away. */
+int store_print(struct store *s, const char *id_hex, const struct zfile_sink *to,
+                struct err *e) MUST_USE;
+/* n_bytes from `offset` on, unpacking little more than them: the SHA-256 is not compared. ERR_LIMIT
+ * when the object ends before. */
+int store_print_range(struct store *s, const char *id_hex, uint64_t offset, uint64_t n_bytes,
+                      const struct zfile_sink *to, struct err *e) MUST_USE;
+/* Reads and hashes an object, and its file's own bytes: ERR_MISSING, ERR_FORMAT (damaged;
+ * quarantined). */
 int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes,
                        struct err *e) MUST_USE;
 /* Path of a read-only raw copy (file or folder), made from the objects when absent, re-hashed when

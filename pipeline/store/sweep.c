@@ -277,7 +277,9 @@ static bool object_is_needed(const struct sweep *s, const char *id)
 static int settle_object(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char id[SHA256_HEX + 1];
-    if (strlen(name) != SHA256_HEX + 4 || !name_to_id(name, ".zst", id))
+    const char *suffix = strlen(name) < SHA256_HEX ? "" : name + SHA256_HEX;
+    if ((!str_eq(suffix, OBJECT_ZST) && !str_eq(suffix, OBJECT_PLANES)) ||
+        !name_to_id(name, suffix, id))
         return 0;
     return settle(s, SWEEP_OBJECTS, path, object_is_needed(s, id), e);
 }

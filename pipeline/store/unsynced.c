@@ -208,7 +208,9 @@ static void look_at_object(struct objects *o, const char *path, const char *name
 {
     struct err damaged = {0}; /* what is not whole is in quarantine and in o->notes */
     char *id = xstrndup(name, SHA256_HEX);
-    if (str_is_hex(id, SHA256_HEX) && str_eq(name + SHA256_HEX, ".zst") &&
+    const char *suffix = name + SHA256_HEX;
+    if (str_is_hex(id, SHA256_HEX) &&
+        (str_eq(suffix, OBJECT_ZST) || str_eq(suffix, OBJECT_PLANES)) &&
         objects_check(o, id, NULL, &damaged) == ERR_IO)
         buf_printf(&o->notes, "%s: %s\n", path, damaged.text);
     xfree(id);

@@ -16,9 +16,9 @@ has stderr.txt 'there is no fmforge store here'
 mkdir foreign && echo x >foreign/x
 expect 1 fm gc --delete --home foreign
 [ -f foreign/x ] || die "gc touched a foreign folder"
-mkdir newer && echo 'fmforge store 2' >newer/version
+mkdir newer && echo 'fmforge store 9' >newer/version
 expect 2 fm gc --delete --home newer
-has stderr.txt 'fmforge store 2'
+has stderr.txt 'fmforge store 9'
 seed 1
 for budget in 20GB -1 many ''; do
     expect 2 fm gc --budget "$budget"

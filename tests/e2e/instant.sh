@@ -138,7 +138,7 @@ mkdir .fmforge/objects
 noticed 'all objects' '2 executed'
 echo 'fmforge store 9' >.fmforge/version
 expect 2 fm run m.yaml
-echo 'fmforge store 1' >.fmforge/version
+echo 'fmforge store 2' >.fmforge/version
 noticed 'the version' "$same"
 
 # gc that removes nothing of it changes nothing; a run waits for the lock of gc.

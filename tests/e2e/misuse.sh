@@ -87,11 +87,11 @@ expect 0 fm run m.yaml
 
 # A store or a ledger of a newer program.
 for command in "run m.yaml" "plan m.yaml" verify; do
-    echo 'fmforge store 2' >.fmforge/version
+    echo 'fmforge store 3' >.fmforge/version
     # shellcheck disable=SC2086
     expect 2 fm $command
-    has stderr.txt '.fmforge: this is "fmforge store 2", this program reads "fmforge store 1"'
-    echo 'fmforge store 1' >.fmforge/version
+    has stderr.txt '.fmforge: this is "fmforge store 3", this program reads "fmforge store 1"'
+    echo 'fmforge store 2' >.fmforge/version
 done
 cp .fmforge/ledger.git/config saved
 sed -i 's/repositoryformatversion = .*/repositoryformatversion = 9/' .fmforge/ledger.git/config

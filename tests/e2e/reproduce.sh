@@ -4,7 +4,7 @@ tiny_toolkit
 expect 1 fm reproduce last --home none
 has stderr.txt 'there is no fmforge store here'
 [ ! -e none ] || die "reproduce made a store"
-mkdir newer && echo 'fmforge store 2' >newer/version
+mkdir newer && echo 'fmforge store 9' >newer/version
 expect 2 fm reproduce last --home newer
 expect 0 fm run task.yaml
 expect 2 fm reproduce

@@ -29,7 +29,7 @@ expect 1 fm diff last last --home none
 [ ! -e none ] || die "diff made a store"
 expect 2 fm diff last 'last~x'
 expect 1 fm diff last abcdef0123456
-mkdir newer && echo 'fmforge store 2' >newer/version
+mkdir newer && echo 'fmforge store 9' >newer/version
 expect 2 fm diff last last --home newer
 expect 0 fm diff --help
 expect 0 fm diff last last

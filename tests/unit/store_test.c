@@ -378,9 +378,9 @@ static void versions_and_strange_folders_are_refused(void **state)
     char *version = file_join(f->home, "version");
     struct err e = {0};
     struct store *s = NULL;
-    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &e), 0);
+    assert_int_equal(file_write(version, "fmforge store 3\n", 16, &e), 0);
     assert_int_equal(store_open(f->home, &s, &e), ERR_CONFIG);
-    assert_non_null(strstr(e.text, "fmforge store 2"));
+    assert_non_null(strstr(e.text, "fmforge store 3"));
     struct err damaged = {0}, strange = {0}, ok = {0};
     assert_int_equal(file_write(version, "fm", 2, &damaged), 0);
     assert_int_equal(store_open(f->home, &s, &damaged), ERR_CONFIG);
@@ -393,7 +393,7 @@ static void versions_and_strange_folders_are_refused(void **state)
     char *half_home = file_join(f->folder, "half");
     assert_int_equal(store_open(half_home, &s, &ok), 0);
     store_close(s);
-    assert_int_equal(file_write(version, "fmforge store 1\n", 16, &ok), 0);
+    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &ok), 0);
     xfree(half_home);
     xfree(half);
     xfree(mine);
@@ -537,6 +537,163 @@ static void symlinks_are_refused(void **state)
     xfree(link_path);
 }
 
+/* Numbers that are split into planes, in a file of the store's own temporary folder or elsewhere.
+ */
+static char *write_weights(struct fixture *f, bool as_output, struct content_id *id)
+{
+    struct err e = {0};
+    char *path = file_join(f->folder, "weights");
+    size_t n = 700001;
+    unsigned char *bytes = xalloc(n);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (unsigned char)(i % 2 == 0 ? i * 2654435761u >> 13 : 0x3c + i % 64 / 63);
+    if (as_output) {
+        xfree(path);
+        assert_int_equal(store_temporary(f->s, &path, &e), 0);
+    }
+    assert_int_equal(file_write(path, bytes, n, &e), 0);
+    *id = sha256_of(bytes, n);
+    xfree(bytes);
+    return path;
+}
+
+static void weights_become_planes(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct content_id want, id, found;
+    char *path = write_weights(f, false, &want);
+    assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
+    assert_string_equal(id.hex, want.hex);
+    char *planes = object_file(f, id.hex, "objects", ".planes");
+    char *plain = object_file(f, id.hex, "objects", ".zst");
+    assert_true(file_exists(planes) && !file_exists(plain));
+    assert_true(store_has(f->s, id.hex));
+    struct stat st, before;
+    assert_int_equal(stat(planes, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0444);
+    assert_int_equal(store_check_object(f->s, id.hex, NULL, &e), 0);
+
+    /* The source stays another file; the raw copy comes back from the object. */
+    char *raw = NULL;
+    assert_int_equal(store_raw(f->s, id.hex, false, &raw, &e), 0);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(stat(raw, &st), 0);
+    assert_true(before.st_ino != st.st_ino && st.st_nlink == 1);
+    assert_int_equal(st.st_mode & 0777, 0444);
+    assert_int_equal(unlink(raw), 0);
+    xfree(raw);
+    assert_int_equal(store_raw(f->s, id.hex, false, &raw, &e), 0);
+    assert_int_equal(sha256_path(raw, &found, NULL, &e), 0);
+    assert_string_equal(found.hex, id.hex);
+
+    /* Damage is seen, named and repaired by the next one who has the bytes. */
+    flip_byte(planes, 3000);
+    struct err damage = {0};
+    assert_int_equal(store_check_object(f->s, id.hex, NULL, &damage), ERR_FORMAT);
+    assert_non_null(strstr(damage.text, id.hex));
+    assert_non_null(strstr(store_notes(f->s), "moved to"));
+    assert_false(store_has(f->s, id.hex));
+    assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
+    assert_int_equal(store_check_object(f->s, id.hex, NULL, &e), 0);
+    xfree(raw);
+    xfree(plain);
+    xfree(planes);
+    xfree(path);
+}
+
+/* A stage's output is not copied: it becomes the raw copy, and nobody may write to it. */
+static void outputs_are_linked(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct content_id want, id;
+    struct stat before, after;
+    char *path = write_weights(f, true, &want);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
+    assert_string_equal(id.hex, want.hex);
+    char *raw = object_file(f, id.hex, "raw", "");
+    assert_int_equal(stat(raw, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(after.st_mode & 0777, 0444);
+    xfree(path);
+
+    /* Of a folder each file; what has another name already is copied. */
+    assert_int_equal(store_temporary(f->s, &path, &e), 0);
+    char *one = file_join(path, "a/one"), *two = file_join(path, "two");
+    char *other = file_join(f->folder, "other");
+    assert_int_equal(file_make_parents(one, &e), 0);
+    assert_int_equal(file_write(one, "one", 3, &e), 0);
+    assert_int_equal(file_write(other, "two", 3, &e), 0);
+    assert_int_equal(link(other, two), 0);
+    assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
+    for (int i = 0; i < 2; i++) {
+        char *copy = object_file(f, id.hex, "raw", i == 0 ? ".d/a/one" : ".d/two");
+        assert_int_equal(stat(i == 0 ? one : two, &before), 0);
+        assert_int_equal(stat(copy, &after), 0);
+        assert_int_equal(before.st_ino == after.st_ino, i == 0);
+        assert_int_equal(after.st_mode & 0777, 0444);
+        xfree(copy);
+    }
+    xfree(other);
+    xfree(two);
+    xfree(one);
+    xfree(raw);
+    xfree(path);
+}
+
+static void expect_version(const struct fixture *f, const char *text)
+{
+    struct err e = {0};
+    struct buf b;
+    buf_init(&b, 4096);
+    char *path = file_join(f->home, "version");
+    assert_int_equal(file_read(path, 100, &b, &e), 0);
+    assert_string_equal(buf_text(&b), text);
+    buf_release(&b);
+    xfree(path);
+}
+
+/* A store of version 1 works on; planes make it one of version 2. An object is there in one form.
+ */
+static void old_stores_are_read(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct content_id want, id;
+    char *version = file_join(f->home, "version");
+    char *path = write_weights(f, false, &want);
+    char *plain = object_file(f, want.hex, "objects", ".zst");
+    char *planes = object_file(f, want.hex, "objects", ".planes");
+    struct buf b;
+    buf_init(&b, (size_t)1 << 20);
+    assert_int_equal(file_read(path, 1 << 20, &b, &e), 0);
+    assert_int_equal(store_put_bytes(f->s, b.bytes, b.n_bytes, &id, &e), 0); /* as version 1 */
+    assert_int_equal(file_write(version, "fmforge store 1\n", 16, &e), 0);
+    open_again(f);
+    assert_int_equal(store_put_bytes(f->s, "text", 4, &id, &e), 0);
+    assert_int_equal(store_check_object(f->s, want.hex, NULL, &e), 0);
+    expect_version(f, "fmforge store 1\n");
+
+    assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
+    expect_version(f, "fmforge store 1\n");
+    assert_true(file_exists(plain) && !file_exists(planes));
+    flip_byte(plain, 300);
+    assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
+    expect_version(f, "fmforge store 2\n");
+    assert_true(!file_exists(plain) && file_exists(planes));
+    assert_int_equal(store_put_bytes(f->s, b.bytes, b.n_bytes, &id, &e), 0);
+    assert_true(!file_exists(plain) && file_exists(planes));
+    open_again(f);
+    assert_int_equal(store_check_object(f->s, want.hex, NULL, &e), 0);
+    buf_release(&b);
+    xfree(planes);
+    xfree(plain);
+    xfree(path);
+    xfree(version);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +704,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(damaged_objects_are_named_and_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(every_flipped_bit_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_raw_copies_are_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(weights_become_planes, setup, teardown),
+        cmocka_unit_test_setup_teardown(outputs_are_linked, setup, teardown),
+        cmocka_unit_test_setup_teardown(old_stores_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only_store_moves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(leftovers_of_a_killed_process_are_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(versions_and_strange_folders_are_refused, setup, teardown),

@@ -456,9 +456,9 @@ static void a_strange_folder_is_refused(void **state)
     sweep_close(&w);
     char *version = file_join(f->home, "version");
     struct err e = {0};
-    assert_int_equal(file_write(version, "fmforge store 2\n", 16, &e), 0);
+    assert_int_equal(file_write(version, "fmforge store 3\n", 16, &e), 0);
     assert_int_equal(sweep_open(&w, f->home, true, &newer), ERR_CONFIG);
-    assert_non_null(strstr(newer.text, "fmforge store 2"));
+    assert_non_null(strstr(newer.text, "fmforge store 3"));
     sweep_close(&w);
     xfree(version);
 }
