@@ -271,6 +271,12 @@ void statement_build(const struct statement_facts *f, struct buf *out)
     json_free(v);
 }
 
+/* 1970 to 9999, counted from 1900. */
+static bool is_written_year(int year)
+{
+    return year >= 70 && year < 8100;
+}
+
 char *statement_time(int64_t unix_ms, char out[25])
 {
     int64_t seconds = unix_ms / 1000;
@@ -283,7 +289,7 @@ char *statement_time(int64_t unix_ms, char out[25])
     struct tm tm;
     memset(&tm, 0, sizeof tm);
     CHECK(gmtime_r(&t, &tm) != NULL);
-    CHECK(tm.tm_year >= 70 && tm.tm_year < 8100);
+    CHECK(is_written_year(tm.tm_year));
     struct buf b;
     buf_init(&b, 64);
     buf_printf(&b, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
@@ -320,7 +326,7 @@ bool statement_time_parse(const char *s, int64_t *unix_ms)
         return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    *unix_ms = (int64_t)timegm(&tm) * 1000 + ms;
+    *unix_ms = (int64_t)timegm(&tm) * 1000 + ms; /* days and hours too many moved on in tm */
     char again[25];
-    return tm.tm_year >= 70 && str_eq(statement_time(*unix_ms, again), s);
+    return is_written_year(tm.tm_year) && str_eq(statement_time(*unix_ms, again), s);
 }
