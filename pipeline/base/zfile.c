@@ -9,8 +9,7 @@
 
 static int compress_map(const struct file_map *m, const char *to, int level, struct err *e)
 {
-    ZSTD_CCtx *context = ZSTD_createCCtx();
-    CHECK(context != NULL);
+    ZSTD_CCtx *context = xneed(ZSTD_createCCtx());
     ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setPledgedSrcSize(context, m->n_bytes);
@@ -84,8 +83,7 @@ static int decompress(const char *from, uint64_t max_bytes, struct sink *s, uint
     int rc = file_map_open(&m, from, e);
     if (rc != 0)
         return rc;
-    ZSTD_DCtx *context = ZSTD_createDCtx();
-    CHECK(context != NULL);
+    ZSTD_DCtx *context = xneed(ZSTD_createDCtx());
     size_t room = ZSTD_DStreamOutSize();
     unsigned long long said = ZSTD_getFrameContentSize(m.bytes, m.n_bytes);
     if (said < room) /* a block for small objects too is most of the time that they take */

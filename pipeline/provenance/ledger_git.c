@@ -1,14 +1,12 @@
 #include "pipeline/provenance/ledger_git.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <git2.h>
+#include <git2/sys/alloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pipeline/base/check.h"
@@ -16,7 +14,9 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_gate.h"
 #include "pipeline/provenance/ledger_loose.h"
+#include "pipeline/provenance/ledger_memory.h"
 #include "pipeline/provenance/ledger_pack.h"
 #include "pipeline/provenance/ledger_ssh.h"
 
@@ -40,8 +40,28 @@ static const char *said(void)
     return last != NULL && last->message != NULL ? last->message : "unknown error";
 }
 
+/* Before the library starts. From 1.8 on it makes the others of the first three. */
+static void use_memory(void)
+{
+    static git_allocator allocator = {
+        .gmalloc = ledger_take,
+        .grealloc = ledger_change,
+        .gfree = xfree,
+#if LIBGIT2_VER_MAJOR == 1 && LIBGIT2_VER_MINOR < 8
+        .gcalloc = ledger_take_zeroed,
+        .gmallocarray = ledger_take_array,
+        .greallocarray = ledger_change_array,
+        .gstrdup = ledger_copy,
+        .gstrndup = ledger_copy_at_most,
+        .gsubstrdup = ledger_copy_bytes,
+#endif
+    };
+    git_libgit2_opts(GIT_OPT_SET_ALLOCATOR, &allocator);
+}
+
 void git_start(void)
 {
+    use_memory();
     git_libgit2_init();
     static const int levels[] = {GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
                                  GIT_CONFIG_LEVEL_GLOBAL, GIT_CONFIG_LEVEL_PROGRAMDATA};
@@ -49,6 +69,8 @@ void git_start(void)
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
     git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
     git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 1);
+    /* It reads what an object names before it writes it, and so what look_first has not seen. */
+    git_libgit2_opts(GIT_OPT_ENABLE_STRICT_OBJECT_CREATION, 0);
 }
 
 /* ---- opening ---- */
@@ -71,28 +93,11 @@ static int open_failed(const char *path, int code, struct err *e)
     return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, said());
 }
 
-static char *parent_of(const char *path)
-{
-    const char *base = file_base_name(path);
-    return base == path ? xstrdup(".") : xstrndup(path, (size_t)(base - path));
-}
-
-static int take_gate(struct git_repo *r, struct err *e)
-{
-    char *parent = parent_of(r->path);
-    int rc = 0;
-    r->gate = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->gate < 0 || flock(r->gate, LOCK_EX) != 0)
-        rc = err_set_errno(e, errno, "%s: cannot lock", parent);
-    xfree(parent);
-    return rc;
-}
-
 /* Made beside its place and renamed, so that a kill leaves a whole repository or none. */
 static int make_repository(struct git_repo *r, struct err *e)
 {
     char *part = xasprintf("%s.new", r->path);
-    char *parent = parent_of(r->path);
+    char *parent = ledger_parent(r->path);
     git_repository *fresh = NULL;
     git_repository_init_options options;
     git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
@@ -128,9 +133,11 @@ int git_repo_open(const char *path, bool make, struct git_repo **out, struct err
     struct git_repo *r = xalloc(sizeof *r);
     r->path = xstrdup(path);
     r->gate = -1;
-    int rc = make ? take_gate(r, e) : 0;
+    int rc = make ? ledger_gate(path, &r->gate, e) : 0;
     if (rc == 0 && make && !file_exists(path))
         rc = make_repository(r, e);
+    if (rc == 0 && make)
+        rc = loose_mend_head(path, e);
     if (rc == 0 && file_exists(path))
         rc = check_packs(r, e);
     if (rc == 0) {
@@ -241,8 +248,27 @@ static int add_file(struct git_repo *r, git_index *index, const char *dir, const
     return rc;
 }
 
-static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
-                      struct err *e)
+/* Is something of this tree damaged, which was there before and so was not written? It is moved out
+ * of the way. Below a damaged folder nothing can be seen. */
+static bool trees_made_way(struct git_repo *r, const git_oid *id, struct buf *notes)
+{
+    char hex[GIT_HEX + 1];
+    git_tree *tree = NULL;
+    bool moved = loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), notes);
+    if (moved || git_tree_lookup(&tree, r->repo, id) != 0)
+        return moved;
+    for (size_t i = 0; i < git_tree_entrycount(tree); i++) {
+        const git_tree_entry *entry = git_tree_entry_byindex(tree, i);
+        if (git_tree_entry_type(entry) == GIT_OBJECT_TREE &&
+            trees_made_way(r, git_tree_entry_id(entry), notes))
+            moved = true;
+    }
+    git_tree_free(tree);
+    return moved;
+}
+
+static int write_tree_once(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
+                           struct err *e)
 {
     struct file_list files = {0};
     git_index *index = NULL;
@@ -255,6 +281,15 @@ static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct
         rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
     git_index_free(index);
     file_list_release(&files);
+    return rc;
+}
+
+static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
+                      struct err *e)
+{
+    int rc = write_tree_once(r, dir, tree, notes, e);
+    for (int i = 0; i < LIMIT_FOLDER_DEPTH && rc == 0 && trees_made_way(r, tree, notes); i++)
+        rc = write_tree_once(r, dir, tree, notes, e);
     return rc;
 }
 
@@ -336,18 +371,6 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
     return code;
 }
 
-/* We are the only writer (the gate), and waited: a lock file that is still there is left over from
- * a killed program. */
-static void remove_stale_lock(struct git_repo *r, const char *ref, struct buf *notes)
-{
-    char *lock = xasprintf("%s/%s.lock", r->path, ref);
-    struct stat st;
-    if (stat(lock, &st) == 0 && unlink(lock) == 0)
-        buf_printf(notes, "removed %s, left by a killed program %ld s ago\n", lock,
-                   (long)(time(NULL) - st.st_mtime));
-    xfree(lock);
-}
-
 int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
                     char commit[GIT_HEX + 1], struct buf *notes, struct err *e)
 {
@@ -367,7 +390,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
         if (!busy || i > LOCK_TRIES)
             break;
         if (i == LOCK_TRIES)
-            remove_stale_lock(r, ref, notes);
+            ledger_remove_lock(r->path, ref, notes);
         usleep(LOCK_WAIT_MS * 1000);
     }
     if (rc == 0 && code == GIT_EUSER)
@@ -716,11 +739,6 @@ static int source_failed(const char *path, int code, struct err *e)
     return err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path, said());
 }
 
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static int read_status(git_repository *repo, struct git_source *out, struct err *e)
 {
     git_status_list *list = NULL;
@@ -742,14 +760,7 @@ static int read_status(git_repository *repo, struct git_source *out, struct err 
             out->dirty[out->n_dirty++] = xstrdup(delta->new_file.path);
     }
     git_status_list_free(list);
-    if (out->n_dirty > 0)
-        qsort(out->dirty, out->n_dirty, sizeof *out->dirty, compare_text);
-    for (size_t i = 0; i < out->n_dirty; i++) {
-        char *full = file_join(out->root, out->dirty[i]);
-        struct stat st;
-        out->deleted[i] = lstat(full, &st) != 0;
-        xfree(full);
-    }
+    git_source_order(out);
     return 0;
 }
 
