@@ -224,23 +224,18 @@ static int read_object(struct git_repo *r, const git_oid *id, git_odb_object **o
 
 /* ---- writing ---- */
 
-static int add_file(struct git_repo *r, git_index *index, const char *dir, const char *path,
-                    struct buf *notes, struct err *e)
+static int write_file(struct git_repo *r, const char *dir, const char *path, git_oid *id,
+                      struct buf *notes, struct err *e)
 {
     struct file_map m;
     char *full = file_join(dir, path);
     int rc = file_map_open(&m, full, e);
     if (rc == 0) {
-        git_index_entry entry;
-        memset(&entry, 0, sizeof entry);
-        entry.path = path;
-        entry.mode = GIT_FILEMODE_BLOB;
         const void *bytes = m.bytes != NULL ? (const void *)m.bytes : "";
         char hex[GIT_HEX + 1];
-        if (git_odb_hash(&entry.id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
-            loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, &entry.id), notes);
-        if (git_blob_create_from_buffer(&entry.id, r->repo, bytes, m.n_bytes) != 0 ||
-            git_index_add(index, &entry) != 0)
+        if (git_odb_hash(id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
+            loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), notes);
+        if (git_blob_create_from_buffer(id, r->repo, bytes, m.n_bytes) != 0)
             rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, said());
         file_map_close(&m);
     }
@@ -248,48 +243,57 @@ static int add_file(struct git_repo *r, git_index *index, const char *dir, const
     return rc;
 }
 
-/* Is something of this tree damaged, which was there before and so was not written? It is moved out
- * of the way. Below a damaged folder nothing can be seen. */
-static bool trees_made_way(struct git_repo *r, const git_oid *id, struct buf *notes)
-{
-    char hex[GIT_HEX + 1];
-    git_tree *tree = NULL;
-    bool moved = loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), notes);
-    if (moved || git_tree_lookup(&tree, r->repo, id) != 0)
-        return moved;
-    for (size_t i = 0; i < git_tree_entrycount(tree); i++) {
-        const git_tree_entry *entry = git_tree_entry_byindex(tree, i);
-        if (git_tree_entry_type(entry) == GIT_OBJECT_TREE &&
-            trees_made_way(r, git_tree_entry_id(entry), notes))
-            moved = true;
-    }
-    git_tree_free(tree);
-    return moved;
-}
+/* Files in the order of their paths, and the next one to write. */
+struct writing {
+    const char *dir;
+    struct file_list files;
+    size_t i;
+    struct buf *notes;
+};
 
-static int write_tree_once(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
-                           struct err *e)
+/* The folder of the next file, whose path begins with n_prefix bytes of folders. Not by an index of
+ * the library's: that reads the folders that it has written, and one that was there before may be
+ * damaged. */
+static int write_folder(struct git_repo *r, struct writing *w, size_t n_prefix, git_oid *id,
+                        struct err *e)
 {
-    struct file_list files = {0};
-    git_index *index = NULL;
-    int rc = file_list_folder(dir, &files, e);
-    if (rc == 0 && git_index_new(&index) != 0)
-        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
-    for (size_t i = 0; i < files.n_paths && rc == 0; i++)
-        rc = add_file(r, index, dir, files.paths[i], notes, e);
-    if (rc == 0 && git_index_write_tree_to(tree, index, r->repo) != 0)
+    git_treebuilder *tree = NULL;
+    char hex[GIT_HEX + 1];
+    int rc = 0, code = git_treebuilder_new(&tree, r->repo, NULL);
+    const char *first = w->i < w->files.n_paths ? w->files.paths[w->i] : "";
+    while (rc == 0 && code == 0 && w->i < w->files.n_paths &&
+           strncmp(w->files.paths[w->i], first, n_prefix) == 0) {
+        const char *path = w->files.paths[w->i], *name = path + n_prefix;
+        size_t n_name = strcspn(name, "/");
+        bool is_folder = name[n_name] == '/';
+        char *own = xstrndup(name, n_name);
+        git_oid entry;
+        rc = is_folder ? write_folder(r, w, n_prefix + n_name + 1, &entry, e)
+                       : write_file(r, w->dir, w->files.paths[w->i++], &entry, w->notes, e);
+        if (rc == 0)
+            code = git_treebuilder_insert(NULL, tree, own, &entry,
+                                          is_folder ? GIT_FILEMODE_TREE : GIT_FILEMODE_BLOB);
+        xfree(own);
+    }
+    if (rc == 0 && code == 0)
+        code = git_treebuilder_write(id, tree);
+    if (rc == 0 && code == 0 &&
+        loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), w->notes))
+        code = git_treebuilder_write(id, tree);
+    if (rc == 0 && code != 0)
         rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
-    git_index_free(index);
-    file_list_release(&files);
+    git_treebuilder_free(tree);
     return rc;
 }
 
 static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
                       struct err *e)
 {
-    int rc = write_tree_once(r, dir, tree, notes, e);
-    for (int i = 0; i < LIMIT_FOLDER_DEPTH && rc == 0 && trees_made_way(r, tree, notes); i++)
-        rc = write_tree_once(r, dir, tree, notes, e);
+    struct writing w = {.dir = dir, .notes = notes};
+    int rc = file_list_folder(dir, &w.files, e);
+    if (rc == 0)
+        rc = write_folder(r, &w, 0, tree, e);
+    file_list_release(&w.files);
     return rc;
 }
 

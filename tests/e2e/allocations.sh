@@ -20,6 +20,9 @@ faulty() { # PROGRAM AT COMMAND...
 }
 
 failed=0 tolerated=0
+counts() {
+    echo "allocations: $failed commands ended for lack of memory, $tolerated did not mind; all went on"
+}
 one_fault() { # STATE PROGRAM AT COMMAND...
     local state=$1 program=$2 at=$3 rc what
     shift 3
@@ -75,5 +78,5 @@ for FAULT_ON in '' 1; do
 done
 [ "$failed" -gt 0 ] || die "no failed allocation failed a command"
 [ "$n_bad" -eq 0 ] || die "$n_bad findings"
-echo "allocations: $failed commands ended for lack of memory, $tolerated did not mind; all went on" >&2
+counts >&2
 echo ok

@@ -47,6 +47,9 @@ back_to() { # STATE: before.STATE, and nothing else
     cp -a "before.$1/." .
 }
 
+# Each campaign says its counts at the end, and how far it came when it is ended (TERM).
+trap 'counts >&2; echo "ended before its end, with $n_bad findings" >&2; exit 143' TERM
+
 n_bad=0
 bad() { # WHAT FILE: says it, and goes on: one run shows all there is
     printf 'case: %s\n' "$1" >&2

@@ -26,7 +26,11 @@ delivered() { # NUMBER: what it has to deliver is there
     fi
 }
 
-ended=0 killed=0 executed=0
+ended=0 killed=0 executed=0 round=0
+counts() {
+    echo "together: $round rounds of eight: $ended runs ended well with $executed executions," \
+        "$killed killed"
+}
 for ((round = 0; round < rounds; round++)); do
     chmod -R u+w .fmforge out? 2>/dev/null
     rm -rf .fmforge out? reports?
@@ -63,5 +67,5 @@ for ((round = 0; round < rounds; round++)); do
     is_right "round $round"
 done
 [ "$n_bad" -eq 0 ] || die "$n_bad findings"
-echo "together: $rounds rounds of eight: $ended runs ended well with $executed executions, $killed killed" >&2
+counts >&2
 echo ok

@@ -12,6 +12,12 @@ export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0
 to_memory
 probe_pipeline
 
+failed=0 tolerated=0 at_call=0 at_any=0
+counts() {
+    echo "calls: $failed runs with a failed call, $tolerated did not mind;" \
+        "kills: $at_call at a call, $at_any at any time"
+}
+
 faulty() { # PROGRAM ERRNO AT [COMMAND...]
     local program=$1 code=$2 at=$3
     shift 3
@@ -22,7 +28,6 @@ faulty() { # PROGRAM ERRNO AT [COMMAND...]
         exit $?) 2>/dev/null
 }
 
-tolerated=0 failed=0
 one_fault() { # STATE PROGRAM ERRNO AT
     local what="$1 $2 errno $3 call $4" rc path reason
     back_to "$1"
@@ -88,7 +93,6 @@ back_to second
 expect 0 fm run m.yaml
 mkdir before.made
 cp -a .fmforge out reports before.made
-at_call=0
 killed_at() { # STATE PROGRAM AT COMMAND...
     local rc what
     back_to "$1"
@@ -123,7 +127,6 @@ done
 # Killed at any time: a run, gc, and a run or gc beside a run of another pipeline on the same store,
 # which is not to mind. Now and then twice in a row.
 sed 's/^name: probes/name: others/; s/n: 1 }/n: 2 }/' m.yaml >others.yaml
-at_any=0
 back_to fresh
 for ((i = 0; at_call + at_any < kills && i < 2 * kills; i++)); do
     state=$([ $((RANDOM % 2)) -eq 0 ] && echo fresh || echo second)
@@ -147,6 +150,5 @@ for ((i = 0; at_call + at_any < kills && i < 2 * kills; i++)); do
     next_run_is_good "$command, killed after $ms ms"
 done
 [ "$n_bad" -eq 0 ] || die "$n_bad findings"
-echo "calls: $failed runs with a failed call, $tolerated did not mind;" \
-    "kills: $at_call at a call, $at_any at any time" >&2
+counts >&2
 echo ok
