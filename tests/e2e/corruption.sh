@@ -115,8 +115,8 @@ one_damage() { # KIND FILE HOW
     rc=$?
     case $rc in
     0)
-        # Git may refuse what the engine passes over; verify has named it.
-        if [[ $kind == ledger_ref ]] && ! artifacts >found.txt 2>&1; then
+        # Git may refuse what the engine passes over: then verify has named it.
+        if [ $kind = ledger_other ] && [ $seen -ne 0 ] && ! artifacts >found.txt 2>&1; then
             named=$((named + 1))
             return
         fi
@@ -167,8 +167,9 @@ kind_files() { # KIND: its files in before.whole, one a line
     version) echo .fmforge/version ;;
     ledger_object) find .fmforge/ledger.git/objects/?? -type f ;;
     ledger_pack) find .fmforge/ledger.git/objects/pack -type f -name '*.pack' -o -name '*.idx' ;;
-    ledger_ref) find .fmforge/ledger.git/refs -type f; echo .fmforge/ledger.git/packed-refs ;;
-    ledger_other) echo .fmforge/ledger.git/config; echo .fmforge/ledger.git/HEAD ;;
+    ledger_ref) find .fmforge/ledger.git/refs -type f ;;
+    # Another name of a ref in packed-refs is a ref of that name: git keeps no sum of this file.
+    ledger_other) for name in config HEAD packed-refs; do echo .fmforge/ledger.git/$name; done ;;
     delivery) find out -type f ;;
     report) find reports -type f ;;
     esac
