@@ -149,9 +149,9 @@ PROBE := $(B)/probe/stage-probe
 $(PROBE): $(call objects,tests/e2e/probe_stage.c) $(B)/stages.a $(B)/base.a
 	$(call link,$(LIBS_STAGE))
 
-# Makes the Nth file call of a program fail (LD_PRELOAD); never sanitized itself.
-FAULTS := $(B)/probe/fault_calls.so
-$(FAULTS): tests/e2e/fault_calls.c
+# Make the Nth file call or allocation of a program fail (LD_PRELOAD); never sanitized themselves.
+FAULTS := $(B)/probe/fault_calls.so $(B)/probe/fault_memory.so
+$(FAULTS): $(B)/probe/%.so: tests/e2e/%.c
 	@mkdir -p $(@D)
 	@echo "  link  $(@F)"
 	@$(CC) -std=c11 -D_GNU_SOURCE -O1 -fPIC -shared $(WARNINGS) -o $@ $< -ldl
@@ -204,11 +204,11 @@ fuzz: $(FUZZ_PROGRAMS) $(B)/fuzz/expand
 	@bash tests/fuzz/run_fuzz.sh $(B)/fuzz $(SECONDS) $(FUZZ)
 endif
 
-# Fails N file calls of each kind and kills N runs; all calls with a large N.
+# Fails N file calls and N allocations of each kind, kills N times, damages N files, and lets eight runs
+# work at once N / 20 times; all calls and allocations with a large N.
 N ?= 100
 torture: all $(PROBE) $(FAULTS)
-	@d=$$(mktemp -d) && (cd $$d && bash $(CURDIR)/tests/e2e/torture.sh $(CURDIR)/$(BIN) $(CURDIR) $(N) $(N)); \
-	    rc=$$?; chmod -R u+w $$d; rm -rf $$d; exit $$rc
+	@bash tests/torture.sh $(BIN) $(N)
 
 lint:
 	@bash tests/lint.sh
@@ -245,7 +245,7 @@ help:
 	@echo 'make pipeline CONFIG=configs/quickstart.yaml   run a manifest'
 	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
-	@echo 'make torture N=100      fail file calls of the engine, kill it, look what it left'
+	@echo 'make torture N=100      fail calls and allocations of the engine, kill it, damage its files'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'
 	@echo 'make lint fmt fmt-check bench bench-model bench-pipeline portability ref clean'
 

@@ -2,12 +2,26 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
+static void *need_bytes(size_t bytes)
+{
+    return xneed(malloc(bytes));
+}
+
+/* So that a NULL of cJSON is a text that it cannot read, and never a lack of memory. */
+__attribute__((constructor)) static void set_allocator(void)
+{
+    cJSON_Hooks hooks = {need_bytes, free};
+    cJSON_InitHooks(&hooks);
+}
 
 /* A struct json is a cJSON node under another name. */
 static const cJSON *node(const struct json *v)

@@ -1,25 +1,26 @@
 #include "pipeline/base/xalloc.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
 
-static void *need(void *p)
+void *xneed(void *p)
 {
     if (p == NULL) {
-        fputs("out of memory\n", stderr);
-        abort();
+        fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
+        _exit(1);
     }
     return p;
 }
 
 void *xalloc(size_t bytes)
 {
-    return need(calloc(1, bytes == 0 ? 1 : bytes));
+    return xneed(calloc(1, bytes == 0 ? 1 : bytes));
 }
 
 void *xalloc_array(size_t count, size_t item_bytes)
@@ -30,7 +31,7 @@ void *xalloc_array(size_t count, size_t item_bytes)
 void *xrealloc_array(void *p, size_t count, size_t item_bytes)
 {
     size_t bytes = size_mul(count, item_bytes);
-    return need(realloc(p, bytes == 0 ? 1 : bytes));
+    return xneed(realloc(p, bytes == 0 ? 1 : bytes));
 }
 
 char *xstrndup(const char *s, size_t n)
@@ -52,8 +53,7 @@ char *xasprintf(const char *format, ...)
     char *text = NULL;
     int n = vasprintf(&text, format, args);
     va_end(args);
-    CHECK(n >= 0);
-    return need(text);
+    return xneed(n >= 0 ? text : NULL);
 }
 
 void xfree(void *p)

@@ -1,7 +1,9 @@
 #ifndef FMFORGE_BASE_XALLOC_H
 #define FMFORGE_BASE_XALLOC_H
 
-/* Small one-off allocations. They abort when the system has no memory. Released with xfree. */
+/* Small one-off allocations. When the system has no memory the program ends there, with "PROGRAM:
+ * out of memory" and exit status 1; what is on disk is then as after a kill. Released with xfree.
+ */
 
 #include <stddef.h>
 
@@ -10,12 +12,13 @@ extern "C" {
 #endif
 
 void *xalloc(size_t bytes);                          /* zeroed; never NULL, also for 0 bytes */
-void *xalloc_array(size_t count, size_t item_bytes); /* zeroed; overflow aborts */
+void *xalloc_array(size_t count, size_t item_bytes); /* zeroed; overflow is a CHECK */
 void *xrealloc_array(void *p, size_t count, size_t item_bytes); /* new part not zeroed */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void xfree(void *p); /* NULL is fine */
+void xfree(void *p);  /* NULL is fine */
+void *xneed(void *p); /* what a library has allocated; NULL ends the program like the others */
 
 #ifdef __cplusplus
 }

@@ -5,15 +5,22 @@
  * without comparing checksums. A library that knows them not does the same, slower. */
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 
+/* A frame is not damaged because there is no memory to read it. */
+static void need_memory(size_t code)
+{
+    if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
+        xneed(NULL);
+}
+
 static int compress_map(const struct file_map *m, const char *to, int level, struct err *e)
 {
-    ZSTD_CCtx *context = ZSTD_createCCtx();
-    CHECK(context != NULL);
+    ZSTD_CCtx *context = xneed(ZSTD_createCCtx());
     ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setPledgedSrcSize(context, m->n_bytes);
@@ -30,6 +37,7 @@ static int compress_map(const struct file_map *m, const char *to, int level, str
     while (left != 0) {
         ZSTD_outBuffer piece = {block, room, 0};
         left = ZSTD_compressStream2(context, &piece, &in, ZSTD_e_end);
+        need_memory(left);
         CHECK(!ZSTD_isError(left));
         file_out_add(&out, block, piece.pos);
     }
@@ -50,8 +58,7 @@ int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int leve
 int zfile_stream(const char *name, const void *packed, size_t n_packed, uint64_t max_bytes,
                  const struct zfile_sink *s, uint64_t *raw_bytes, struct err *e)
 {
-    ZSTD_DCtx *context = ZSTD_createDCtx();
-    CHECK(context != NULL);
+    ZSTD_DCtx *context = xneed(ZSTD_createDCtx());
     size_t room = ZSTD_DStreamOutSize();
     unsigned long long said = ZSTD_getFrameContentSize(packed, n_packed);
     if (said < room) /* a block for small objects too is most of the time that they take */
@@ -65,6 +72,7 @@ int zfile_stream(const char *name, const void *packed, size_t n_packed, uint64_t
         ZSTD_outBuffer piece = {block, room, 0};
         size_t before = in.pos;
         wanted = ZSTD_decompressStream(context, &piece, &in);
+        need_memory(wanted);
         if (ZSTD_isError(wanted) && before == 0)
             rc = err_set(e, ERR_FORMAT, "%s: expected zstd data, found something else (%s)", name,
                          ZSTD_getErrorName(wanted));
@@ -197,10 +205,10 @@ size_t zframe_pack(struct zcoder *z, enum zframe_kind kind, const void *bytes, s
 {
     CHECK(room >= ZSTD_compressBound(n_bytes));
     if (z->pack == NULL)
-        z->pack = ZSTD_createCCtx();
-    CHECK(z->pack != NULL);
+        z->pack = xneed(ZSTD_createCCtx());
     set_kind(z->pack, kind);
     size_t n = ZSTD_compress2(z->pack, to, room, bytes, n_bytes);
+    need_memory(n);
     CHECK(!ZSTD_isError(n));
     return n;
 }
@@ -209,11 +217,12 @@ bool zframe_unpack(struct zcoder *z, const void *frame, size_t frame_bytes, bool
                    size_t n_bytes)
 {
     if (z->unpack == NULL)
-        z->unpack = ZSTD_createDCtx();
-    CHECK(z->unpack != NULL);
+        z->unpack = xneed(ZSTD_createDCtx());
     ZSTD_DCtx_setParameter(z->unpack, ZSTD_d_forceIgnoreChecksum,
                            checksum ? ZSTD_d_validateChecksum : ZSTD_d_ignoreChecksum);
-    return ZSTD_decompressDCtx(z->unpack, to, n_bytes, frame, frame_bytes) == n_bytes;
+    size_t n = ZSTD_decompressDCtx(z->unpack, to, n_bytes, frame, frame_bytes);
+    need_memory(n);
+    return n == n_bytes;
 }
 
 size_t zframe_size(const void *frames, size_t n_bytes)

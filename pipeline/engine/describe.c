@@ -41,6 +41,13 @@ void describe_release(struct describe *d)
     memset(d, 0, sizeof *d);
 }
 
+/* A text that may be absent: "" then. */
+static int maybe_text(const struct json *v, const char *key, const char **out, struct err *e)
+{
+    *out = "";
+    return json_get(v, key) ? json_need_string(v, key, out, e) : 0;
+}
+
 static int read_ports(const struct json *list, struct desc_port *ports, size_t *n_ports,
                       struct err *e)
 {
@@ -57,10 +64,13 @@ static int read_ports(const struct json *list, struct desc_port *ports, size_t *
             !str_is_word(port->name))
             return err_set(e, ERR_FORMAT, "port `%s` of kind `%s`: not a word, or too long",
                            port->name, port->kind);
-        const struct json *required = json_get(p, "required");
-        port->required = !required || json_bool(required);
-        const struct json *help = json_get(p, "help");
-        port->help = help ? json_string(help) : "";
+        port->required = true;
+        if (json_get(p, "required"))
+            rc = json_need_bool(p, "required", &port->required, e);
+        if (rc == 0)
+            rc = maybe_text(p, "help", &port->help, e);
+        if (rc < 0)
+            return err_wrap(e, "port `%s`", port->name);
     }
     return 0;
 }
@@ -81,46 +91,56 @@ static int read_param(const struct json *v, struct desc_param *p, struct err *e)
         return err_set(e, ERR_FORMAT, "parameter `%s` has the unknown type `%s`", p->name, type);
     p->type = (enum param_kind)i;
     p->default_value = json_get(v, "default");
-    const struct json *unit = json_get(v, "unit");
-    const struct json *help = json_get(v, "help");
-    p->unit = unit ? json_string(unit) : "";
-    p->help = help ? json_string(help) : "";
+    rc = maybe_text(v, "unit", &p->unit, e);
+    if (rc == 0)
+        rc = maybe_text(v, "help", &p->help, e);
     p->bounded = json_get(v, "min") && json_get(v, "max");
-    if (p->bounded) {
-        p->min = json_number(json_get(v, "min"));
-        p->max = json_number(json_get(v, "max"));
-    }
-    p->choices = json_get(v, "choices");
-    if (p->type == DESC_CHOICE && (!p->choices || json_type(p->choices) != JSON_ARRAY))
-        return err_set(e, ERR_FORMAT, "parameter `%s` has no choices", p->name);
-    return 0;
+    if (rc == 0 && p->bounded)
+        rc = json_need_f64(v, "min", &p->min, e);
+    if (rc == 0 && p->bounded)
+        rc = json_need_f64(v, "max", &p->max, e);
+    if (rc == 0 && p->type == DESC_CHOICE)
+        rc = json_need_array(v, "choices", &p->choices, e);
+    for (const struct json *c = rc == 0 && p->choices ? json_first(p->choices) : NULL; c;
+         c = json_next(c))
+        if (json_type(c) != JSON_STRING)
+            rc = err_set(e, ERR_FORMAT, "\"choices\": expected texts");
+    return rc < 0 ? err_wrap(e, "parameter `%s`", p->name) : 0;
 }
 
 static int read_libraries(struct stage_desc *d, struct err *e)
 {
-    const struct json *paths = json_get(d->root, "library_paths");
-    for (const struct json *l = json_first(json_get(d->root, "libraries")); l; l = json_next(l)) {
+    const struct json *list = NULL, *paths = NULL;
+    int rc = json_get(d->root, "libraries") ? json_need_array(d->root, "libraries", &list, e) : 0;
+    if (rc == 0 && list && json_first(list))
+        rc = json_need_object(d->root, "library_paths", &paths, e);
+    for (const struct json *l = rc == 0 && list ? json_first(list) : NULL; l && rc == 0;
+         l = json_next(l)) {
         if (d->n_libraries == DESC_LIBRARIES_MAX)
             return err_set(e, ERR_FORMAT, "more than %d libraries", DESC_LIBRARIES_MAX);
+        if (json_type(l) != JSON_STRING)
+            return err_set(e, ERR_FORMAT, "\"libraries\": expected texts");
         struct desc_library *lib = &d->libraries[d->n_libraries++];
         lib->name = json_string(l);
-        const struct json *path = paths ? json_get(paths, lib->name) : NULL;
-        if (!path)
-            return err_set(e, ERR_FORMAT, "library %s has no path in library_paths", lib->name);
-        lib->path = json_string(path);
+        rc = json_need_string(paths, lib->name, &lib->path, e);
     }
-    return 0;
+    return rc < 0 ? err_wrap(e, "libraries") : 0;
 }
 
 int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
 {
     d->root = root;
     const struct json *list = NULL;
+    const char *name = NULL;
     int64_t schema = 0;
     int rc = json_need_i64(root, "schema", &schema, e);
     if (rc == 0 && schema != 1)
         rc = err_set(e, ERR_FORMAT, "description of schema %lld, this program knows 1 only",
                      (long long)schema);
+    if (rc == 0)
+        rc = json_need_string(root, "name", &name, e);
+    if (rc == 0 && d->name && !str_eq(name, d->name))
+        rc = err_set(e, ERR_FORMAT, "it calls itself `%s`", name);
     if (rc == 0)
         rc = json_need_string(root, "summary", &d->summary, e);
     if (rc == 0)
@@ -146,7 +166,8 @@ int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
         rc = json_need_string(root, "subject", &d->subject, e);
     if (rc == 0 && d->subject && !stage_desc_in(d, d->subject))
         rc = err_set(e, ERR_FORMAT, "its subject `%s` is no input", d->subject);
-    d->profile = json_get(root, "profile");
+    if (rc == 0 && json_get(root, "profile"))
+        rc = json_need_object(root, "profile", &d->profile, e);
     return rc < 0 ? rc : read_libraries(d, e);
 }
 
@@ -279,9 +300,6 @@ static int load(struct describe *d, struct stage_desc *s, struct err *e)
         rc = ask(s, &root, e);
     if (rc == 0)
         rc = stage_desc_read(s, root, e);
-    if (rc == 0 &&
-        !str_eq(json_get(root, "name") ? json_string(json_get(root, "name")) : "", s->name))
-        rc = err_set(e, ERR_FORMAT, "it calls itself by another name");
     if (rc < 0)
         return err_wrap(e, "stage %s", s->name);
     /* What a stage says about the CPU must not be remembered. */

@@ -146,14 +146,13 @@ static void fill_host(struct parts *p, struct statement_facts *f)
     f->tools = p->tools;
 }
 
-/* The last event that is no progress: what the stage says about itself at its end. */
-static struct json *final_event(const struct job *j)
+struct json *job_final_event(const char *events)
 {
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     struct err ignored = {0};
     struct json *out = NULL;
-    if (file_read(j->events, LIMIT_LOG_BYTES, &b, &ignored) == 0) {
+    if (file_read(events, LIMIT_LOG_BYTES, &b, &ignored) == 0) {
         char *at = b.bytes;
         for (char *line = at; line && *line; line = at) {
             size_t n = strcspn(line, "\n");
@@ -234,7 +233,7 @@ int job_statement(struct job_env *env, const struct job *j, const struct action 
     f.kernels = env->kernels;
     f.sandbox = env->sandbox.text;
     f.log = log_id;
-    p->events = final_event(j);
+    p->events = job_final_event(j->events);
     f.events = p->events;
     struct buf out;
     buf_init(&out, BUF_MAX_DEFAULT);

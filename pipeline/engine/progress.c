@@ -18,6 +18,13 @@ void progress_init(struct progress *p, const struct term *term)
     p->term = term;
 }
 
+/* A stage's words are part of one line: nothing in them moves the cursor. */
+static void add_words(const char *text, struct buf *out)
+{
+    for (; *text != '\0'; text++)
+        buf_add_char(out, (unsigned char)*text < ' ' || *text == 0x7f ? ' ' : *text);
+}
+
 static void add_event(const struct json *v, struct buf *out)
 {
     const struct json *event = json_get(v, "event");
@@ -29,8 +36,10 @@ static void add_event(const struct json *v, struct buf *out)
     if (done && of && json_type(done) == JSON_NUMBER && json_type(of) == JSON_NUMBER &&
         json_number(of) > 0)
         buf_printf(out, " %.0f %%", 100.0 * json_number(done) / json_number(of));
-    if (note && json_type(note) == JSON_STRING)
-        buf_printf(out, " %s", json_string(note));
+    if (note && json_type(note) == JSON_STRING) {
+        buf_add_char(out, ' ');
+        add_words(json_string(note), out);
+    }
 }
 
 /* The last whole line of an events file that is progress. */

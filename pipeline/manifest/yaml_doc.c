@@ -148,6 +148,8 @@ static int next_event(struct builder *b, struct err *e)
         b->has_event = true;
         return check_strict(b, e);
     }
+    if (b->parser.error == YAML_MEMORY_ERROR)
+        return err_set(e, ERR_NOMEM, "%s: no memory for the parser", b->doc->path);
     const char *problem = b->parser.problem ? b->parser.problem : "not YAML";
     return doc_fail(b->doc, mark_of(b->parser.problem_mark), e, "%s%s%s",
                     b->parser.context ? b->parser.context : "", b->parser.context ? ", " : "",

@@ -398,7 +398,7 @@ static struct json *pin_answer(const struct run_record *r, bool pinned, size_t n
     struct json *o = json_new_object();
     json_put_i64(o, "schema", 1);
     json_put_string(o, "commit", r->commit);
-    json_put_string(o, "name", r->name);
+    json_put(o, "name", statement_text(r->name)); /* of a damaged pin any bytes */
     json_put_bool(o, "pinned", pinned);
     json_put_i64(o, "missing", (int64_t)n_missing);
     return o;

@@ -111,7 +111,7 @@ static int failed(int status, const struct json *answer, int err_fd, struct err 
                    line[0] != '\0' ? line : "no message");
 }
 
-static int finish(const struct buf *out, int status, int err_fd, struct json **answer,
+int ledger_answer(const struct buf *out, int status, int err_fd, struct json **answer,
                   struct err *e)
 {
     struct json *v = NULL;
@@ -157,7 +157,7 @@ static int run(const struct call *c, struct json **answer, struct err *e)
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
     if (rc == 0)
-        rc = finish(&out, status, err_fd, answer, e);
+        rc = ledger_answer(&out, status, err_fd, answer, e);
 done:
     for (int i = 0; i < 2; i++)
         if (ends[i] >= 0)

@@ -17,6 +17,13 @@
 /* Path of fmforge-ledger beside the running program; caller xfrees. */
 int ledger_helper(char **path, struct err *e) MUST_USE;
 
+/* What an ended helper has printed as its answer, or its failure as an error: its message, the
+ * first line of its stderr (a file), or how it ended. status is as waitpid gives it. Used by every
+ * call.
+ */
+int ledger_answer(const struct buf *out, int status, int err_fd, struct json **answer,
+                  struct err *e) MUST_USE;
+
 struct ledger_entry {
     const char *ref;      /* "refs/prov/<name>" */
     const char *tree_dir; /* everything below it is committed */

@@ -1,14 +1,12 @@
 #include "pipeline/provenance/ledger_git.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <git2.h>
+#include <git2/sys/alloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pipeline/base/check.h"
@@ -16,8 +14,10 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_gate.h"
 #include "pipeline/provenance/ledger_incoming.h"
 #include "pipeline/provenance/ledger_loose.h"
+#include "pipeline/provenance/ledger_memory.h"
 #include "pipeline/provenance/ledger_pack.h"
 #include "pipeline/provenance/ledger_ssh.h"
 
@@ -42,8 +42,28 @@ static const char *said(void)
     return last != NULL && last->message != NULL ? last->message : "unknown error";
 }
 
+/* Before the library starts. From 1.8 on it makes the others of the first three. */
+static void use_memory(void)
+{
+    static git_allocator allocator = {
+        .gmalloc = ledger_take,
+        .grealloc = ledger_change,
+        .gfree = xfree,
+#if LIBGIT2_VER_MAJOR == 1 && LIBGIT2_VER_MINOR < 8
+        .gcalloc = ledger_take_zeroed,
+        .gmallocarray = ledger_take_array,
+        .greallocarray = ledger_change_array,
+        .gstrdup = ledger_copy,
+        .gstrndup = ledger_copy_at_most,
+        .gsubstrdup = ledger_copy_bytes,
+#endif
+    };
+    git_libgit2_opts(GIT_OPT_SET_ALLOCATOR, &allocator);
+}
+
 void git_start(void)
 {
+    use_memory();
     git_libgit2_init();
     static const int levels[] = {GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
                                  GIT_CONFIG_LEVEL_GLOBAL, GIT_CONFIG_LEVEL_PROGRAMDATA};
@@ -51,6 +71,8 @@ void git_start(void)
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
     git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
     git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 1);
+    /* It reads what an object names before it writes it, and so what look_first has not seen. */
+    git_libgit2_opts(GIT_OPT_ENABLE_STRICT_OBJECT_CREATION, 0);
 }
 
 /* ---- opening ---- */
@@ -77,7 +99,7 @@ static int open_failed(const char *path, int code, struct err *e)
 static int make_repository(struct git_repo *r, struct err *e)
 {
     char *part = xasprintf("%s.new", r->path);
-    char *parent = incoming_around(r->path);
+    char *parent = ledger_parent(r->path);
     git_repository *fresh = NULL;
     git_repository_init_options options;
     git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
@@ -100,10 +122,12 @@ int git_repo_open(const char *path, bool make, struct git_repo **out, struct err
 {
     struct git_repo *r = xalloc(sizeof *r);
     r->path = xstrdup(path);
-    r->gate = make ? incoming_gate(path, e) : -1;
-    int rc = make && r->gate < 0 ? ERR_IO : 0;
+    r->gate = -1;
+    int rc = make ? ledger_gate(path, &r->gate, e) : 0;
     if (rc == 0 && make && !file_exists(path))
         rc = make_repository(r, e);
+    if (rc == 0 && make)
+        rc = loose_mend_head(path, e);
     if (rc == 0 && file_exists(path))
         rc = pack_need_whole(path, e);
     if (rc == 0) {
@@ -190,23 +214,18 @@ static int read_object(struct git_repo *r, const git_oid *id, git_odb_object **o
 
 /* ---- writing ---- */
 
-static int add_file(struct git_repo *r, git_index *index, const char *dir, const char *path,
-                    struct buf *notes, struct err *e)
+static int write_file(struct git_repo *r, const char *dir, const char *path, git_oid *id,
+                      struct buf *notes, struct err *e)
 {
     struct file_map m;
     char *full = file_join(dir, path);
     int rc = file_map_open(&m, full, e);
     if (rc == 0) {
-        git_index_entry entry;
-        memset(&entry, 0, sizeof entry);
-        entry.path = path;
-        entry.mode = GIT_FILEMODE_BLOB;
         const void *bytes = m.bytes != NULL ? (const void *)m.bytes : "";
         char hex[GIT_HEX + 1];
-        if (git_odb_hash(&entry.id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
-            loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, &entry.id), notes);
-        if (git_blob_create_from_buffer(&entry.id, r->repo, bytes, m.n_bytes) != 0 ||
-            git_index_add(index, &entry) != 0)
+        if (git_odb_hash(id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
+            loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), notes);
+        if (git_blob_create_from_buffer(id, r->repo, bytes, m.n_bytes) != 0)
             rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, said());
         file_map_close(&m);
     }
@@ -214,20 +233,57 @@ static int add_file(struct git_repo *r, git_index *index, const char *dir, const
     return rc;
 }
 
+/* Files in the order of their paths, and the next one to write. */
+struct writing {
+    const char *dir;
+    struct file_list files;
+    size_t i;
+    struct buf *notes;
+};
+
+/* The folder of the next file, whose path begins with n_prefix bytes of folders. Not by an index of
+ * the library's: that reads the folders that it has written, and one that was there before may be
+ * damaged. */
+static int write_folder(struct git_repo *r, struct writing *w, size_t n_prefix, git_oid *id,
+                        struct err *e)
+{
+    git_treebuilder *tree = NULL;
+    char hex[GIT_HEX + 1];
+    int rc = 0, code = git_treebuilder_new(&tree, r->repo, NULL);
+    const char *first = w->i < w->files.n_paths ? w->files.paths[w->i] : "";
+    while (rc == 0 && code == 0 && w->i < w->files.n_paths &&
+           strncmp(w->files.paths[w->i], first, n_prefix) == 0) {
+        const char *path = w->files.paths[w->i], *name = path + n_prefix;
+        size_t n_name = strcspn(name, "/");
+        bool is_folder = name[n_name] == '/';
+        char *own = xstrndup(name, n_name);
+        git_oid entry;
+        rc = is_folder ? write_folder(r, w, n_prefix + n_name + 1, &entry, e)
+                       : write_file(r, w->dir, w->files.paths[w->i++], &entry, w->notes, e);
+        if (rc == 0)
+            code = git_treebuilder_insert(NULL, tree, own, &entry,
+                                          is_folder ? GIT_FILEMODE_TREE : GIT_FILEMODE_BLOB);
+        xfree(own);
+    }
+    if (rc == 0 && code == 0)
+        code = git_treebuilder_write(id, tree);
+    if (rc == 0 && code == 0 &&
+        loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), w->notes))
+        code = git_treebuilder_write(id, tree);
+    if (rc == 0 && code != 0)
+        rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
+    git_treebuilder_free(tree);
+    return rc;
+}
+
 static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
                       struct err *e)
 {
-    struct file_list files = {0};
-    git_index *index = NULL;
-    int rc = file_list_folder(dir, &files, e);
-    if (rc == 0 && git_index_new(&index) != 0)
-        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
-    for (size_t i = 0; i < files.n_paths && rc == 0; i++)
-        rc = add_file(r, index, dir, files.paths[i], notes, e);
-    if (rc == 0 && git_index_write_tree_to(tree, index, r->repo) != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
-    git_index_free(index);
-    file_list_release(&files);
+    struct writing w = {.dir = dir, .notes = notes};
+    int rc = file_list_folder(dir, &w.files, e);
+    if (rc == 0)
+        rc = write_folder(r, &w, 0, tree, e);
+    file_list_release(&w.files);
     return rc;
 }
 
@@ -379,7 +435,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
         if (!busy || i > LOCK_TRIES)
             break;
         if (i == LOCK_TRIES)
-            loose_remove_lock(r->path, ref, notes); /* we are the only writer, and waited */
+            ledger_remove_lock(r->path, ref, notes);
         usleep(LOCK_WAIT_MS * 1000);
     }
     if (rc == 0 && code == GIT_EUSER)
@@ -729,11 +785,6 @@ static int source_failed(const char *path, int code, struct err *e)
     return err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path, said());
 }
 
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static int read_status(git_repository *repo, struct git_source *out, struct err *e)
 {
     git_status_list *list = NULL;
@@ -755,14 +806,7 @@ static int read_status(git_repository *repo, struct git_source *out, struct err 
             out->dirty[out->n_dirty++] = xstrdup(delta->new_file.path);
     }
     git_status_list_free(list);
-    if (out->n_dirty > 0)
-        qsort(out->dirty, out->n_dirty, sizeof *out->dirty, compare_text);
-    for (size_t i = 0; i < out->n_dirty; i++) {
-        char *full = file_join(out->root, out->dirty[i]);
-        struct stat st;
-        out->deleted[i] = lstat(full, &st) != 0;
-        xfree(full);
-    }
+    git_source_order(out);
     return 0;
 }
 

@@ -114,6 +114,8 @@ struct git_source {
 };
 /* ERR_MISSING with the reason when there is nothing to say. */
 int git_source_read(const char *path, struct git_source *out, struct err *e) MUST_USE;
+/* Sorts `dirty`, and looks which of it is gone. */
+void git_source_order(struct git_source *s);
 void git_source_release(struct git_source *s);
 
 #endif

@@ -68,23 +68,3 @@ int incoming_move_rest(const char *repo, const char *folder, struct err *e)
     file_list_release(&files);
     return rc == 0 ? file_remove_tree(folder, e) : rc;
 }
-
-char *incoming_around(const char *repo)
-{
-    const char *base = file_base_name(repo);
-    return base == repo ? xstrdup(".") : xstrndup(repo, (size_t)(base - repo));
-}
-
-int incoming_gate(const char *repo, struct err *e)
-{
-    char *parent = incoming_around(repo);
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
-        (void)err_set_errno(e, errno, "%s: cannot lock", parent);
-        if (fd >= 0)
-            close(fd);
-        fd = -1;
-    }
-    xfree(parent);
-    return fd;
-}

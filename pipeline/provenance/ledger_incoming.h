@@ -23,9 +23,4 @@ bool incoming_has(const char *folder, const char *hex);
 int incoming_move(const char *repo, const char *folder, const char *hex, struct err *e) MUST_USE;
 int incoming_move_rest(const char *repo, const char *folder, struct err *e) MUST_USE;
 
-/* The folder that the repository is in; caller xfrees. */
-char *incoming_around(const char *repo);
-/* The lock of the ledger's one writer: flock on the folder around the repository; -1 on error. */
-int incoming_gate(const char *repo, struct err *e);
-
 #endif

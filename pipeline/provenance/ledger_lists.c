@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_git.h"
 
@@ -33,6 +35,23 @@ void git_ids_release(struct git_ids *ids)
 {
     xfree(ids->ids);
     *ids = (struct git_ids){0};
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void git_source_order(struct git_source *s)
+{
+    if (s->n_dirty > 0)
+        qsort(s->dirty, s->n_dirty, sizeof *s->dirty, by_text);
+    for (size_t i = 0; i < s->n_dirty; i++) {
+        char *full = file_join(s->root, s->dirty[i]);
+        struct stat st;
+        s->deleted[i] = lstat(full, &st) != 0;
+        xfree(full);
+    }
 }
 
 void git_source_release(struct git_source *s)

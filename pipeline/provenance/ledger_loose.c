@@ -1,6 +1,5 @@
 #include "pipeline/provenance/ledger_loose.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 
 #define HEADER_BYTES_MAX 64
 #define REF_DIGITS 40
+#define HEAD_TEXT "ref: refs/heads/main\n"
 
 /* "blob 123" + NUL: the length of the header with the NUL, 0 when it is none. */
 static size_t read_header(const unsigned char *bytes, size_t n, uint64_t *size)
@@ -30,6 +30,19 @@ static size_t read_header(const unsigned char *bytes, size_t n, uint64_t *size)
     return 0;
 }
 
+/* So that a lack of memory is never taken for damage. */
+static void *take(void *context, unsigned n, unsigned bytes)
+{
+    (void)context;
+    return xalloc_array(n, bytes);
+}
+
+static void give_back(void *context, void *p)
+{
+    (void)context;
+    xfree(p);
+}
+
 /* What is wrong with the file's bytes, or NULL. */
 static const char *find_fault(const struct file_map *m)
 {
@@ -39,6 +52,8 @@ static const char *find_fault(const struct file_map *m)
     size_t header = 0;
     const char *fault = NULL;
     memset(&z, 0, sizeof z);
+    z.zalloc = take;
+    z.zfree = give_back;
     if (m->n_bytes > UINT32_MAX || inflateInit(&z) != Z_OK)
         return "too large";
     z.next_in = (unsigned char *)(uintptr_t)m->bytes;
@@ -85,27 +100,19 @@ int loose_check(const char *repo, const char *hex, struct err *e)
     return rc;
 }
 
-void loose_make_way(const char *repo, const char *hex, struct buf *notes)
+bool loose_make_way(const char *repo, const char *hex, struct buf *notes)
 {
     struct err why = {0};
     if (loose_check(repo, hex, &why) == 0)
-        return;
+        return false;
     char *from = xasprintf("%s/objects/%.2s/%s", repo, hex, hex + 2);
     char *to = xasprintf("%s/damaged-%s", repo, hex);
-    if (rename(from, to) == 0)
+    bool moved = rename(from, to) == 0;
+    if (moved)
         buf_printf(notes, "%s; moved to %s and written again\n", why.text, to);
     xfree(from);
     xfree(to);
-}
-
-void loose_remove_lock(const char *repo, const char *ref, struct buf *notes)
-{
-    char *lock = xasprintf("%s/%s.lock", repo, ref);
-    struct stat st;
-    if (stat(lock, &st) == 0 && unlink(lock) == 0)
-        buf_printf(notes, "removed %s, left by a killed program %ld s ago\n", lock,
-                   (long)(time(NULL) - st.st_mtime));
-    xfree(lock);
+    return moved;
 }
 
 /* The library passes over a loose ref that it cannot read: each must be 40 digits and a newline. */
@@ -173,6 +180,19 @@ int loose_check_refs(const char *repo, struct buf *damage, struct err *e)
     return rc;
 }
 
+int loose_mend_head(const char *repo, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    loose_check_head(repo, &b);
+    bool damaged = b.n_bytes > 0;
+    buf_release(&b);
+    char *path = file_join(repo, "HEAD");
+    int rc = damaged ? file_publish(path, HEAD_TEXT, strlen(HEAD_TEXT), 0644, e) : 0;
+    xfree(path);
+    return rc;
+}
+
 void loose_check_head(const char *repo, struct buf *damage)
 {
     struct buf b;
@@ -181,7 +201,7 @@ void loose_check_head(const char *repo, struct buf *damage)
     buf_init(&b, 4096);
     if (file_read(path, 4000, &b, &e) != 0)
         buf_printf(damage, "%s\n", e.text);
-    else if (!str_eq(buf_text(&b), "ref: refs/heads/main\n"))
+    else if (!str_eq(buf_text(&b), HEAD_TEXT))
         buf_printf(damage, "%s is damaged: it does not say \"ref: refs/heads/main\"\n", path);
     buf_release(&b);
     xfree(path);

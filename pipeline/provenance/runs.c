@@ -40,7 +40,7 @@ const char *run_record_file(const struct run_record *r, const char *path)
 }
 
 /* run.json, once `shown` is there. */
-static int take_run(struct run_record *r, struct err *e)
+static int take_file(struct run_record *r, struct err *e)
 {
     const char *text = run_record_file(r, "run.json");
     if (text == NULL)
@@ -51,18 +51,24 @@ static int take_run(struct run_record *r, struct err *e)
     return rc;
 }
 
+int run_record_take(struct json *shown, struct run_record *out, struct err *e)
+{
+    *out = (struct run_record){.shown = shown};
+    int rc = json_need_string(shown, "commit", &out->commit, e);
+    if (rc == 0)
+        rc = json_need_i64(shown, "time", &out->time, e);
+    if (rc == 0 && take_file(out, e) != 0)
+        rc = err_wrap(e, "ledger: run %.12s", out->commit);
+    return rc;
+}
+
 int run_record_load(const struct ledger *l, const char *commit, struct run_record *out,
                     struct err *e)
 {
+    struct json *shown = NULL;
     *out = (struct run_record){0};
-    int rc = ledger_show(l->helper, l->repo, commit, &out->shown, e);
-    if (rc == 0)
-        rc = json_need_string(out->shown, "commit", &out->commit, e);
-    if (rc == 0)
-        rc = json_need_i64(out->shown, "time", &out->time, e);
-    if (rc == 0 && take_run(out, e) != 0)
-        rc = err_wrap(e, "ledger: run %.12s", out->commit);
-    return rc;
+    int rc = ledger_show(l->helper, l->repo, commit, &shown, e);
+    return rc == 0 ? run_record_take(shown, out, e) : rc;
 }
 
 static int read_item(const char *folder, const char *path, struct json *files, struct err *e)
@@ -97,7 +103,7 @@ int run_record_read_folder(const char *folder, struct run_record *out, struct er
     json_put(out->shown, "commit", statement_text(folder));
     out->commit = run_text(out->shown, "commit");
     file_list_release(&list);
-    if (rc == 0 && take_run(out, e) != 0)
+    if (rc == 0 && take_file(out, e) != 0)
         rc = err_wrap(e, "%s", folder);
     int64_t ms = 0;
     const char *started = rc == 0 ? run_text(out->root, "started") : NULL;

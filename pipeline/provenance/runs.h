@@ -31,6 +31,8 @@ struct run_record {
 /* ERR_FORMAT when run.json is damaged. Release afterwards, also after an error. */
 int run_record_load(const struct ledger *l, const char *commit, struct run_record *out,
                     struct err *e) MUST_USE;
+/* The same of an answer of ledger_show, which it owns from then on. */
+int run_record_take(struct json *shown, struct run_record *out, struct err *e) MUST_USE;
 /* id: digits of a commit, "last": the newest run (of pipeline `name`, when not NULL), or "last~N":
  * the one N before it. ERR_MISSING when there is none. */
 int run_record_find(const struct ledger *l, const char *id, const char *name,

@@ -272,6 +272,12 @@ void statement_build(const struct statement_facts *f, struct buf *out)
     json_free(v);
 }
 
+/* 1970 to 9999, counted from 1900. */
+static bool is_written_year(int year)
+{
+    return year >= 70 && year < 8100;
+}
+
 char *statement_time(int64_t unix_ms, char out[25])
 {
     return clock_text(unix_ms, out);
@@ -303,7 +309,7 @@ bool statement_time_parse(const char *s, int64_t *unix_ms)
         return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    *unix_ms = (int64_t)timegm(&tm) * 1000 + ms;
+    *unix_ms = (int64_t)timegm(&tm) * 1000 + ms; /* days and hours too many moved on in tm */
     char again[25];
-    return tm.tm_year >= 70 && str_eq(statement_time(*unix_ms, again), s);
+    return is_written_year(tm.tm_year) && str_eq(statement_time(*unix_ms, again), s);
 }

@@ -69,7 +69,7 @@ if [ $# -gt 0 ]; then
     cases=()
     for name in "$@"; do cases+=("$root/tests/e2e/$name.sh"); done
 else
-    mapfile -t cases < <(find "$root/tests/e2e" -maxdepth 1 -name '*.sh' ! -name e2e_run.sh ! -name e2e_lib.sh | sort)
+    mapfile -t cases < <(find "$root/tests/e2e" -maxdepth 1 -name '*.sh' ! -name e2e_run.sh ! -name '*_lib.sh' | sort)
 fi
 
 results=$(mktemp -d) || exit 1

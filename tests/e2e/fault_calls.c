@@ -3,7 +3,8 @@
  *
  *   FAULT_PROGRAM  name of the program, as /proc/PID/comm has it: others are left alone
  *   FAULT_AT       which call, from 1; 0: none fails, and FAULT_LOG gets "calls N" at the end
- *   FAULT_ERRNO    5 (EIO: any call) or 28 (ENOSPC: calls that take room, and only they count)
+ *   FAULT_ERRNO    5 (EIO: any call), 28 (ENOSPC: calls that take room, and only they count), or 0:
+ *                  at any call the program is killed with -9 instead
  *   FAULT_PATH     if given, only calls on paths that end with it count
  *   FAULT_LOG      gets one line, "CALL PATH", when the call has failed
  *
@@ -17,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -91,6 +93,8 @@ static bool fails(const char *call, const char *path, bool takes_room)
     if (n_calls != at)
         return false;
     say(call, path);
+    if (number == 0)
+        kill(getpid(), SIGKILL);
     errno = number;
     return true;
 }

@@ -80,6 +80,11 @@ expect 0 fm run task.yaml --set vars.seed=2
 
 # That run found everything and left no commit; it is needed all the same, also without its pin.
 expect 0 fm gc --unpin "$pinned"
+# A pin is known by its name; one that was damaged is taken off like any other.
+mkdir -p .fmforge/pins
+printf 'tiny\362task\n' >".fmforge/pins/$(git --git-dir=.fmforge/ledger.git rev-parse "$pinned")"
+expect 0 fm gc --unpin "$pinned" --json
+has stdout.txt '"pinned": false'
 age 1
 expect 0 fm gc --keep 1 --delete
 statuses task.yaml --set vars.seed=2 | grep -q ' run$' && die "what the last run used is gone"

@@ -22,6 +22,29 @@ expect 0 fm run task.yaml
 [ "$(folder_id "$PACKAGE")" = "$whole" ] || die "a killed run made another package ($kills kills)"
 expect 0 fm verify
 
+# Killed, and its checkpoint damaged: it says so and trains from the beginning, to the same bytes.
+for how in flip cut; do
+    rm -rf out
+    chmod -R u+w .fmforge && rm -rf .fmforge
+    setsid "$BIN/fmforge" run task.yaml >run.out 2>&1 &
+    pid=$!
+    for _ in $(seq 3000); do
+        file=$(find .fmforge -name train.ckpt 2>/dev/null)
+        [ -z "$file" ] || break
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.01
+    done
+    kill -9 -- "-$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    file=$(find .fmforge -name train.ckpt 2>/dev/null)
+    [ -n "$file" ] || { echo "the run ended before it was killed" >&2; continue; }
+    size=$(stat -c %s "$file")
+    if [ $how = cut ]; then truncate -s $((size / 3)) "$file"; else flip_bit "$file" $((size / 2)); fi
+    expect 0 fm run task.yaml
+    grep -q 'starts anew: train.ckpt: ' stderr.txt || { cat stderr.txt >&2; die "the damage is not named"; }
+    [ "$(folder_id "$PACKAGE")" = "$whole" ] || die "a damaged checkpoint made another package"
+done
+
 # Interrupted, it saves its state and says so once.
 sed -i 's/epochs: 15/epochs: 5000/' task.yaml
 setsid "$BIN/fmforge" run task.yaml >stdout.txt 2>stderr.txt &

@@ -55,4 +55,29 @@ cat stdout.txt stderr.txt | grep -qi ledger || die "the changed ledger is not na
 chmod u+w "$git_object"
 cp saved "$git_object"
 expect 0 fm verify
+
+# A damaged folder of the newest run, or HEAD: verify names it, and the next run, which writes the
+# same folder, makes it again. It once read such a folder for ever.
+expect 0 fm run task.yaml --record
+ledger=.fmforge/ledger.git
+tree=$(git --git-dir=$ledger rev-parse refs/prov/tiny_task:stages)
+file=$ledger/objects/${tree:0:2}/${tree:2}
+cp "$file" saved
+size=$(stat -c %s "$file")
+for how in "$((size / 2))" "$((size - 3))" cut; do
+    if [ "$how" = cut ]; then
+        chmod u+w "$file"
+        truncate -s $((size / 2)) "$file"
+    else
+        flip_bit "$file" "$how"
+    fi
+    printf 'ref: refs/h' >$ledger/HEAD
+    expect 1 fm verify
+    has stdout.txt "$tree"
+    has stdout.txt HEAD
+    expect 0 timeout 60 "$BIN/fmforge" run task.yaml --record
+    cmp -s "$file" saved || die "the folder's object was not made again"
+    expect 0 fm verify
+    git --git-dir=$ledger fsck --strict 2>fsck.txt || die "git fsck: $(cat fsck.txt)"
+done
 echo ok
