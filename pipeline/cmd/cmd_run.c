@@ -23,6 +23,8 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
          "where the run's page goes (default reports)"},
         {"kernels", 0, FLAG_STRING, &o.kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
         {"record", 0, FLAG_BOOL, &o.record, NULL, "commit to the ledger also when nothing ran"},
+        {"no-remote", 0, FLAG_BOOL, &o.alone, NULL,
+         "leave the manifest's shared cache alone in this run"},
         {"sign", 0, FLAG_STRING, &o.sign_key, "KEY",
          "sign the ledger's commit with an SSH key (a private key, or a .pub in ssh-agent)"},
     };
