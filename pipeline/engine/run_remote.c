@@ -17,6 +17,8 @@
 #define SLACK_MS 60000.0
 #define SAY_WAITING_MS 500.0
 
+_Static_assert(REMOTE_URL_BYTES < ACTION_ORIGIN_BYTES, "a url fits into a record");
+
 struct queue {
     size_t *items; /* instances; room for all */
     size_t first, end;
@@ -27,7 +29,7 @@ struct run_remote {
     char *url, *program;
     bool is_off, no_more_sends;
     struct privacy privacy; /* graph NULL until needed */
-    bool *asked;
+    bool *asked, *refused;
     int *lock_fds;
     struct remote_link fetcher;
     struct queue to_fetch; /* the first one's answer is waited for */
@@ -55,6 +57,7 @@ void run_remote_open(struct run *r)
     m->url = xstrndup(spec->url, (size_t)spec->n_url);
     m->program = file_join(r->options->program_folder, "fmforge-remote");
     m->asked = xalloc_array(n, sizeof *m->asked);
+    m->refused = xalloc_array(n, sizeof *m->refused);
     m->lock_fds = xalloc_array(n, sizeof *m->lock_fds);
     m->to_fetch.items = xalloc_array(n, sizeof(size_t));
     m->to_send.items = xalloc_array(n, sizeof(size_t));
@@ -74,6 +77,7 @@ void run_remote_close(struct run *r)
     xfree(m->to_send.items);
     xfree(m->lock_fds);
     xfree(m->asked);
+    xfree(m->refused);
     xfree(m->program);
     xfree(m->url);
     xfree(m);
@@ -243,6 +247,7 @@ static void refuse(struct run *r, const char *reason)
     size_t i = r->remote->to_fetch.items[r->remote->to_fetch.first];
     term_notef(r->term, "%s: not taken from the remote: %s\n", r->session->graph.instances[i]->name,
                reason);
+    r->remote->refused[i] = true;
     next(r, RUN_WAITING);
 }
 
@@ -321,13 +326,16 @@ static bool send_first(struct run *r)
 {
     struct run_remote *m = r->remote;
     struct err e = {0};
-    const struct plan_item *item = &r->session->plan.items[m->to_send.items[m->to_send.first]];
+    size_t i = m->to_send.items[m->to_send.first];
+    const struct plan_item *item = &r->session->plan.items[i];
     struct content_id log = remote_log(r->session->store, &item->action);
     if (m->sender.pid == 0 && start(r, &m->sender, &e) < 0) {
         turn_off(r, e.text);
         return false;
     }
-    return remote_link_say(&m->sender, "send %s %s", item->key.hex, log.hex[0] ? log.hex : "-");
+    /* What was wrong there is put right. */
+    return remote_link_say(&m->sender, "%s %s %s", m->refused[i] ? "replace" : "send",
+                           item->key.hex, log.hex[0] ? log.hex : "-");
 }
 
 void run_remote_made(struct run *r, size_t i)
@@ -427,11 +435,12 @@ void run_remote_end(struct run *r)
     double end_ms = began_ms + 1e3 * (double)m->spec->wait_seconds;
     bool said = false;
     while (!is_empty(&m->to_send) && r->interrupts == 0 && spawn_clock_ms() < end_ms) {
+        size_t n = m->to_send.end - m->to_send.first;
         double left_ms = end_ms - spawn_clock_ms();
         struct pollfd fd = {m->sender.fd, POLLIN, 0};
         if (!said && spawn_clock_ms() - began_ms >= SAY_WAITING_MS) {
-            term_notef(r->term, "remote: sending %zu results to %s, for %lld s at most\n",
-                       m->to_send.end - m->to_send.first, m->url, (long long)m->spec->wait_seconds);
+            term_notef(r->term, "remote: sending %zu %s to %s, for %lld s at most\n", n,
+                       n == 1 ? "result" : "results", m->url, (long long)m->spec->wait_seconds);
             said = true;
         }
         (void)poll(&fd, 1, (int)(said || left_ms < SAY_WAITING_MS ? left_ms + 1 : SAY_WAITING_MS));

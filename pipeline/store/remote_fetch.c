@@ -50,8 +50,10 @@ static int get_object(struct remote_fetch *f, const char *id_hex, uint64_t max_b
                       uint64_t *n_bytes, struct err *e)
 {
     struct err why = {0};
-    if (is_here(f->store, id_hex, n_bytes))
+    if (is_here(f->store, id_hex, n_bytes)) {
+        http_skip(f->http, *n_bytes);
         return 0;
+    }
     int rc = download(f, id_hex, max_bytes, n_bytes, &why);
     if (rc == ERR_MISSING) /* the record is there, and this is not: half a result */
         return err_set(e, ERR_FORMAT, "its record names what is gone: %s", why.text);

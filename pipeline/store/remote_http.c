@@ -128,6 +128,11 @@ void http_hurry(struct http *h, int64_t limit_ms, uint64_t n_bytes)
     h->n_before = 0;
 }
 
+void http_skip(struct http *h, uint64_t n_bytes)
+{
+    h->n_before += n_bytes;
+}
+
 void http_unhurry(struct http *h)
 {
     h->in_hurry = false;

@@ -38,6 +38,8 @@ void http_close(struct http *h); /* NULL is fine */
 /* The next http_get calls together may take limit_ms, for n_bytes: whoever is too slow for that is
  * given up as soon as it shows. */
 void http_hurry(struct http *h, int64_t limit_ms, uint64_t n_bytes);
+/* So many of them are not asked for. */
+void http_skip(struct http *h, uint64_t n_bytes);
 /* The next ones may take as long as the timeout, each as a whole; as it is after http_open. */
 void http_unhurry(struct http *h);
 

@@ -4,12 +4,14 @@
  * in any order, then requests, each with one answer, one at a time:
  *
  *   set home|url|timeout|ca|netrc|token VALUE
- *   record KEY                     found KEY PATH | absent KEY
- *   objects KEY LIMIT_MS LOG|-     have KEY BYTES | late KEY REASON        after its record
- *   send KEY LOG|-                 sent KEY BYTES | shut REASON            shut: nothing can be
- * sent any                            refused KEY REASON | off REASON         off: nothing can be
- * had
  *
+ *   record KEY               found KEY PATH | absent KEY
+ *   objects KEY LIMIT_MS LOG have KEY BYTES | late KEY REASON      (after its record)
+ *   send KEY LOG             sent KEY BYTES | shut REASON          (nothing can be sent)
+ *   replace KEY LOG          the same, whatever is there already
+ *   any of them              refused KEY REASON | off REASON       (nothing can be had)
+ *
+ * LOG is the content id of a log, or "-".
  * It ends when its descriptor does. The token comes this way so that no list of processes shows it.
  */
 
@@ -188,14 +190,14 @@ static bool objects(struct remote *r, const char *key, char *rest)
 }
 
 /* The store is open only meanwhile: a process that has found what it looked for keeps gc away. */
-static bool send_result(struct remote *r, const char *key, const char *log)
+static bool send_result(struct remote *r, const char *key, const char *log, bool replace)
 {
     struct err e = {0};
     struct store *store = NULL;
     uint64_t n = 0;
     int rc = store_open(r->home, &store, &e);
     if (rc == 0)
-        rc = remote_send(r->http, store, key, log_of(log), &n, &e);
+        rc = remote_send(r->http, store, key, log_of(log), replace, &n, &e);
     store_close(store);
     return rc == 0 ? answer_bytes("sent", key, n) : answer_error(rc, key, &e);
 }
@@ -216,8 +218,8 @@ static bool serve(struct remote *r, char *line)
         return record(r, key);
     if (str_eq(verb, "objects"))
         return objects(r, key, line);
-    if (str_eq(verb, "send"))
-        return send_result(r, key, line);
+    if (str_eq(verb, "send") || str_eq(verb, "replace"))
+        return send_result(r, key, line, str_eq(verb, "replace"));
     return answer("off", NULL, "a request that is not known");
 }
 

@@ -11,6 +11,7 @@
 struct sending {
     struct http *http;
     struct store *store;
+    bool replace;
     uint64_t n_bytes;
 };
 
@@ -24,7 +25,7 @@ static int put_bytes(struct sending *s, const char *id_hex, const void *bytes, u
 {
     char *name = xasprintf("cas/%s", id_hex);
     struct err absent = {0};
-    int rc = http_head(s->http, name, n_bytes, &absent);
+    int rc = s->replace ? ERR_MISSING : http_head(s->http, name, n_bytes, &absent);
     if (rc == ERR_MISSING) {
         rc = http_put(s->http, name, bytes, n_bytes, e);
         s->n_bytes += rc == 0 ? n_bytes : 0;
@@ -99,9 +100,9 @@ static int put_record(struct sending *s, struct action *a, struct err *e)
 }
 
 int remote_send(struct http *h, struct store *store, const char *key_hex, const char *log_hex,
-                uint64_t *n_bytes, struct err *e)
+                bool replace, uint64_t *n_bytes, struct err *e)
 {
-    struct sending s = {h, store, 0};
+    struct sending s = {h, store, replace, 0};
     struct action a;
     struct buf text;
     struct err why = {0};

@@ -7,15 +7,16 @@
  * leave was decided by whoever asks.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "pipeline/base/err.h"
 #include "pipeline/store/remote_http.h"
 #include "pipeline/store/store.h"
 
-/* log_hex: of its log, or NULL. *n_bytes: what was sent. Return codes as in remote_http.h; what is
- * wrong with this store is ERR_FORMAT. */
+/* log_hex: of its log, or NULL. replace: what is there under these names is wrong. *n_bytes: what
+ * was sent. Return codes as in remote_http.h; what is wrong with this store is ERR_FORMAT. */
 int remote_send(struct http *h, struct store *s, const char *key_hex, const char *log_hex,
-                uint64_t *n_bytes, struct err *e) MUST_USE;
+                bool replace, uint64_t *n_bytes, struct err *e) MUST_USE;
 
 #endif
