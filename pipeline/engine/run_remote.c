@@ -292,6 +292,12 @@ static void take_result(struct run *r)
     next(r, RUN_REUSED);
 }
 
+static const char *behind_word(const char *line)
+{
+    size_t n = strcspn(line, " ");
+    return line[n] ? line + n + 1 : line;
+}
+
 /* Text behind "what KEY ". */
 static const char *behind_key(const char *line)
 {
@@ -313,7 +319,7 @@ static void take_answer(struct run *r, const char *line)
     else if (str_starts(line, "have ") && m->has_claim)
         take_result(r);
     else if (!str_starts(line, "found ") || m->has_claim)
-        turn_off(r, str_starts(line, "off ") ? line + strlen("off ") : line);
+        turn_off(r, behind_word(line));
     else if (remote_check(&r->session->plan, i, behind_key(line), &m->claim, &e) < 0)
         refuse(r, e.text);
     else if (!ask_objects(r))
@@ -356,8 +362,7 @@ static void take_sent(struct run *r, const char *line)
         return;
     size_t i = m->to_send.items[m->to_send.first++];
     if (str_starts(line, "shut ")) {
-        term_notef(r->term, "remote: %s; nothing is sent to it in this run\n",
-                   line + strlen("shut "));
+        term_notef(r->term, "remote: %s; nothing is sent to it in this run\n", behind_word(line));
         m->no_more_sends = true;
         m->to_send.first = m->to_send.end;
         return;
@@ -366,7 +371,7 @@ static void take_sent(struct run *r, const char *line)
         term_notef(r->term, "%s: not sent to the remote: %s\n",
                    r->session->graph.instances[i]->name, behind_key(line));
     else if (!str_starts(line, "sent "))
-        turn_off(r, str_starts(line, "off ") ? line + strlen("off ") : line);
+        turn_off(r, behind_word(line));
     if (!is_empty(&m->to_send) && !send_first(r))
         turn_off(r, "fmforge-remote has ended");
 }

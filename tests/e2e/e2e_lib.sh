@@ -200,7 +200,7 @@ nginx_start() {
         } >nginx.conf
         "$nginx" -p "$PWD/" -c nginx.conf >nginx.txt 2>&1 &
         NGINX=$!
-        trap nginx_stop EXIT
+        trap servers_stop EXIT
         for _ in $(seq 50); do
             kill -0 "$NGINX" 2>/dev/null || break
             (: <>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null && [ -s nginx.pid ] &&
@@ -218,10 +218,23 @@ nginx_stop() {
     NGINX=
 }
 
+odd_stop() {
+    [ -z "${SERVER:-}" ] || { kill "$SERVER" && wait "$SERVER"; } 2>/dev/null
+    SERVER=
+}
+
+servers_stop() {
+    nginx_stop
+    odd_stop
+}
+
 # A server of one answer: MODE is silent (accepts and says nothing), drip (200, then a byte now and
-# then), stuck (404 to each GET, nothing to anything else), lazy (404, after 0.7 s) or close. It sets URL and SERVER, a process to be killed by the case.
+# then), stuck (404 to each GET, nothing to anything else), lazy (404, after 0.7 s), endless (200 and
+# bytes for ever) or close. It sets URL; odd_stop ends it.
 odd_server() {
     command -v perl >/dev/null || skip "there is no perl"
+    odd_stop
+    rm -f port.txt
     perl -MIO::Socket::INET -e '
         $SIG{CHLD} = "IGNORE"; $| = 1;
         my $get; my $s = IO::Socket::INET->new(Listen => 50, LocalAddr => "127.0.0.1") or die;
@@ -232,14 +245,18 @@ odd_server() {
                 print $c "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
                 for (1 .. 500) { print $c "x"; $c->flush; select undef, undef, undef, 0.1; }
             }
+            print $c "HTTP/1.1 200 OK\r\n\r\n" if $ARGV[0] eq "endless";
+            print $c "x" x 65536 while $ARGV[0] eq "endless";
             while ($ARGV[0] =~ /stuck|lazy/ and my $line = <$c>) {
                 $get = 1 if $line =~ /^GET/;
                 select undef, undef, undef, 0.7 if $ARGV[0] eq "lazy" and $line eq "\r\n";
                 print $c "HTTP/1.1 404 no\r\nContent-Length: 0\r\n\r\n" if $get and $line eq "\r\n";
             }
-            sleep 600;
+            1 while <$c>;
+            exit;
         }' "$1" >port.txt &
     SERVER=$!
+    trap servers_stop EXIT
     for _ in $(seq 100); do
         [ -s port.txt ] && break
         sleep 0.05

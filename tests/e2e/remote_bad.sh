@@ -38,8 +38,14 @@ for mode in silent drip close; do
     odd_server $mode
     manifest "$URL/x"
     left_alone "GET $URL/x/ac/"
-    kill "$SERVER"
+    odd_stop
 done
+odd_server endless
+manifest "$URL/x"
+made_here "one: not taken from the remote: GET $URL/x/ac/"
+has said.txt 'more than the 1048576 bytes that it may have'
+odd_stop
+
 # Each answer in time, and all of them together more than they are worth.
 odd_server lazy
 manifest "$URL/x"
@@ -48,7 +54,7 @@ rm -rf .fmforge
 expect 0 fm run m.yaml
 has stdout.txt 'm: 8 executed'
 has stderr.txt 'more than it has saved (remote `timeout`); left alone for the rest of this run'
-kill "$SERVER"
+odd_stop
 manifest http://nobody.invalid/x
 left_alone 'nobody.invalid'
 mv programs/fmforge-remote .

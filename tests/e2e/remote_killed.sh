@@ -104,7 +104,7 @@ wait "$pid"
 rc=$?
 [ "$rc" -eq 130 ] || { cat run.out >&2; die "exit $rc after an interrupt, expected 130"; }
 [ $((SECONDS - before)) -lt 20 ] || die "an interrupted run waited for the remote"
-kill "$SERVER"
+odd_stop
 
 # What cannot be sent in time is left, and said; the run has ended well before that.
 nginx_stop
@@ -116,5 +116,5 @@ expect 0 fm run stuck.yaml
 [ $((SECONDS - before)) -lt 25 ] || die "the run waited $((SECONDS - before)) s for what is sent"
 has stdout.txt '5 executed'
 has stderr.txt "remote: 5 results were not sent to $URL within 2 s (remote \`wait\`)"
-kill "$SERVER"
+odd_stop
 echo ok
