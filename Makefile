@@ -38,6 +38,7 @@ ALL_CXXFLAGS := -std=c++17 $(COMMON) $(CXX_WARNINGS)
 LIBS_BASE := -Wl,-Bstatic -lcrypto -lzstd -Wl,-Bdynamic -lcjson -lm -ldl
 LIBS_ENGINE := -Wl,-Bstatic -lyaml -Wl,-Bdynamic $(LIBS_BASE)
 LIBS_LEDGER := -lgit2 -lz $(LIBS_BASE)
+LIBS_REMOTE := -lcurl $(LIBS_BASE)
 # Netlib's LAPACK, never another provider of its names: its bits do not depend on the CPU.
 NETLIB := $(addprefix -L/usr/lib/$(shell $(CC) -print-multiarch 2>/dev/null)/,lapack blas)
 LIBS_LAPACK := $(NETLIB) -Wl,-Bstatic -llapack -lblas -Wl,-Bdynamic -l:libgfortran.so.5
@@ -52,7 +53,8 @@ BIN := $(B)/bin
 # ----------------------------------------------------------------------------------- the sources
 BASE_C := $(sort $(wildcard pipeline/base/*.c))
 LEDGER_C := $(filter-out %/ledger_client.c,$(sort $(wildcard pipeline/provenance/ledger_*.c)))
-ENGINE_LIB_C := $(filter-out $(LEDGER_C),$(sort $(wildcard pipeline/manifest/*.c pipeline/store/*.c \
+REMOTE_C := $(sort $(wildcard pipeline/store/remote_*.c))
+ENGINE_LIB_C := $(filter-out $(LEDGER_C) $(REMOTE_C),$(sort $(wildcard pipeline/manifest/*.c pipeline/store/*.c \
                   pipeline/provenance/*.c pipeline/report/*.c pipeline/engine/*.c)))
 ENGINE_C := $(sort $(wildcard pipeline/main.c pipeline/cmd/*.c))
 FRONT_C := pipeline/front/main.c pipeline/cmd/cmd_options.c
@@ -69,7 +71,7 @@ BASE_O := $(call objects,$(BASE_C))
 ENGINE_LIB_O := $(call objects,$(ENGINE_LIB_C))
 STAGE_LIB_O := $(call objects,$(STAGE_LIB_C) $(STAGE_LIB_CC))
 UNIT_LIB_O := $(call objects,$(UNIT_LIB_C))
-PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-engine $(BIN)/fmforge-ledger $(STAGES:%=$(BIN)/stage-%)
+PROGRAMS := $(BIN)/fmforge $(BIN)/fmforge-engine $(BIN)/fmforge-ledger $(BIN)/fmforge-remote $(STAGES:%=$(BIN)/stage-%)
 UNIT_PROGRAMS := $(UNIT:%=$(B)/unit/%_test)
 FUZZ_PROGRAMS := $(FUZZ:%=$(B)/fuzz/%_fuzz)
 BENCH_PROGRAMS := $(BENCH:%=$(B)/bench/%)
@@ -137,6 +139,9 @@ $(BIN)/fmforge-engine: $(call objects,$(ENGINE_C)) $(B)/engine.a $(B)/base.a
 
 $(BIN)/fmforge-ledger: $(call objects,$(LEDGER_C)) $(B)/base.a
 	$(call link,$(LIBS_LEDGER))
+
+$(BIN)/fmforge-remote: $(call objects,$(REMOTE_C)) $(B)/engine.a $(B)/base.a
+	$(call link,$(LIBS_REMOTE))
 
 define stage_rule
 $(BIN)/stage-$(1): $(call objects,$(sort $(wildcard stages/$(1)/*.c))) $(B)/stages.a $(B)/base.a
@@ -250,6 +255,6 @@ help:
 	@echo 'make lint fmt fmt-check bench bench-model bench-pipeline portability ref clean'
 
 -include $(patsubst %.o,%.d,$(BASE_O) $(ENGINE_LIB_O) $(STAGE_LIB_O) $(UNIT_LIB_O) \
-    $(call objects,$(ENGINE_C) $(FRONT_C) $(LEDGER_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c tests/e2e/*.c \
+    $(call objects,$(ENGINE_C) $(FRONT_C) $(LEDGER_C) $(REMOTE_C) $(wildcard stages/*/*.c tests/unit/*_test.c tests/fuzz/*.c tests/e2e/*.c \
     tests/bench/*.c tests/ref/*.c)))
 endif

@@ -9,12 +9,12 @@ say() { printf 'setup: %s\n' "$*"; }
 # tool:package for programs (any provider will do), bare names for libraries.
 tools_apt="gcc:gcc g++:g++ make:make pkg-config:pkg-config git:git zstd:zstd"
 libs_apt="libyaml-dev libcjson-dev libzstd-dev libgit2-dev libssl-dev libsentencepiece-dev \
-zlib1g-dev liblapack-dev libblas-dev libcmocka-dev"
+zlib1g-dev liblapack-dev libblas-dev libcurl4-openssl-dev libcmocka-dev"
 tools_dnf="gcc:gcc g++:gcc-c++ make:make pkg-config:pkgconf-pkg-config git:git zstd:zstd"
 libs_dnf="libyaml-devel cjson-devel libzstd-devel libgit2-devel openssl-devel \
-sentencepiece-devel zlib-static lapack-static blas-static libgfortran libcmocka-devel"
+sentencepiece-devel zlib-static lapack-static blas-static libgfortran libcurl-devel libcmocka-devel"
 tools_brew="make:make pkg-config:pkgconf git:git zstd:zstd"
-libs_brew="libyaml cjson zstd libgit2 openssl@3 sentencepiece zlib lapack cmocka"
+libs_brew="libyaml cjson zstd libgit2 openssl@3 sentencepiece zlib lapack curl cmocka"
 
 if command -v apt-get >/dev/null 2>&1; then
     manager=apt tools=$tools_apt libs=$libs_apt
@@ -24,7 +24,7 @@ elif command -v brew >/dev/null 2>&1; then
     manager=brew tools=$tools_brew libs=$libs_brew
 else
     say "no apt-get, dnf or brew here; install these by hand: a C and a C++ compiler, make," \
-        "pkg-config, git, zstd, libyaml, cJSON, libzstd, libgit2, OpenSSL, zlib, SentencePiece, LAPACK, cmocka" >&2
+        "pkg-config, git, zstd, libyaml, cJSON, libzstd, libgit2, OpenSSL, zlib, SentencePiece, LAPACK, libcurl, cmocka" >&2
     exit 1
 fi
 

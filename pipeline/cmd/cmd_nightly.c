@@ -192,6 +192,8 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
         {"reports", 0, FLAG_STRING, &c.run.reports_root, "DIR",
          "where the pages go (default reports)"},
         {"date", 0, FLAG_STRING, &c.nightly.date, "DATE", "names the page (default today, UTC)"},
+        {"no-remote", 0, FLAG_BOOL, &c.run.alone, NULL,
+         "leave the manifests' shared caches alone in this run"},
         {"sign", 0, FLAG_STRING, &c.run.sign_key, "KEY",
          "sign the ledger's commit with an SSH key (a private key, or a .pub in ssh-agent)"},
     };

@@ -38,6 +38,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
                             .threads = (int)f.threads,
                             .kernels = f.kernels,
                             .record = f.record,
+                            .alone = f.alone,
                             .sign_key = f.sign_key,
                             .json = f.common.json,
                             .sets = f.sets.items,

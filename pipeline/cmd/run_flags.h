@@ -10,7 +10,7 @@ struct run_flags {
     struct flag_list sets;
     int64_t jobs, threads;
     const char *out_root, *reports_root, *kernels, *sign_key;
-    bool record, help;
+    bool record, alone, help;
     const char *path; /* of the manifest */
     size_t n_paths;
 };
@@ -32,6 +32,8 @@ struct run_flags {
          &(f).reports_root, "DIR", "where the run's page goes (default reports)"},                 \
         {"kernels", 0, FLAG_STRING, &(f).kernels, "NAME", "auto, portable, avx2, avx512 or neon"}, \
         {"record", 0, FLAG_BOOL, &(f).record, NULL, "commit to the ledger also when nothing ran"}, \
+        {"no-remote", 0,    FLAG_BOOL,                                                             \
+         &(f).alone,  NULL, "leave the manifest's shared cache alone in this run"},                \
     {                                                                                              \
         "sign", 0, FLAG_STRING, &(f).sign_key, "KEY",                                              \
             "sign the ledger's commit with an SSH key (a private key, or a .pub in ssh-agent)"     \

@@ -127,6 +127,28 @@ static int read_libraries(struct stage_desc *d, struct err *e)
     return rc < 0 ? err_wrap(e, "libraries") : 0;
 }
 
+static int read_copies(struct stage_desc *d, struct err *e)
+{
+    d->copies = json_get(d->root, "copies");
+    if (!d->copies)
+        return 0;
+    if (json_type(d->copies) != JSON_ARRAY)
+        return err_set(e, ERR_FORMAT, "copies: expected a list of inputs");
+    for (const struct json *c = json_first(d->copies); c; c = json_next(c))
+        if (json_type(c) != JSON_STRING || !stage_desc_in(d, json_string(c)))
+            return err_set(e, ERR_FORMAT, "copies: `%s` is no input",
+                           json_type(c) == JSON_STRING ? json_string(c) : "a value");
+    return 0;
+}
+
+bool stage_desc_copies(const struct stage_desc *d, const char *name)
+{
+    for (const struct json *c = d->copies ? json_first(d->copies) : NULL; c; c = json_next(c))
+        if (str_eq(json_string(c), name))
+            return true;
+    return !d->copies;
+}
+
 int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
 {
     d->root = root;
@@ -166,6 +188,8 @@ int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
         rc = json_need_string(root, "subject", &d->subject, e);
     if (rc == 0 && d->subject && !stage_desc_in(d, d->subject))
         rc = err_set(e, ERR_FORMAT, "its subject `%s` is no input", d->subject);
+    if (rc == 0)
+        rc = read_copies(d, e);
     if (rc == 0 && json_get(root, "profile"))
         rc = json_need_object(root, "profile", &d->profile, e);
     return rc < 0 ? rc : read_libraries(d, e);

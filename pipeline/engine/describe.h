@@ -51,6 +51,8 @@ struct stage_desc {
     const char *summary;
     bool is_tool, portable;
     const char *subject; /* of a tool: the input that is given without its name, or NULL */
+    /* Names of inputs that could be had back from its outputs; NULL: it does not say, so all. */
+    const struct json *copies;
     struct desc_port ins[DESC_PORTS_MAX], outs[DESC_PORTS_MAX];
     size_t n_ins, n_outs;
     struct desc_param params[DESC_PARAMS_MAX];
@@ -86,6 +88,8 @@ void describe_see(const struct describe *d, struct seen *s);
 int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e) MUST_USE;
 const struct desc_port *stage_desc_in(const struct stage_desc *d, const char *name);
 const struct desc_port *stage_desc_out(const struct stage_desc *d, const char *name);
+/* Could input `name` be had back from what the stage makes of it? */
+bool stage_desc_copies(const struct stage_desc *d, const char *name);
 const struct desc_param *stage_desc_param(const struct stage_desc *d, const char *name);
 
 #endif

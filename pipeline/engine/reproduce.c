@@ -50,6 +50,7 @@ static int run_here(const struct run_record *r, const char *manifest,
                              .threads = o->threads,
                              .kernels = o->kernels,
                              .record = true,
+                             .alone = true, /* what is fetched is not made once more */
                              .sets = sets,
                              .n_sets = n_sets,
                              .commit = commit};

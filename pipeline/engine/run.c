@@ -14,6 +14,7 @@
 #include "pipeline/base/thread.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/judge.h"
+#include "pipeline/engine/run_remote.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/provenance/ledger_client.h"
@@ -33,7 +34,7 @@ static bool has_result(const struct run *r, size_t i)
 static bool is_final(const struct run *r, size_t i)
 {
     enum run_status s = r->items[i].status;
-    return s != RUN_WAITING && s != RUN_RUNNING;
+    return s != RUN_WAITING && s != RUN_RUNNING && s != RUN_FETCHING;
 }
 
 /* ------------------------------------------------------------------------------- gates */
@@ -136,7 +137,8 @@ static int launch(struct run *r, size_t i, struct err *e)
     if (rc < 0)
         return rc;
     if (lock_fd < 0) {
-        bool own = false; /* two instances of this run may have one recipe */
+        /* Two instances of this run may have one recipe. */
+        bool own = run_remote_asks_for(r, plan->items[i].key.hex);
         for (size_t k = 0; k < r->n_running; k++)
             own = own || str_eq(plan->items[r->jobs[k].i].key.hex, plan->items[i].key.hex);
         r->waits_for_lock = true;
@@ -153,6 +155,8 @@ static int launch(struct run *r, size_t i, struct err *e)
             take_result(r, i, RUN_REUSED);
         return rc;
     }
+    if (run_remote_ask(r, i, lock_fd))
+        return 0;
     struct job *j = &r->jobs[r->n_running];
     struct err cause = {0};
     if (r->env.sandbox.abi == 0 && !r->said_sandbox)
@@ -201,7 +205,7 @@ static int advance(struct run *r, bool *moved, struct err *e)
             take_result(r, i, RUN_REUSED);
         else if (r->interrupts == 0 && r->n_running < (size_t)r->options->jobs)
             rc = launch(r, i, e);
-        *moved |= item->status != RUN_WAITING && item->status != RUN_RUNNING;
+        *moved |= is_final(r, i);
         if (rc == 0 && is_final(r, i))
             rc = judge_all(r, e);
     }
@@ -256,6 +260,7 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     } else if (rc == 0) {
         take_result(r, i, RUN_EXECUTED);
         run_report_stage(r, j, NULL);
+        run_remote_made(r, i);
     } else {
         fail_item(r, i, stopped ? "interrupted" : cause.text);
         run_report_stage(r, j, r->items[i].reason);
@@ -325,11 +330,11 @@ static int watch_all(struct run *r)
     return next;
 }
 
-/* Waits until a child prints or ends, a signal comes, or it is time to look again, so many
- * milliseconds at most (-1: any). */
-static void take_events(struct run *r, int timeout)
+/* Waits until a child prints or ends, a signal comes, the remote answers (where that is to be
+ * seen), or it is time to look again, so many milliseconds at most (-1: any). */
+static void take_events(struct run *r, int timeout, bool remote)
 {
-    struct pollfd *fds = xalloc_array(r->n_running + 1, sizeof *fds);
+    struct pollfd *fds = xalloc_array(r->n_running + 3, sizeof *fds);
     nfds_t n = 0;
     fds[n++] = (struct pollfd){r->signal_fd, POLLIN, 0};
     for (size_t k = 0; k < r->n_running; k++)
@@ -337,6 +342,8 @@ static void take_events(struct run *r, int timeout)
     int look = watch_all(r);
     if (look >= 0 && (timeout < 0 || look < timeout))
         timeout = look;
+    if (remote)
+        n += run_remote_poll(r, fds + n, &timeout);
     if (poll(fds, n, timeout) > 0) {
         struct signalfd_siginfo info;
         while ((fds[0].revents & POLLIN) &&
@@ -359,8 +366,11 @@ static void wait_events(struct run *r)
                   : r->term->note_is_terminal ? TICK_MS
                                               : -1;
     r->tended = false;
-    take_events(r, timeout);
+    take_events(r, timeout, true);
     reap(r);
+    if (r->interrupts > 0)
+        run_remote_drop(r);
+    run_remote_take(r);
     draw(r);
 }
 
@@ -374,7 +384,7 @@ static bool tend(void *context)
         term_note(r->term, "gc removes from this store: waiting for it\n");
     r->said_gc = true;
     r->tended = true;
-    take_events(r, GC_POLL_MS);
+    take_events(r, GC_POLL_MS, false);
     return r->interrupts < 2;
 }
 
@@ -386,7 +396,8 @@ static int schedule(struct run *r, struct err *e)
         rc = advance(r, &moved, e);
         if (rc == 0 && moved)
             continue;
-        if (rc == 0 && r->n_running == 0 && (!r->waits_for_lock || r->interrupts > 0))
+        if (rc == 0 && r->n_running == 0 && !run_remote_waits(r) &&
+            (!r->waits_for_lock || r->interrupts > 0))
             return 0;
         if (rc == 0) {
             wait_events(r);
@@ -431,6 +442,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     sandbox_look(&r->env.sandbox);
     r->env.invocation = r->invocation;
     r->env.manifest_id = sha256_of(s->manifest.doc.source, s->manifest.doc.source_bytes);
+    run_remote_open(r);
     char *program = file_join(o->program_folder, "fmforge-engine");
     int rc = store_hash_source(s->store, program, &r->env.builder_id, NULL, NULL, e);
     xfree(program);
@@ -439,6 +451,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
 
 static void close_run(struct run *r)
 {
+    run_remote_close(r);
     for (size_t i = 0; i < r->session->graph.n_instances; i++) {
         xfree(r->items[i].why);
         xfree(r->items[i].reason);
@@ -501,6 +514,7 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         rc = err_set(e, memo.code, "%s", memo.text);
     if (rc == 0)
         rc = run_report_end(&r, commit);
+    run_remote_end(&r);
     if (o->commit)
         memcpy(o->commit, commit, sizeof commit);
     close_run(&r);

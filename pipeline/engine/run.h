@@ -26,6 +26,7 @@ struct run_options {
     bool record;              /* commit also when nothing was executed or delivered */
     const char *sign_key;     /* SSH key that signs the commit; NULL: unsigned */
     bool json;                /* print run.json at the end */
+    bool alone;               /* the manifest's remote is not asked and gets nothing */
     const char *const *sets;
     size_t n_sets;
     /* What is asked, to be kept when there is nothing to do; NULL: it is not. */

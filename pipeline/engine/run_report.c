@@ -51,8 +51,8 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
 
 static const char *status_text(enum run_status s)
 {
-    static const char *const texts[] = {"not run", "running", "executed",
-                                        "reused",  "failed",  "blocked"};
+    static const char *const texts[] = {"not run", "running", "executed", "reused",
+                                        "failed",  "blocked", "not run"};
     return texts[s];
 }
 
@@ -82,6 +82,8 @@ static struct json *stage_to_json(const struct run *r, size_t i)
         json_put_string(o, "reason", clean);
         xfree(clean);
     }
+    if (r->done[i] && p->items[i].action.origin[0])
+        json_put_string(o, "origin", p->items[i].action.origin);
     json_put(o, "inputs", plan_inputs_to_json(p, i));
     json_put(o, "outputs", plan_outputs_to_json(p, i));
     if (item->status == RUN_EXECUTED || item->status == RUN_FAILED)
@@ -216,8 +218,8 @@ static int exit_status(const struct run *r)
 
 static bool had_nothing_to_do(const struct run *r)
 {
-    return r->interrupts == 0 && r->n_executed == 0 && r->n_failed == 0 && r->n_written == 0 &&
-           r->n_not_written == 0 && r->n_blocked == 0;
+    return r->interrupts == 0 && r->n_executed + r->n_fetched == 0 && r->n_failed == 0 &&
+           r->n_written == 0 && r->n_not_written == 0 && r->n_blocked == 0;
 }
 
 static size_t n_reused(const struct run *r)
@@ -247,6 +249,15 @@ static void add_nothing(const struct run *r, struct buf *b)
     buf_printf(b, "%s: nothing to do, %zu stages cached", r->session->manifest.name, n_reused(r));
 }
 
+static void add_counts(const struct run *r, struct buf *b)
+{
+    buf_printf(b, "%s: %zu executed, ", r->session->manifest.name, r->n_executed);
+    if (r->n_fetched > 0)
+        buf_printf(b, "%zu fetched, ", r->n_fetched);
+    buf_printf(b, "%zu cached, %zu failed, %zu not run", n_reused(r) - r->n_fetched, r->n_failed,
+               r->n_blocked);
+}
+
 static void report_people(const struct run *r, const char *commit, struct buf *b)
 {
     const struct graph *g = &r->session->graph;
@@ -262,8 +273,7 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
     else if (had_nothing_to_do(r))
         add_nothing(r, b);
     else
-        buf_printf(b, "%s: %zu executed, %zu cached, %zu failed, %zu not run", name, r->n_executed,
-                   n_reused(r), r->n_failed, r->n_blocked);
+        add_counts(r, b);
     if (r->interrupts == 0)
         buf_printf(b, " (%s)\n", seconds);
     if (r->n_gates_failed > 0 && r->interrupts == 0)

@@ -13,7 +13,8 @@ enum run_status {
     RUN_EXECUTED,
     RUN_REUSED,
     RUN_FAILED,
-    RUN_BLOCKED, /* something it needs failed, or a gate before it */
+    RUN_BLOCKED,  /* something it needs failed, or a gate before it */
+    RUN_FETCHING, /* the shared cache is asked for it (run_remote.h) */
 };
 
 struct run_item {
@@ -39,11 +40,12 @@ struct run {
     struct job *jobs;
     size_t n_running;
     struct progress progress;
+    struct run_remote *remote; /* NULL: there is none */
     struct json *gates;
     struct json *deliveries;
     struct buf gate_table;
     char *page; /* path of the page that was drawn, or NULL */
-    size_t n_executed, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
+    size_t n_executed, n_fetched, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms, synced_ms, sync_took_ms;
     long long started_unix_ms;

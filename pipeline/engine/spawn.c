@@ -178,6 +178,15 @@ int spawn_capture(const char *program, char *const *argv, size_t max_bytes, stru
     return rc;
 }
 
+const char *spawn_environment(const char *name)
+{
+    size_t n = strlen(name);
+    for (char **entry = environ; *entry != NULL; entry++)
+        if (strncmp(*entry, name, n) == 0 && (*entry)[n] == '=')
+            return *entry + n + 1;
+    return NULL;
+}
+
 double spawn_clock_ms(void)
 {
     return clock_ms();

@@ -33,6 +33,9 @@ int spawn_capture(const char *program, char *const *argv, size_t max_bytes, stru
 /* "exited with status 1", "was killed by signal 9 (Killed)" into text; returns it. */
 char *spawn_status_text(int wait_status, char *text, size_t size);
 
+/* What a manifest names of our environment; NULL without. Borrowed. */
+const char *spawn_environment(const char *name);
+
 /* Milliseconds: monotonic, for durations, and Unix time, for records. */
 double spawn_clock_ms(void);
 long long spawn_unix_ms(void);

@@ -311,8 +311,9 @@ static int apply_set(struct manifest *m, const char *set, struct err *e)
 int manifest_open(struct manifest *m, const char *path, const char *const *sets, size_t n_sets,
                   struct err *e)
 {
-    static const char *const known[] = {"fmforge", "name",   "description", "toolkits",    "vars",
-                                        "matrix",  "stages", "deliver",     "skip_without"};
+    static const char *const known[] = {"fmforge",      "name",   "description", "toolkits",
+                                        "vars",         "matrix", "stages",      "deliver",
+                                        "skip_without", "remote"};
     memset(m, 0, sizeof *m);
     int rc = yaml_doc_open(&m->doc, path, e);
     if (rc == 0)
@@ -337,6 +338,8 @@ int manifest_open(struct manifest *m, const char *path, const char *const *sets,
         rc = read_deliver(m, e);
     if (rc == 0)
         rc = read_skip_without(m, e);
+    if (rc == 0)
+        rc = remote_spec_read(&m->doc, doc_get(m->doc.root, "remote"), &m->remote, e);
     const struct doc_node *d = doc_get(m->doc.root, "description");
     if (rc == 0 && d)
         rc = doc_need(&m->doc, d, DOC_SCALAR, "description", e);

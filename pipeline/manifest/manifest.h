@@ -12,6 +12,7 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/limits.h"
+#include "pipeline/manifest/remote_spec.h"
 #include "pipeline/manifest/stage_limits.h"
 #include "pipeline/manifest/yaml_doc.h"
 
@@ -44,6 +45,7 @@ struct manifest {
     size_t n_stages;
     const struct doc_node *deliver;      /* mapping stage[.output] -> file name, or NULL */
     const struct doc_node *skip_without; /* list of scalars (paths) or NULL */
+    struct remote_spec remote;           /* url NULL: none */
 };
 
 /* Reads a manifest; `sets` are "vars.seed=8" texts of the command line, applied in order. */

@@ -31,6 +31,8 @@ void action_write(const struct action *a, struct buf *out)
     json_put(v, "outputs", outputs);
     if (a->statement.hex[0] != '\0')
         json_put_string(v, "statement", a->statement.hex);
+    if (a->origin[0] != '\0')
+        json_put_string(v, "origin", a->origin);
     size_t start = out->n_bytes;
     struct buf line;
     buf_init(&line, BUF_MAX_DEFAULT);
@@ -90,7 +92,7 @@ static int parse_output(const struct json *v, struct action_output *o, struct er
 static int parse_record(const struct json *v, const char *key_hex, struct action *out,
                         struct err *e)
 {
-    static const char *const known[] = {"schema", "key", "stage", "outputs", "statement"};
+    static const char *const known[] = {"schema", "key", "stage", "outputs", "statement", "origin"};
     int64_t schema = 0;
     const struct json *outputs = NULL;
     int rc = json_need_i64(v, "schema", &schema, e);
@@ -106,6 +108,8 @@ static int parse_record(const struct json *v, const char *key_hex, struct action
         rc = take_text(v, "stage", out->stage, sizeof out->stage, e);
     if (rc == 0 && json_get(v, "statement") != NULL)
         rc = take_id(v, "statement", &out->statement, e);
+    if (rc == 0 && json_get(v, "origin") != NULL)
+        rc = take_text(v, "origin", out->origin, sizeof out->origin, e);
     if (rc == 0)
         rc = json_need_array(v, "outputs", &outputs, e);
     if (rc != 0)

@@ -4,11 +4,13 @@
 /*
  * One action record: what an action key produced. On disk two lines, actions/xx/<key>:
  *
- *   {"key":..,"outputs":[{"bytes":..,"folder":..,"id":..,"kind":..,"name":..},..],"schema":1,
- *    "stage":..,"statement":..}                      canonical JSON
+ *   {"key":..,"origin":..,"outputs":[{"bytes":..,"folder":..,"id":..,"kind":..,"name":..},..],
+ *    "schema":1,"stage":..,"statement":..}           canonical JSON
  *   <sha256 of line 1 without its newline>
  *
- * A record that does not match its second line, its name or the schema is damaged.
+ * origin is the url of the shared cache that the record and its objects came from; a record of what
+ * was made here has none, and none is ever sent with one. A record that does not match its second
+ * line, its name or the schema is damaged.
  */
 
 #include <stdbool.h>
@@ -22,6 +24,7 @@
 #define ACTION_NAME_BYTES 64
 #define ACTION_KIND_BYTES 32
 #define ACTION_OUTPUTS_MAX 32
+#define ACTION_ORIGIN_BYTES 256
 
 struct action_output {
     char name[ACTION_NAME_BYTES];
@@ -36,7 +39,8 @@ struct action {
     char stage[ACTION_NAME_BYTES]; /* kind of stage: "train" */
     struct action_output outputs[ACTION_OUTPUTS_MAX];
     size_t n_outputs;
-    struct content_id statement; /* hex[0] == 0: none */
+    struct content_id statement;      /* hex[0] == 0: none */
+    char origin[ACTION_ORIGIN_BYTES]; /* "": made here */
 };
 
 /* The record's bytes, appended to out. */

@@ -417,6 +417,12 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
     return 0;
 }
 
+int store_put_object(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
+                     struct err *e)
+{
+    return objects_put_file(&s->objects, path, NULL, id, n_bytes, e);
+}
+
 bool store_has(const struct store *s, const char *id_hex)
 {
     return objects_has(&s->objects, id_hex);

@@ -58,10 +58,13 @@ static const struct stage_port OUTS[] = {
 
 static const char *const LIBRARIES[] = {"libsentencepiece.so.0", NULL};
 
+static const char *const COPIES[] = {"golden", "against", NULL};
+
 static const struct stage_spec SPEC = {
     .name = "eval",
     .summary = "Answers a golden set with a model and scores the answers.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

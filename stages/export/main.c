@@ -44,10 +44,13 @@ static const struct stage_port OUTS[] = {
     {"report", "report", true, "Sizes, and what the rounding to fp16 did."},
 };
 
+static const char *const COPIES[] = {"adapter", NULL};
+
 static const struct stage_spec SPEC = {
     .name = "export",
     .summary = "Writes a trained adapter as a .fmadapter package.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

@@ -22,10 +22,13 @@ static const struct stage_port OUTS[] = {
     {"report", "report", true, "The same."},
 };
 
+static const char *const COPIES[] = {"adapter", NULL};
+
 static const struct stage_spec SPEC = {
     .name = "export_peft",
     .summary = "Writes an adapter for PEFT.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

@@ -52,10 +52,13 @@ static const struct stage_port OUTS[] = {
     {"report", "report", true, "The same."},
 };
 
+static const char *const COPIES[] = {"pt", "peft", "mlx", NULL};
+
 static const struct stage_spec SPEC = {
     .name = "import_adapter",
     .summary = "Takes an adapter of the toolkit, PEFT or MLX without loss.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

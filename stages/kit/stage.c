@@ -152,6 +152,12 @@ static int describe(const struct stage_spec *spec, struct buf *out, struct err *
     if (spec->subject != NULL)
         json_put_string(o, "subject", spec->subject);
     json_put(o, "inputs", describe_ports(spec->ins, spec->n_ins, true));
+    if (spec->copies != NULL) {
+        struct json *copies = json_new_array();
+        for (size_t i = 0; spec->copies[i] != NULL; i++)
+            json_append(copies, json_new_string(spec->copies[i]));
+        json_put(o, "copies", copies);
+    }
     json_put(o, "outputs", describe_ports(spec->outs, spec->n_outs, false));
     json_put(o, "params", param_describe(spec->params, spec->n_params));
     struct json *libraries = json_new_array();

@@ -39,6 +39,10 @@ struct stage_spec {
     bool is_tool;        /* prints to the user, is never cached (generate) */
     const char *subject; /* tools: the input that is given without its name, or NULL */
     bool portable;       /* output bytes do not depend on the CPU */
+    /* Names of the inputs that could be had back from its outputs, whole or in good part; ends with
+     * NULL. NULL alone: all of them. What is made from a private input leaves for a shared cache
+     * only where it is not such a copy. */
+    const char *const *copies;
     const struct stage_port *ins;
     size_t n_ins;
     const struct stage_port *outs;

@@ -52,10 +52,13 @@ static const struct stage_port OUTS[] = {
 
 static const char *const LIBRARIES[] = {"libsentencepiece.so.0", NULL};
 
+static const char *const COPIES[] = {NULL};
+
 static const struct stage_spec SPEC = {
     .name = "perplexity",
     .summary = "Measures how well a model predicts plain text.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

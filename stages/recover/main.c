@@ -66,10 +66,13 @@ static const struct stage_port OUTS[] = {
 
 static const char *const LIBRARIES[] = {"libsentencepiece.so.0", NULL};
 
+static const char *const COPIES[] = {NULL};
+
 static const struct stage_spec SPEC = {
     .name = "recover",
     .summary = "Trains the accuracy-recovery adapter of a quantised base on plain text.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

@@ -67,10 +67,13 @@ static const struct stage_port OUTS[] = {
 
 static const char *const LIBRARIES[] = {"libsentencepiece.so.0", NULL};
 
+static const char *const COPIES[] = {"golden", NULL};
+
 static const struct stage_spec SPEC = {
     .name = "speculate",
     .summary = "Measures a draft model: how many of its tokens the base keeps.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

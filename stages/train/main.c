@@ -101,10 +101,13 @@ static const struct stage_port OUTS[] = {
     {"report", "report", true, "Loss curves."},
 };
 
+static const char *const COPIES[] = {NULL};
+
 static const struct stage_spec SPEC = {
     .name = "train",
     .summary = "Trains a LoRA adapter on conversations.",
     .portable = true,
+    .copies = COPIES,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

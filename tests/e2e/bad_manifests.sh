@@ -67,6 +67,13 @@ good | sed 's/ }$/, limits: { grace: $seed } }/' >m.yaml
 refuse "a variable as a limit" 4 '$seed' 'limits take no variables'
 good | sed 's/ }$/, limits: 5 }/' >m.yaml
 refuse "limits that are no mapping" 4 '5 }' 'limits of stage vocab must be a mapping'
+{ good; echo 'remote: { url: "ftp://h/x" }'; } >m.yaml
+refuse "a remote of another kind" 5 '"ftp' 'remote `url`: expected http://HOST'
+{ good; echo 'remote: { url: http://h, mode: write }'; } >m.yaml
+refuse "a mode that is none" 5 'write }' 'remote `mode`: expected read or readwrite, found `write`'
+{ good; echo 'remote: { url: "http://me:secret@h" }'; } >m.yaml
+refuse "a login in a manifest" 5 '"http:' 'a login does not belong into a manifest'
+! grep -q secret stderr.txt || die "the password is repeated"
 { good; echo 'stage2: [1'; } >m.yaml
 expect 2 fm run m.yaml
 has stderr.txt 'm.yaml:'

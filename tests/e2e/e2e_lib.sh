@@ -29,7 +29,7 @@ probe_programs() {
     local from=$BIN
     [ -x "$from/../probe/stage-probe" ] || die "there is no stage-probe beside $from"
     mkdir programs
-    cp "$from/fmforge" "$from/fmforge-engine" "$from/fmforge-ledger" "$from/../probe/stage-probe" programs
+    cp "$from"/fmforge{,-engine,-ledger,-remote} "$from/../probe/stage-probe" programs
     BIN=$PWD/programs
 }
 
@@ -176,4 +176,90 @@ flip_bit() { # FILE OFFSET
     byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
     # shellcheck disable=SC2059
     printf "$(printf '\\x%02x' $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# A server for shared caches, as pipeline/README.md sets it up: URL, its folder ./srv, its log
+# ./access.log. More lines for its server block come from stdin, where "more" is given; PORT1 and
+# PORT2 in them become the two ports behind the one of URL.
+nginx_start() {
+    local nginx more='' root tries
+    nginx=$(command -v nginx || command -v /usr/sbin/nginx) || skip "there is no nginx (nginx-light)"
+    [ "${1:-}" != more ] || more=$(cat)
+    mkdir -p srv
+    root=$PWD/srv
+    for tries in 1 2 3 4 5 6 7 8; do
+        PORT=$((20000 + RANDOM % 12000))
+        {
+            [ "$(id -u)" -ne 0 ] || echo 'user root;'
+            echo "pid $PWD/nginx.pid; error_log $PWD/error.log; daemon off; events { }"
+            echo "http { access_log $PWD/access.log;"
+            for kind in proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $PWD/nginx.$kind;"; done
+            sed -n '/^    server {/,/^    }/s/^    //p' "$ROOT/pipeline/README.md" |
+                sed "s|listen 8080;|listen 127.0.0.1:$PORT;|; s|/srv/fmforge|$root|; \$d"
+            printf '%s\n} }\n' "$more" | sed "s|PORT1|$((PORT + 1))|; s|PORT2|$((PORT + 2))|"
+        } >nginx.conf
+        "$nginx" -p "$PWD/" -c nginx.conf >nginx.txt 2>&1 &
+        NGINX=$!
+        trap servers_stop EXIT
+        for _ in $(seq 50); do
+            kill -0 "$NGINX" 2>/dev/null || break
+            (: <>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null && [ -s nginx.pid ] &&
+                URL=http://127.0.0.1:$PORT && return
+            sleep 0.05
+        done
+        nginx_stop
+    done
+    cat nginx.txt >&2
+    die "nginx does not start"
+}
+
+nginx_stop() {
+    [ -z "${NGINX:-}" ] || { kill "$NGINX" && wait "$NGINX"; } 2>/dev/null
+    NGINX=
+}
+
+odd_stop() {
+    [ -z "${SERVER:-}" ] || { kill "$SERVER" && wait "$SERVER"; } 2>/dev/null
+    SERVER=
+}
+
+servers_stop() {
+    nginx_stop
+    odd_stop
+}
+
+# A server of one answer: MODE is silent (accepts and says nothing), drip (200, then a byte now and
+# then), stuck (404 to each GET, nothing to anything else), lazy (404, after 0.7 s), endless (200 and
+# bytes for ever) or close. It sets URL; odd_stop ends it.
+odd_server() {
+    command -v perl >/dev/null || skip "there is no perl"
+    odd_stop
+    rm -f port.txt
+    perl -MIO::Socket::INET -e '
+        $SIG{CHLD} = "IGNORE"; $| = 1;
+        my $get; my $s = IO::Socket::INET->new(Listen => 50, LocalAddr => "127.0.0.1") or die;
+        print $s->sockport, "\n";
+        while (my $c = $s->accept) {
+            next if $ARGV[0] eq "close" or fork;
+            if ($ARGV[0] eq "drip") {
+                print $c "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
+                for (1 .. 500) { print $c "x"; $c->flush; select undef, undef, undef, 0.1; }
+            }
+            print $c "HTTP/1.1 200 OK\r\n\r\n" if $ARGV[0] eq "endless";
+            print $c "x" x 65536 while $ARGV[0] eq "endless";
+            while ($ARGV[0] =~ /stuck|lazy/ and my $line = <$c>) {
+                $get = 1 if $line =~ /^GET/;
+                select undef, undef, undef, 0.7 if $ARGV[0] eq "lazy" and $line eq "\r\n";
+                print $c "HTTP/1.1 404 no\r\nContent-Length: 0\r\n\r\n" if $get and $line eq "\r\n";
+            }
+            1 while <$c>;
+            exit;
+        }' "$1" >port.txt &
+    SERVER=$!
+    trap servers_stop EXIT
+    for _ in $(seq 100); do
+        [ -s port.txt ] && break
+        sleep 0.05
+    done
+    URL=http://127.0.0.1:$(cat port.txt)
 }

@@ -101,12 +101,40 @@ static void wrong_records_are_refused(void **state)
     }
 }
 
+/* Where it came from: of any length that the manifest allows, and no longer. */
+static void an_origin_comes_back(void **state)
+{
+    (void)state;
+    struct action a = sample(), got;
+    struct buf b;
+    struct err e = {0};
+    buf_init(&b, BUF_MAX_DEFAULT);
+    memset(a.origin, 'u', sizeof a.origin - 1);
+    action_write(&a, &b);
+    assert_int_equal(action_parse(b.bytes, b.n_bytes, a.key.hex, &got, &e), 0);
+    assert_string_equal(got.origin, a.origin);
+    /* One byte more, in a record that is whole else. */
+    struct buf longer;
+    buf_init(&longer, BUF_MAX_DEFAULT);
+    const char *text = buf_text(&b), *at = strstr(text, "uuu");
+    buf_add(&longer, text, (size_t)(at - text));
+    buf_add_char(&longer, 'u');
+    buf_add(&longer, at, strcspn(at, "\n"));
+    struct content_id sum = sha256_of(longer.bytes, longer.n_bytes);
+    buf_printf(&longer, "\n%s\n", sum.hex);
+    assert_int_equal(action_parse(longer.bytes, longer.n_bytes, a.key.hex, &got, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "origin: longer than 255 bytes"));
+    buf_release(&longer);
+    buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_comes_back),
         cmocka_unit_test(every_flip_and_cut_is_noticed),
         cmocka_unit_test(wrong_records_are_refused),
+        cmocka_unit_test(an_origin_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
