@@ -202,6 +202,21 @@ int objects_publish(const char *from, const char *to, bool is_folder, struct err
     return rc;
 }
 
+int objects_publish_raw(const char *from, const char *to, bool is_folder, struct err *e)
+{
+    int rc = is_folder ? 0 : make_durable_parent(to, e);
+    if (rc != 0)
+        return rc;
+    if (is_folder || chmod(from, 0444) != 0)
+        return objects_publish(from, to, is_folder, e);
+    if (link(from, to) != 0)
+        return errno == EEXIST ? file_remove_tree(from, e) : objects_publish(from, to, false, e);
+    char *parent = folder_of(to);
+    rc = file_sync_folder(parent, e);
+    xfree(parent);
+    return rc == 0 ? file_remove_tree(from, e) : rc;
+}
+
 void objects_quarantine(struct objects *o, const char *path, const char *what)
 {
     if (o->read_only) {
