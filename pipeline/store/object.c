@@ -173,14 +173,21 @@ static char *folder_of(const char *path)
     return xstrndup(path, (size_t)(slash - path));
 }
 
-int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
-                    struct err *e)
+/* The folder of `to`, and the mark that something in it may not be on the disk. */
+static int ready_parent(struct objects *o, const char *to, struct err *e)
 {
     char *parent = folder_of(to);
     int rc = unsynced_begin(o, e);
     if (rc == 0 && !file_is_folder(parent))
         rc = file_make_folder(parent, e);
     xfree(parent);
+    return rc;
+}
+
+int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
+                    struct err *e)
+{
+    int rc = ready_parent(o, to, e);
     if (rc != 0)
         return rc;
     if (!is_folder && chmod(from, 0444) != 0)
@@ -190,6 +197,21 @@ int objects_publish(struct objects *o, const char *from, const char *to, bool is
     if (is_folder && (errno == ENOTEMPTY || errno == EEXIST))
         return file_remove_tree(from, e);
     return err_set_errno(e, errno, "%s: cannot rename to it", to);
+}
+
+int objects_publish_raw(struct objects *o, const char *from, const char *to, bool is_folder,
+                        struct err *e)
+{
+    if (is_folder)
+        return objects_publish(o, from, to, true, e);
+    int rc = ready_parent(o, to, e);
+    if (rc != 0)
+        return rc;
+    if (chmod(from, 0444) != 0)
+        return err_set_errno(e, errno, "%s: cannot make read-only", from);
+    if (link(from, to) != 0 && errno != EEXIST) /* no links on this file system */
+        return objects_publish(o, from, to, false, e);
+    return file_remove_tree(from, e);
 }
 
 void objects_quarantine(struct objects *o, const char *path, const char *what)

@@ -50,6 +50,10 @@ int objects_temporary(struct objects *o, char **path, struct err *e) MUST_USE;
  * after unsynced_sync. A folder that is there already stays, and ours is removed. */
 int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
                     struct err *e) MUST_USE;
+/* The same for a raw copy: a file that is there already stays, too: the sandbox of another
+ * process's stage lets it read that very file. */
+int objects_publish_raw(struct objects *o, const char *from, const char *to, bool is_folder,
+                        struct err *e) MUST_USE;
 /* Moves a damaged file out of the way and adds a note. */
 void objects_quarantine(struct objects *o, const char *path, const char *what);
 

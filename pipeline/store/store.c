@@ -290,7 +290,7 @@ static int keep_raw(struct store *s, const char *temporary, const struct content
     if (rc == 0)
         rc = raw_is_good(s, to, id->hex)
                  ? file_remove_tree(temporary, e)
-                 : objects_publish(&s->objects, temporary, to, is_folder, e);
+                 : objects_publish_raw(&s->objects, temporary, to, is_folder, e);
     xfree(to);
     return rc;
 }
@@ -333,7 +333,7 @@ int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path, 
             rc = is_folder ? unpack_folder(s, id_hex, temporary, 0444, e)
                            : objects_unpack(&s->objects, id_hex, temporary, NULL, e);
         if (rc == 0)
-            rc = objects_publish(&s->objects, temporary, to, is_folder, e);
+            rc = objects_publish_raw(&s->objects, temporary, to, is_folder, e);
     }
     if (rc == 0) {
         *path = to;

@@ -16,6 +16,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/object.h"
 #include "pipeline/store/store.h"
 
 #define EMPTY_ID "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -617,6 +618,23 @@ static void outputs_are_linked(void **state)
     assert_int_equal(stat(raw, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
     assert_int_equal(after.st_mode & 0777, 0444);
+
+    /* Who makes it once more leaves the file that a stage may be reading. */
+    xfree(path);
+    path = write_weights(f, true, &want);
+    assert_int_equal(unlink(raw), 0);
+    char *mine = file_join(f->folder, "mine"), *yours = file_join(f->folder, "yours");
+    assert_int_equal(file_write(mine, "same", 4, &e), 0);
+    assert_int_equal(file_write(yours, "same", 4, &e), 0);
+    assert_int_equal(objects_publish_raw(mine, raw, false, &e), 0);
+    assert_int_equal(stat(raw, &before), 0);
+    assert_int_equal(objects_publish_raw(yours, raw, false, &e), 0);
+    assert_int_equal(stat(raw, &after), 0);
+    assert_true(before.st_ino == after.st_ino && after.st_nlink == 1);
+    assert_int_equal(after.st_mode & 0777, 0444);
+    assert_false(file_exists(mine) || file_exists(yours));
+    xfree(yours);
+    xfree(mine);
     xfree(path);
 
     /* Of a folder each file; what has another name already is copied. */
