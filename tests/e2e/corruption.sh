@@ -116,10 +116,10 @@ one_damage() { # KIND FILE HOW
     rc=$?
     case $rc in
     0)
-        # Git may refuse what the engine passes over: then verify has named it.
-        if [ $kind = ledger_other ] && [ $seen -ne 0 ] && ! artifacts >found.txt 2>&1; then
-            named=$((named + 1))
-            return
+        # Git may refuse what libgit2 passes over: here it only reads what was made.
+        if [ "$kind" = ledger_other ] && ! artifacts >found.txt 2>&1; then
+            chmod u+w "$file"
+            cp "before.whole/$file" "$file"
         fi
         is_right "$what" || return
         ;;
