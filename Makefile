@@ -213,7 +213,7 @@ endif
 # work at once N / 20 times; all calls and allocations with a large N.
 N ?= 100
 torture: all $(PROBE) $(FAULTS)
-	@bash tests/torture.sh $(BIN) $(N)
+	@bash tests/campaigns.sh $(BIN) $(N)
 
 lint:
 	@bash tests/lint.sh

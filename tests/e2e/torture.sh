@@ -5,7 +5,7 @@
 # with a large number), and how often a program is killed. `make torture N=1000` does more.
 . "$2/tests/e2e/e2e_lib.sh"
 . "$2/tests/e2e/fault_lib.sh"
-points=${3:-2} kills=${4:-12}
+points=${3:-2} kills=${4:-8}
 shim=$(preloaded fault_calls)
 is_built_with tsan && skip "the thread sanitizer does not load a library before its own"
 export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0

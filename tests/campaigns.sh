@@ -1,6 +1,6 @@
 #!/bin/bash
 # The campaigns of faults, each with its counts: what `make torture` runs. A bounded part of each is
-# a case of `make test`. Usage: torture.sh BIN_FOLDER N [CAMPAIGN...]
+# a case of `make test`. Usage: campaigns.sh BIN_FOLDER N [CAMPAIGN...]
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 bin=$(cd "$1" && pwd) || exit 2
