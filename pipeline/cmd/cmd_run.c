@@ -1,9 +1,39 @@
 /* fmforge run: makes, tests, delivers and records what a manifest describes. */
 
+#include "pipeline/base/str.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/run.h"
+#include "pipeline/engine/run_events.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/store/seen.h"
+
+/* With the events on standard output the results go where the words for people go. */
+static int run_watched(const struct session_options *so, struct run_options *o, const char *events,
+                       const struct cmd_context *c, double started_ms, struct err *e)
+{
+    struct term term = *c->term;
+    struct cmd_context context = {c->program_folder, &term};
+    struct session s;
+    struct err problem = {0};
+    int rc = events ? event_stream_open(events, &o->events, e) : 0;
+    if (rc < 0)
+        return rc;
+    if (events && str_eq(events, "-"))
+        term.out = term.note;
+    rc = session_open(&s, so, e);
+    if (rc < 0) {
+        run_events_error(o->events, e);
+    } else if (s.absent) {
+        cmd_say_skipped(&context, &s, o->json);
+        run_events_skipped(o->events, &s);
+    } else {
+        rc = run_session(&s, o, &term, started_ms, e);
+    }
+    session_release(&s);
+    if (!event_stream_close(o->events, &problem))
+        term_notef(&term, "events: not all of them were taken: %s\n", problem.text);
+    return rc;
+}
 
 int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
@@ -11,6 +41,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct cmd_common common = CMD_COMMON_INIT;
     struct flag_list sets = {0};
     struct run_options o = {.out_root = "out", .reports_root = "reports", .kernels = "auto"};
+    const char *events = NULL;
     int64_t jobs = 1, threads = 0;
     const struct flag flags[] = {
         CMD_COMMON_FLAGS(common),
@@ -25,6 +56,8 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
         {"record", 0, FLAG_BOOL, &o.record, NULL, "commit to the ledger also when nothing ran"},
         {"sign", 0, FLAG_STRING, &o.sign_key, "KEY",
          "sign the ledger's commit with an SSH key (a private key, or a .pub in ssh-agent)"},
+        {"events", 0, FLAG_STRING, &events, "FILE",
+         "append what happens to FILE, a named pipe or - (stdout), a line of JSON each"},
     };
     const size_t n_flags = sizeof flags / sizeof flags[0];
     const char *path = NULL;
@@ -45,6 +78,10 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
         rc = cmd_enter(&common, e);
     if (rc == 0)
         rc = cmd_need_file("--sign", o.sign_key, CMD_EXPECTED_KEY, e);
+    if (rc == 0 && common.json && events && str_eq(events, "-"))
+        rc = err_set(e, ERR_CONFIG,
+                     "--events - and --json both print on standard output; expected a file or a "
+                     "named pipe for the events");
     if (rc < 0)
         return rc;
     o.jobs = (int)jobs;
@@ -56,16 +93,9 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct instant instant = {path,       common.home,  c->program_folder, o.out_root,
                               sets.items, sets.n_items, seen_clock_ns()};
     o.instant = &instant;
-    if (!o.json && !o.record && instant_run(&instant, c->term, started_ms))
+    if (!o.json && !o.record && !events && instant_run(&instant, c->term, started_ms))
         return 0;
-    struct session s;
     struct session_options so = {path,       common.home,  c->program_folder,
                                  sets.items, sets.n_items, true};
-    rc = session_open(&s, &so, e);
-    if (rc == 0 && s.absent)
-        cmd_say_skipped(c, &s, common.json);
-    else if (rc == 0)
-        rc = run_session(&s, &o, c->term, started_ms, e);
-    session_release(&s);
-    return rc;
+    return run_watched(&so, &o, events, c, started_ms, e);
 }

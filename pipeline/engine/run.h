@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "pipeline/base/err.h"
+#include "pipeline/engine/event_stream.h"
 #include "pipeline/engine/instant.h"
 #include "pipeline/engine/session.h"
 #include "pipeline/engine/term.h"
@@ -28,6 +29,8 @@ struct run_options {
     bool json;                /* print run.json at the end */
     const char *const *sets;
     size_t n_sets;
+    /* Who watches, or NULL. */
+    struct event_stream *events;
     /* What is asked, to be kept when there is nothing to do; NULL: it is not. */
     const struct instant *instant;
     char *commit; /* NULL, or room for 41 bytes: the ledger commit that was made, "" without one */

@@ -24,6 +24,7 @@ struct run_item {
     int64_t retries; /* tries before it */
     bool judged, held, by_gate;
     bool said_waiting; /* for another process */
+    double told_done;  /* of its last progress event */
 };
 
 struct run {
@@ -46,6 +47,7 @@ struct run {
     size_t n_executed, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms;
+    double told_ms; /* when progress events were sent */
     long long started_unix_ms;
     bool waits_for_lock;
     int signal_fd;
