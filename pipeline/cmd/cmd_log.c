@@ -75,6 +75,7 @@ static int show_run(const struct ledger *l, const char *id, const char *name, bo
     struct run_record r = {0};
     int rc = run_record_find(l, id, name, &r, e);
     if (rc == 0 && as_json) {
+        json_put_string(r.root, "schema", "fmforge.run/1");
         json_put_string(r.root, "commit", r.commit);
         json_write_pretty(r.root, 2, out);
     } else if (rc == 0) {
@@ -92,6 +93,7 @@ static int show_list(const struct ledger *l, const char *home, const char *name,
     int rc = runs_list(l, runs_log, name, &list, e);
     if (rc == 0 && as_json) {
         struct json *root = json_new_object();
+        json_put_string(root, "schema", "fmforge.log/1");
         json_put(root, "runs", list);
         json_write_pretty(root, 2, out);
         json_free(root);

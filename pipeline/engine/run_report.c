@@ -309,6 +309,7 @@ int run_report_end(struct run *r, const char *commit)
     buf_init(&b, BUF_MAX_DEFAULT);
     if (r->options->json) {
         struct json *root = run_to_json(r);
+        json_put_string(root, "schema", "fmforge.run/1");
         json_put(root, "commit", *commit ? json_new_string(commit) : json_new_null());
         if (*commit && r->options->sign_key)
             json_put_bool(root, "signed", true);

@@ -328,6 +328,7 @@ static struct json *finish(struct audit *a, const struct run_record *r, const ch
     struct json *target = json_new_object();
     bool wrong = json_first(a->mismatches) != NULL;
     bool open = json_first(a->unknowns) != NULL;
+    json_put_string(report, "schema", "fmforge.audit/1");
     json_put_string(report, "status", wrong ? "mismatch" : open ? "unknown" : "proven");
     if (a->path != NULL)
         json_put(target, "path", statement_text(a->path));
