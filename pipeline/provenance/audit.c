@@ -186,8 +186,9 @@ static int hash_target(struct audit *a, const char *home, struct err *e)
 
 static int resolve_target(struct audit *a, const char *home, const char *target, struct err *e)
 {
-    if (!file_exists(target) && str_is_hex(target, SHA256_HEX)) {
-        memcpy(a->id, target, sizeof a->id);
+    const char *digest = str_starts(target, "sha256:") ? target + strlen("sha256:") : target;
+    if (!file_exists(target) && str_is_hex(digest, SHA256_HEX)) {
+        memcpy(a->id, digest, sizeof a->id);
         return 0;
     }
     if (!file_exists(target))
