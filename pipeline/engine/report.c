@@ -305,8 +305,8 @@ static char *stage_note(const struct run_record *r, const struct json *stage)
     const char *name = text_of(stage, "stage"), *run = text_of(stage, "run");
     size_t n = strcspn(name, "["), n_same = 0;
     for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        n_same += strncmp(text_of(t, "stage"), name, n) == 0 &&
-                  strcspn(text_of(t, "stage"), "[") == n;
+        n_same +=
+            strncmp(text_of(t, "stage"), name, n) == 0 && strcspn(text_of(t, "stage"), "[") == n;
     size_t n_axes = strlen(name) - n;
     return n_same > 1 && n_axes > 2 ? xasprintf("%s %.*s", run, (int)n_axes - 2, name + n + 1)
                                     : xstrdup(run);
