@@ -58,7 +58,7 @@ has first.jsonl "\"commit\":\"$commit\",\"event\":\"run_recorded\""
 # Appended to; on standard output nothing else; a file that cannot be, or two things on stdout, are refused.
 cp first.jsonl both.jsonl
 expect 0 fm run task.yaml --events both.jsonl
-tail -n +18 both.jsonl >second.jsonl
+tail -n +$(($(wc -l <first.jsonl) + 1)) both.jsonl >second.jsonl
 stream second.jsonl
 events_are second.jsonl run_started stage_planned stage_planned stage_planned stage_planned \
     stage_cached stage_cached stage_cached gate stage_cached delivered run_recorded run_finished
