@@ -27,6 +27,8 @@ static const struct command commands[] = {
     {"accept", "make the results of a run the baseline of later ones", cmd_accept},
     {"nightly", "run every manifest of a folder and compare with the baselines", cmd_nightly},
     {"audit", "say where a file came from, and check it", cmd_audit},
+    {"bom", "print a package's bill of materials, CycloneDX", cmd_bom},
+    {"card", "print a package's model card", cmd_card},
     {"verify", "check every stored object and the whole ledger", cmd_verify},
     {"cat", "print the bytes of a stored object", cmd_cat},
     {"reproduce", "make a recorded run once more and compare every digest", cmd_reproduce},

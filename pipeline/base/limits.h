@@ -30,6 +30,8 @@
 #define LIMIT_THREADS 256
 /* What a stage prints to stderr and we keep. */
 #define LIMIT_LOG_BYTES ((uint64_t)16 << 20)
+/* Events that their reader has not taken yet: hours of a run, not its whole memory. */
+#define LIMIT_EVENTS_BYTES ((uint64_t)1 << 20)
 /* safetensors header; the format's own limit is 100 MB. */
 #define LIMIT_TENSOR_HEADER_BYTES ((uint64_t)100000000)
 #define LIMIT_TENSORS 100000

@@ -22,7 +22,7 @@ void cmd_say_skipped(const struct cmd_context *c, const struct session *s, bool 
     char *reason = xasprintf("%s is not there", s->absent);
     if (as_json) {
         struct json *root = json_new_object();
-        json_put_i64(root, "schema", 1);
+        json_put_string(root, "schema", "fmforge.skipped/1");
         json_put_string(root, "name", s->manifest.name);
         json_put_string(root, "status", "skipped");
         json_put_string(root, "reason", reason);

@@ -64,6 +64,8 @@ int cmd_audit(int argc, char **argv, const struct cmd_context *c, struct err *e)
 int cmd_report(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_accept(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_nightly(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_bom(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
+int cmd_card(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_cat(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;
 int cmd_gc(int argc, char **argv, const struct cmd_context *c, struct err *e) MUST_USE;

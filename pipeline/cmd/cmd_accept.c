@@ -22,7 +22,9 @@ static int accept(const struct cmd_context *c, const char *home, const char *nam
     if (rc == 0)
         rc = baseline_accept(runs, n_ids, store, &n_written, e);
     if (rc == 0 && as_json)
-        term_outf(c->term, "{\n  \"name\": \"%s\",\n  \"baselines\": %zu,\n  \"runs\": %zu\n}\n",
+        term_outf(c->term,
+                  "{\n  \"schema\": \"fmforge.accept/1\",\n  \"name\": \"%s\",\n  \"baselines\": "
+                  "%zu,\n  \"runs\": %zu\n}\n",
                   runs[0].name, n_written, n_ids);
     else if (rc == 0)
         term_outf(c->term, "%s: %zu baseline%s in " BASELINE_ROOT "/%s, from %zu run%s\n",

@@ -1,11 +1,16 @@
 /* fmforge log: recorded runs, newest first, or one of them. */
 
+#include <string.h>
+
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
+#include "pipeline/engine/report.h"
+#include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/runs.h"
 #include "pipeline/provenance/statement.h"
+#include "pipeline/store/store.h"
 
 /* "2026-01-31 12:00:00" */
 static void add_time(struct buf *out, double seconds)
@@ -41,6 +46,41 @@ static void gate_to_text(const struct json *g, struct buf *out)
     buf_release(&b);
 }
 
+/* Puts into each stage what run.json leaves to other files: the config of its recipe, and its
+ * metrics, where the store has them. */
+static void add_details(struct run_record *r, struct store *s)
+{
+    struct json *stages = json_new_array();
+    for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t)) {
+        struct json *o = json_clone(t);
+        char *path = xasprintf("stages/%s/recipe.json", text_or(t, "stage", ""));
+        const char *text = run_record_file(r, path);
+        struct recipe recipe;
+        struct err ignored = {0};
+        if (text != NULL && recipe_parse(text, strlen(text), &recipe, &ignored) == 0) {
+            json_put(o, "config", json_clone(recipe.config));
+            recipe_release(&recipe);
+        }
+        bool missing = false;
+        struct json *metrics = s != NULL ? report_output(s, t, "metrics", &missing) : NULL;
+        if (metrics != NULL)
+            json_put(o, "metrics", metrics);
+        json_append(stages, o);
+        xfree(path);
+    }
+    json_put(r->root, "stages", stages);
+}
+
+static void object_to_text(const struct json *object, const char *label, struct buf *out)
+{
+    for (const struct json *m = object ? json_first(object) : NULL; m != NULL; m = json_next(m)) {
+        buf_printf(out, "%s%s ", m == json_first(object) ? label : ", ", json_key(m));
+        json_write_canonical(m, out);
+    }
+    if (object != NULL && json_first(object) != NULL)
+        buf_add_char(out, '\n');
+}
+
 static void run_to_text(const struct run_record *r, struct buf *out)
 {
     buf_printf(out, "run %.12s of %s: %s\n  started ", r->commit, r->name,
@@ -57,9 +97,13 @@ static void run_to_text(const struct run_record *r, struct buf *out)
         buf_printf(out, "  %-9s %s (%s) key %.12s%s%s: %s\n", text_or(s, "status", "?"),
                    text_or(s, "stage", "?"), text_or(s, "run", "?"), text_or(s, "key", "-"),
                    took[0] ? ", " : "", took, text_or(s, "why", ""));
-        const struct json *outputs = json_get(s, "outputs");
-        for (const struct json *o = outputs ? json_first(outputs) : NULL; o; o = json_next(o))
-            buf_printf(out, "            %s  %s\n", text_or(o, "id", "-"), text_or(o, "name", "?"));
+        for (const struct json *i = run_items(s, "inputs"); i != NULL; i = json_next(i))
+            buf_printf(out, "    <- %-10s %.12s  %s\n", text_or(i, "name", "?"),
+                       text_or(i, "id", "-"), text_or(i, "from", "?"));
+        for (const struct json *o = run_items(s, "outputs"); o != NULL; o = json_next(o))
+            buf_printf(out, "    -> %-10s %s\n", text_or(o, "name", "?"), text_or(o, "id", "-"));
+        object_to_text(json_get(s, "config"), "    config  ", out);
+        object_to_text(json_get(s, "metrics"), "    metrics ", out);
     }
     const struct json *gates = json_get(r->root, "gates");
     for (const struct json *g = gates ? json_first(gates) : NULL; g; g = json_next(g))
@@ -69,18 +113,26 @@ static void run_to_text(const struct run_record *r, struct buf *out)
         buf_printf(out, "  delivered %s  %s\n", text_or(d, "id", "?"), text_or(d, "path", "?"));
 }
 
-static int show_run(const struct ledger *l, const char *id, const char *name, bool as_json,
-                    struct buf *out, struct err *e)
+static int show_run(const struct ledger *l, const char *home, const char *id, const char *name,
+                    bool as_json, struct buf *out, struct err *e)
 {
     struct run_record r = {0};
+    struct store *s = NULL;
+    struct err absent = {0}; /* a ledger alone is enough */
     int rc = run_record_find(l, id, name, &r, e);
+    if (rc == 0 && store_open_read(home, &s, &absent) < 0)
+        s = NULL;
+    if (rc == 0)
+        add_details(&r, s);
     if (rc == 0 && as_json) {
+        json_put_string(r.root, "schema", "fmforge.run/1");
         json_put_string(r.root, "commit", r.commit);
         json_write_pretty(r.root, 2, out);
     } else if (rc == 0) {
         run_to_text(&r, out);
     }
     run_record_release(&r);
+    store_close(s);
     return rc;
 }
 
@@ -92,6 +144,7 @@ static int show_list(const struct ledger *l, const char *home, const char *name,
     int rc = runs_list(l, runs_log, name, &list, e);
     if (rc == 0 && as_json) {
         struct json *root = json_new_object();
+        json_put_string(root, "schema", "fmforge.log/1");
         json_put(root, "runs", list);
         json_write_pretty(root, 2, out);
         json_free(root);
@@ -121,7 +174,8 @@ int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (help)
         return cmd_help(c, "log [NAME] [options]",
                         "Lists the recorded runs, newest first (of the pipeline NAME), or shows "
-                        "one.\nA run without id executed nothing.",
+                        "one: its stages\nwith inputs, outputs, config and metrics. A run without "
+                        "id executed nothing.",
                         flags, n_flags);
     rc = cmd_enter(&common, e);
     if (rc < 0)
@@ -131,7 +185,7 @@ int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct ledger l = {helper, repo};
     struct buf out;
     buf_init(&out, BUF_MAX_DEFAULT);
-    rc = run != NULL ? show_run(&l, run, name, common.json, &out, e)
+    rc = run != NULL ? show_run(&l, common.home, run, name, common.json, &out, e)
                      : show_list(&l, common.home, name, common.json, &out, e);
     if (rc == 0)
         term_out(c->term, buf_text(&out));

@@ -57,8 +57,11 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
         item->reason = xasprintf("%s is not there", s.absent);
     } else if (rc == 0) {
         char commit[41] = "";
+        struct term term = *c->context->term;
+        if (c->common.json) /* standard output is for one document */
+            term.out = term.note;
         c->run.commit = commit;
-        rc = run_session(&s, &c->run, c->context->term, started_ms, &e);
+        rc = run_session(&s, &c->run, &term, started_ms, &e);
         c->run.commit = NULL;
         if (rc >= 0)
             item->status = status_of(rc);

@@ -54,6 +54,7 @@ int cmd_report(int argc, char **argv, const struct cmd_context *c, struct err *e
         struct json *o = json_new_object();
         struct buf b;
         buf_init(&b, BUF_MAX_DEFAULT);
+        json_put_string(o, "schema", "fmforge.report/1");
         json_put_string(o, "report", path);
         json_write_pretty(o, 2, &b);
         term_out(c->term, buf_text(&b));

@@ -1,28 +1,35 @@
 /* fmforge why: the difference between a stage's recipe and that of its newest run. */
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/session.h"
 #include "pipeline/engine/why.h"
 
-static int print_why(const struct session *s, const char *stage, bool as_json,
+static int print_why(const struct session *s, const char *stage, const struct cmd_common *common,
                      const struct cmd_context *c, struct err *e)
 {
     size_t i = 0;
     int rc = graph_find(&s->graph, stage, &i, e);
     if (rc < 0)
         return rc;
-    struct json *why = why_to_json(&s->plan, i);
+    char *helper = file_join(c->program_folder, "fmforge-ledger");
+    char *repo = file_join(common->home, "ledger.git");
+    struct ledger l = {helper, repo};
+    struct json *why = why_to_json(&s->plan, i, &l);
     struct buf out;
     buf_init(&out, BUF_MAX_DEFAULT);
-    if (as_json)
+    if (common->json)
         json_write_pretty(why, 2, &out);
     else
         why_to_text(why, &out);
     term_out(c->term, buf_text(&out));
     buf_release(&out);
     json_free(why);
+    xfree(repo);
+    xfree(helper);
     return 0;
 }
 
@@ -42,10 +49,12 @@ int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc < 0)
         return rc;
     if (help)
-        return cmd_help(c, "why STAGE MANIFEST [options]",
-                        "Says why a stage would run, field by field, or why it would not.\n"
-                        "STAGE is a stage's name, or an instance such as 'quality[rank=8]'.",
-                        flags, n_flags);
+        return cmd_help(
+            c, "why STAGE MANIFEST [options]",
+            "Says why a stage would run, field by field, and what it took before; or why "
+            "it would not:\nwhich run made its result, when, and what had changed then.\n"
+            "STAGE is a stage's name, or an instance such as 'quality[rank=8]'.",
+            flags, n_flags);
     if (n != 2)
         return err_set(e, ERR_CONFIG,
                        "why: expected a stage and a manifest, e.g. why adapter "
@@ -64,7 +73,7 @@ int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc == 0 && s.absent)
         cmd_say_skipped(c, &s, common.json);
     else if (rc == 0)
-        rc = print_why(&s, stage, common.json, c, e);
+        rc = print_why(&s, stage, &common, c, e);
     session_release(&s);
     return rc;
 }

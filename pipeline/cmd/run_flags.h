@@ -9,7 +9,7 @@ struct run_flags {
     struct cmd_common common;
     struct flag_list sets;
     int64_t jobs, threads;
-    const char *out_root, *reports_root, *kernels, *sign_key;
+    const char *out_root, *reports_root, *kernels, *sign_key, *events;
     bool record, alone, help;
     const char *path; /* of the manifest */
     size_t n_paths;
@@ -32,6 +32,12 @@ struct run_flags {
          &(f).reports_root, "DIR", "where the run's page goes (default reports)"},                 \
         {"kernels", 0, FLAG_STRING, &(f).kernels, "NAME", "auto, portable, avx2, avx512 or neon"}, \
         {"record", 0, FLAG_BOOL, &(f).record, NULL, "commit to the ledger also when nothing ran"}, \
+        {"events",                                                                                 \
+         0,                                                                                        \
+         FLAG_STRING,                                                                              \
+         &(f).events,                                                                              \
+         "FILE",                                                                                   \
+         "append what happens to FILE, a named pipe or - (stdout), a line of JSON each"},          \
         {"no-remote", 0,    FLAG_BOOL,                                                             \
          &(f).alone,  NULL, "leave the manifest's shared cache alone in this run"},                \
     {                                                                                              \

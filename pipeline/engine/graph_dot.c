@@ -67,7 +67,7 @@ struct json *graph_to_json(const struct plan *p)
 {
     const struct graph *g = p->graph;
     struct json *root = json_new_object(), *nodes = json_new_array(), *edges = json_new_array();
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.graph/1");
     json_put_string(root, "name", g->manifest->name);
     for (size_t i = 0; i < g->n_instances; i++)
         add_instance(p, i, nodes, edges);

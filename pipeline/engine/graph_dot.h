@@ -5,7 +5,7 @@
  * What is made from what: stages, the files and toolkit facets that they read, the packages that
  * are delivered. The document:
  *
- *   {"schema":1,"name","nodes":[{"id","type":"stage"|"source"|"delivery","label","run"?,
+ *   {"schema":"fmforge.graph/1","name","nodes":[{"id","type":"stage"|"source"|"delivery","label","run"?,
  *    "status"?:"cached"|"run"}],"edges":[{"from","to","type":"input"|"needs"|"deliver","label"}]}
  *
  * The label of an input edge is the port that it enters; `needs` waits for gates and hands nothing

@@ -52,7 +52,7 @@ int nightly_exit_status(const struct nightly *n);
 struct json *nightly_page(const struct nightly *n);
 void nightly_junit(const struct nightly *n, struct buf *out);
 void nightly_to_text(const struct nightly *n, struct buf *out);
-/* {"schema":1,"date","exit_status","manifests":[{"path","name","status","reason","commit",
+/* {"schema":"fmforge.nightly/1","date","exit_status","manifests":[{"path","name","status","reason","commit",
  * "regressions","gates_failed","changes"}]}; the caller frees it. */
 struct json *nightly_to_json(const struct nightly *n);
 

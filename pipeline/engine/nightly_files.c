@@ -313,7 +313,7 @@ void nightly_junit(const struct nightly *n, struct buf *out)
 struct json *nightly_to_json(const struct nightly *n)
 {
     struct json *root = json_new_object(), *list = json_new_array();
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.nightly/1");
     json_put_string(root, "date", n->date);
     json_put_i64(root, "exit_status", nightly_exit_status(n));
     for (size_t i = 0; i < n->n_items; i++) {

@@ -311,7 +311,7 @@ struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost)
 {
     struct json *root = json_new_object();
     struct json *stages = json_new_array();
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.plan/1");
     json_put_string(root, "name", p->graph->manifest->name);
     if (cost) {
         struct json *expected = json_new_object();

@@ -10,7 +10,7 @@
 #include "pipeline/engine/spawn.h"
 
 #define INTERVAL_MS 200.0
-#define TAIL_BYTES 4096
+#define TAIL_BYTES 16384 /* a stage tells more than progress */
 
 void progress_init(struct progress *p, const struct term *term)
 {
@@ -27,12 +27,9 @@ static void add_words(const char *text, struct buf *out)
 
 static void add_event(const struct json *v, struct buf *out)
 {
-    const struct json *event = json_get(v, "event");
     const struct json *done = json_get(v, "done");
     const struct json *of = json_get(v, "of");
     const struct json *note = json_get(v, "note");
-    if (!event || json_type(event) != JSON_STRING || !str_eq(json_string(event), "progress"))
-        return;
     if (done && of && json_type(done) == JSON_NUMBER && json_type(of) == JSON_NUMBER &&
         json_number(of) > 0)
         buf_printf(out, " %.0f %%", 100.0 * json_number(done) / json_number(of));
@@ -42,12 +39,25 @@ static void add_event(const struct json *v, struct buf *out)
     }
 }
 
-/* The last whole line of an events file that is progress. */
-static void add_last_event(const char *path, struct buf *out)
+/* A whole line that is a progress event, or NULL. Caller frees. */
+static struct json *progress_event(const char *line, size_t n)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct json *v = NULL;
+    struct err ignored = {0};
+    if (json_parse(line, n, &v, &ignored) < 0)
+        return NULL;
+    const struct json *event = json_get(v, "event");
+    if (event && json_type(event) == JSON_STRING && str_eq(json_string(event), "progress"))
+        return v;
+    json_free(v);
+    return NULL;
+}
+
+struct json *progress_last(const char *events)
+{
+    int fd = open(events, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return;
+        return NULL;
     char tail[TAIL_BYTES + 1];
     off_t size = lseek(fd, 0, SEEK_END);
     off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
@@ -55,17 +65,15 @@ static void add_last_event(const char *path, struct buf *out)
     close(fd);
     while (n > 0 && tail[n - 1] != '\n')
         n--; /* a line that is being written */
-    if (n <= 1)
-        return;
-    size_t end = (size_t)n - 1;
-    size_t start = end;
-    while (start > 0 && tail[start - 1] != '\n')
-        start--;
-    struct json *v = NULL;
-    struct err ignored = {0};
-    if (json_parse(tail + start, end - start, &v, &ignored) == 0)
-        add_event(v, out);
-    json_free(v);
+    struct json *found = NULL;
+    for (size_t end = n > 0 ? (size_t)n - 1 : 0; end > 0 && !found;) {
+        size_t start = end;
+        while (start > 0 && tail[start - 1] != '\n')
+            start--;
+        found = progress_event(tail + start, end - start);
+        end = start > 0 ? start - 1 : 0;
+    }
+    return found;
 }
 
 void progress_draw(struct progress *p, size_t n_done, size_t n_all,
@@ -80,7 +88,10 @@ void progress_draw(struct progress *p, size_t n_done, size_t n_all,
     buf_printf(&b, "[%zu/%zu]", n_done, n_all);
     for (size_t i = 0; i < n_items; i++) {
         buf_printf(&b, "%s%s", i ? " | " : " ", items[i].name);
-        add_last_event(items[i].events, &b);
+        struct json *last = progress_last(items[i].events);
+        if (last)
+            add_event(last, &b);
+        json_free(last);
     }
     size_t room = (size_t)p->term->columns - 1;
     size_t shown = b.n_bytes < room ? b.n_bytes : room;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "pipeline/base/json.h"
 #include "pipeline/engine/term.h"
 
 struct progress {
@@ -27,5 +28,7 @@ void progress_init(struct progress *p, const struct term *term);
 void progress_draw(struct progress *p, size_t n_done, size_t n_all,
                    const struct progress_item *items, size_t n_items);
 void progress_erase(struct progress *p);
+/* The newest progress event of a stage's events file, NULL when there is none. Caller frees. */
+struct json *progress_last(const char *events);
 
 #endif

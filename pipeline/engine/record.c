@@ -8,6 +8,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
+#include "pipeline/engine/test_result.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/store/owed.h"
 #include "pipeline/store/run_line.h"
@@ -44,6 +45,14 @@ static int put_stage(const struct record *r, const char *tree, size_t i, struct 
     int rc = put_file(tree, recipe, item->recipe.bytes, item->recipe.n_bytes, e);
     if (rc == 0 && item->action.statement.hex[0])
         rc = put_object(r, tree, statement, item->action.statement.hex, e);
+    struct buf result;
+    buf_init(&result, BUF_MAX_DEFAULT);
+    if (rc == 0 && test_result_write(r->session, i, r->run, &result)) {
+        char *path = xasprintf("stages/%s/test-result.json", name);
+        rc = put_file(tree, path, result.bytes, result.n_bytes, e);
+        xfree(path);
+    }
+    buf_release(&result);
     xfree(recipe);
     xfree(statement);
     return rc < 0 ? err_wrap(e, "%s", name) : 0;

@@ -299,6 +299,19 @@ static void add_node(struct json *nodes, const char *id, const char *label, cons
     json_append(nodes, o);
 }
 
+/* "train", and with more than one of the name "train rank=8,toolkit=nano-1.0". Caller xfrees. */
+static char *stage_note(const struct run_record *r, const struct json *stage)
+{
+    const char *name = text_of(stage, "stage"), *run = text_of(stage, "run");
+    size_t n = strcspn(name, "["), n_same = 0;
+    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
+        n_same +=
+            strncmp(text_of(t, "stage"), name, n) == 0 && strcspn(text_of(t, "stage"), "[") == n;
+    size_t n_axes = strlen(name) - n;
+    return n_same > 1 && n_axes > 2 ? xasprintf("%s %.*s", run, (int)n_axes - 2, name + n + 1)
+                                    : xstrdup(run);
+}
+
 static void add_graph(struct json *blocks, const struct run_record *r)
 {
     struct json *graph = json_new_object(), *nodes = json_new_array(), *edges = json_new_array();
@@ -319,7 +332,9 @@ static void add_graph(struct json *blocks, const struct run_record *r)
             xfree(id);
         }
         char *label = xstrndup(name, strcspn(name, "["));
-        add_node(nodes, name, label, status_tone(status), text_of(t, "run"));
+        char *note = stage_note(r, t);
+        add_node(nodes, name, label, status_tone(status), note);
+        xfree(note);
         xfree(label);
     }
     json_put_string(graph, "type", "graph");

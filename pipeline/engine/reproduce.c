@@ -159,7 +159,7 @@ static struct json *new_report(const struct run_record *r, const char *status, c
                                struct json *stages, struct json *unknown)
 {
     struct json *root = json_new_object();
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.reproduce/1");
     json_put_string(root, "commit", r->commit);
     json_put_string(root, "name", r->name);
     json_put_string(root, "status", status);

@@ -7,7 +7,7 @@
  * all of it is laid out in a folder of its own, run there with a store of its own, and the digest
  * of every output is compared with the recorded one. The report:
  *
- *   {"schema":1,"commit","name","status":"same"|"different"|"unknown","first":stage|null,
+ *   {"schema":"fmforge.reproduce/1","commit","name","status":"same"|"different"|"unknown","first":stage|null,
  *    "stages":[{"stage","status":"same"|"different"|"missing","reason"?,
  *               "outputs":[{"name","recorded","now"|null}]}],
  *    "unknown":["input rows.jsonl of data: ..."]}

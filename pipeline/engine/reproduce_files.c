@@ -7,6 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/reproduce.h"
+#include "pipeline/engine/reproduce_layout.h"
 #include "pipeline/manifest/manifest.h"
 #include "pipeline/manifest/toolkit_dir.h"
 #include "pipeline/provenance/recipe.h"
@@ -15,7 +16,8 @@
 /* A toolkit of the run: the folder that the manifest names, and the recorded toolkit.yaml. */
 struct toolkit_place {
     const char *folder; /* borrowed from the manifest */
-    const char *text;   /* borrowed from the record */
+    const char *text;   /* borrowed from the record; NULL: it was read by a layout */
+    char *version;      /* then the folder of its version; owned */
     struct toolkit_dir dir;
 };
 
@@ -222,35 +224,14 @@ static const char *toolkit_text(const struct layout *l, const char *folder)
     return same != NULL ? same : named != NULL ? named : n == 1 ? only : NULL;
 }
 
-/* Was a toolkit of the run a folder without toolkit.yaml, read by a layout? */
-static bool has_foreign(const struct layout *l)
-{
-    for (const struct json *f = run_items(l->run->shown, "files"); f != NULL; f = json_next(f))
-        if (str_starts(text_of(f, "path"), "toolkits/") &&
-            str_ends(text_of(f, "path"), "/layout.yaml"))
-            return true;
-    return false;
-}
-
-static bool is_own(const char *folder)
-{
-    char *path = file_join(folder, "toolkit.yaml");
-    bool own = file_exists(path);
-    xfree(path);
-    return own;
-}
-
 static void find_toolkits(struct layout *l)
 {
     const struct doc_node *list = l->manifest.toolkits;
     const struct doc_node *t = list == NULL ? NULL : list->type == DOC_LIST ? list->first : list;
     for (; t != NULL; t = list->type == DOC_LIST ? t->next : NULL) {
-        const char *text = toolkit_text(l, t->text);
-        if (has_foreign(l) && !is_own(t->text))
-            say(l->unknown,
-                "toolkit %s: a folder that a layout reads; such a run cannot be laid out again yet",
-                t->text);
-        else if (text == NULL)
+        bool foreign = reproduce_is_foreign(l->run, t->text);
+        const char *text = foreign ? NULL : toolkit_text(l, t->text);
+        if (text == NULL && !foreign)
             say(l->unknown, "toolkit %s: the record does not say which of its toolkits that is",
                 t->text);
         else if (l->n_toolkits < GRAPH_TOOLKITS_MAX) /* more are refused when it runs */
@@ -258,9 +239,24 @@ static void find_toolkits(struct layout *l)
     }
 }
 
+static int put_foreign(struct layout *l, struct toolkit_place *t, struct err *e)
+{
+    int rc = reproduce_put_shelf(l->run, t->folder, l->work, l->unknown, &t->version, e);
+    if (rc < 0 || t->version == NULL)
+        return rc;
+    char *folder = file_join(l->work, t->version);
+    struct err why = {0};
+    if (toolkit_dir_open(&t->dir, folder, &why) != 0)
+        say(l->unknown, "toolkit %s: %s", t->folder, why.text);
+    xfree(folder);
+    return 0;
+}
+
 static int put_toolkit(struct layout *l, struct toolkit_place *t, struct err *e)
 {
     struct err why = {0};
+    if (t->text == NULL)
+        return put_foreign(l, t, e);
     if (t->folder[0] == '/') {
         const char *here = toolkit_text(l, t->folder);
         if (here != t->text)
@@ -383,7 +379,8 @@ static char *chosen(const struct run_record *r, const char *stage, const struct 
 static char *facet_path(const struct toolkit_place *t, const char *in_folder)
 {
     size_t n = strlen(t->dir.folder);
-    return file_join(t->folder, in_folder + n + (in_folder[n] == '/'));
+    return file_join(t->version != NULL ? t->version : t->folder,
+                     in_folder + n + (in_folder[n] == '/'));
 }
 
 /* A facet of several files: the one with the content, the one that the config chooses, or all. */
@@ -498,14 +495,20 @@ int reproduce_lay_out(const struct run_record *r, struct store *s, const char *r
         rc = put_toolkit(&l, &l.toolkits[i], e);
     if (rc == 0)
         rc = place_inputs(&l, e);
+    for (size_t i = 0; i < l.n_toolkits && rc == 0; i++)
+        if (l.toolkits[i].version != NULL)
+            rc = reproduce_put_marks(r, l.toolkits[i].folder, l.toolkits[i].version, l.work,
+                                     unknown, e);
     if (rc == 0)
         rc = place_marks(&l, e);
     *manifest = xstrdup(*path == '\0' || *path == '/' ? "recorded-manifest.yaml" : path);
     if (rc == 0)
         rc = write_text(&l, *manifest, run_record_file(r, "manifest.yaml"), e);
     *work = l.work;
-    for (size_t i = 0; i < l.n_toolkits; i++)
+    for (size_t i = 0; i < l.n_toolkits; i++) {
         toolkit_dir_release(&l.toolkits[i].dir);
+        xfree(l.toolkits[i].version);
+    }
     manifest_release(&l.manifest);
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "pipeline/base/thread.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/judge.h"
+#include "pipeline/engine/run_events.h"
 #include "pipeline/engine/run_remote.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
@@ -53,8 +54,10 @@ static int judge_when_ready(struct run *r, size_t i, struct err *e)
     item->held = true;
     if (n->n_gates == 0)
         return 0;
+    size_t n_before = json_count(r->gates);
     int rc =
         judge_instance(&r->session->plan, i, r->done, r->gates, &r->gate_table, &item->held, e);
+    run_events_gates(r, n_before);
     if (!item->held)
         r->n_gates_failed++;
     return rc;
@@ -78,6 +81,7 @@ static void block(struct run *r, size_t i, bool by_gate, char *why)
     xfree(item->why);
     item->why = why;
     r->n_blocked++;
+    run_events_settled(r, i);
 }
 
 /* True when everything before i is final and good; blocks i when something is not. */
@@ -117,6 +121,8 @@ static void take_result(struct run *r, size_t i, enum run_status status)
     r->items[i].status = status;
     r->done[i] = true;
     r->n_executed += status == RUN_EXECUTED;
+    if (status == RUN_REUSED)
+        run_events_settled(r, i);
 }
 
 static void fail_item(struct run *r, size_t i, const char *reason)
@@ -168,11 +174,13 @@ static int launch(struct run *r, size_t i, struct err *e)
     if (started < 0) {
         job_release(&r->env, j);
         fail_item(r, i, cause.text);
+        run_events_settled(r, i);
         term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, cause.text);
         return 0;
     }
     item->status = RUN_RUNNING;
     r->n_running++;
+    run_events_launched(r, j);
     if (r->interrupts > 0) /* while it was started */
         kill(-j->pid, SIGTERM);
     return 0;
@@ -303,6 +311,7 @@ static void on_interrupt(struct run *r, int number)
 
 static void draw(struct run *r)
 {
+    run_events_progress(r);
     struct progress_item *items = xalloc_array(r->n_running, sizeof *items);
     size_t n_done = 0;
     for (size_t i = 0; i < r->session->graph.n_instances; i++)
@@ -364,6 +373,7 @@ static void wait_events(struct run *r)
     int timeout = r->tended                   ? 0
                   : r->waits_for_lock         ? LOCK_POLL_MS
                   : r->term->note_is_terminal ? TICK_MS
+                  : r->options->events        ? TICK_MS
                                               : -1;
     r->tended = false;
     take_events(r, timeout, true);
@@ -498,6 +508,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     char commit[41] = "";
     int rc = open_run(&r, s, o, term, started_ms, e);
     if (rc == 0)
+        run_events_started(&r);
+    if (rc == 0)
         rc = run_try_key(&r, e);
     if (rc == 0)
         rc = execute(&r, e);
@@ -514,6 +526,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         rc = err_set(e, memo.code, "%s", memo.text);
     if (rc == 0)
         rc = run_report_end(&r, commit);
+    else
+        run_events_error(o->events, e);
     run_remote_end(&r);
     if (o->commit)
         memcpy(o->commit, commit, sizeof commit);

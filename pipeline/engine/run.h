@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "pipeline/base/err.h"
+#include "pipeline/engine/event_stream.h"
 #include "pipeline/engine/instant.h"
 #include "pipeline/engine/session.h"
 #include "pipeline/engine/term.h"
@@ -29,6 +30,8 @@ struct run_options {
     bool alone;               /* the manifest's remote is not asked and gets nothing */
     const char *const *sets;
     size_t n_sets;
+    /* Who watches, or NULL. */
+    struct event_stream *events;
     /* What is asked, to be kept when there is nothing to do; NULL: it is not. */
     const struct instant *instant;
     char *commit; /* NULL, or room for 41 bytes: the ledger commit that was made, "" without one */

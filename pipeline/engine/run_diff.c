@@ -4,8 +4,8 @@
 
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/change_list.h"
 #include "pipeline/engine/report.h"
-#include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/statement.h"
 
 static const char *text_of(const struct json *o, const char *key)
@@ -116,31 +116,6 @@ static const char *recipe_text(const struct run_record *r, const char *stage)
     return text;
 }
 
-static struct json *value_of(const char *canonical)
-{
-    struct json *v = NULL;
-    struct err ignored = {0};
-    if (canonical == NULL || json_parse(canonical, strlen(canonical), &v, &ignored) != 0)
-        return NULL;
-    return v;
-}
-
-static void put_change(struct json *list, const struct recipe_change *c, const struct json *stage)
-{
-    struct json *o = json_new_object();
-    struct json *was = value_of(c->old_value), *now = value_of(c->new_value);
-    json_put_string(o, "field", c->path);
-    json_put(o, "old", was != NULL ? was : json_new_null());
-    json_put(o, "new", now != NULL ? now : json_new_null());
-    if (str_starts(c->path, "inputs.")) {
-        const struct json *in =
-            find(run_items(stage, "inputs"), "name", c->path + strlen("inputs."));
-        if (in != NULL && run_text(in, "from") != NULL)
-            json_put_string(o, "from", run_text(in, "from"));
-    }
-    json_append(list, o);
-}
-
 /* A stage that was made is made in either way: executed or reused says nothing about it. */
 static const char *outcome(const struct json *stage)
 {
@@ -154,8 +129,7 @@ static struct json *diff_recipes(const struct run_record *a, const struct run_re
     struct json *list = json_new_array();
     const char *name = text_of(sb, "stage");
     const char *ta = recipe_text(a, name), *tb = recipe_text(b, name);
-    struct recipe_diff d;
-    struct err ignored = {0};
+    struct err damaged = {0}; /* verify says it */
     if (!str_eq(outcome(sa), outcome(sb))) {
         struct json *was = json_new_string(outcome(sa)), *now = json_new_string(outcome(sb));
         put_pair(list, "field", "status", was, now);
@@ -163,11 +137,8 @@ static struct json *diff_recipes(const struct run_record *a, const struct run_re
         json_free(now);
     }
     if (ta != NULL && tb != NULL &&
-        recipe_diff(ta, strlen(ta), tb, strlen(tb), &d, &ignored) == 0) {
-        for (size_t i = 0; i < d.n_changes; i++)
-            put_change(list, &d.changes[i], sb);
-        recipe_diff_release(&d);
-    }
+        change_list_add(list, ta, tb, json_get(sb, "inputs"), &damaged) < 0)
+        damaged.text[0] = '\0';
     return list;
 }
 
@@ -297,7 +268,7 @@ struct json *run_diff(const struct run_record *old_run, const struct run_record 
         if (find(new_stages, "stage", text_of(t, "stage")) == NULL)
             json_append(stages, diff_stage(old_run, new_run, t, NULL, s));
     struct json *run = diff_run(old_run, new_run), *gates = diff_gates(old_run, new_run);
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.diff/1");
     json_put_bool(root, "same", json_count(run) + json_count(gates) == 0 && all_same(stages));
     json_put(root, "old", head(old_run));
     json_put(root, "new", head(new_run));

@@ -5,7 +5,7 @@
  * The difference of two recorded runs, field by field: what they were made from (recipes), what
  * came of it (outputs), how good it is (metrics, gates). The document:
  *
- *   {"schema":1,"same":bool,"old":{"commit","name","status","started"},"new":{..},
+ *   {"schema":"fmforge.diff/1","same":bool,"old":{"commit","name","status","started"},"new":{..},
  *    "run":[{"field","old"|null,"new"|null}],
  *    "stages":[{"stage","status":"same"|"changed"|"only_old"|"only_new",
  *               "changes":[{"field","old"|null,"new"|null,"from"?}],

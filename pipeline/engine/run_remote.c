@@ -9,6 +9,7 @@
 #include "pipeline/engine/privacy.h"
 #include "pipeline/engine/remote_check.h"
 #include "pipeline/engine/remote_link.h"
+#include "pipeline/engine/run_events.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/store/owed.h"
@@ -290,6 +291,7 @@ static void take_result(struct run *r)
     r->done[i] = true;
     r->n_fetched++;
     next(r, RUN_REUSED);
+    run_events_settled(r, i);
 }
 
 static const char *behind_word(const char *line)

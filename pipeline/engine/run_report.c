@@ -9,6 +9,7 @@
 #include "pipeline/engine/plan_memory.h"
 #include "pipeline/engine/record.h"
 #include "pipeline/engine/report.h"
+#include "pipeline/engine/run_events.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/provenance/ledger_client.h"
@@ -47,6 +48,7 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
         buf_printf(&b, "  by hand: %s\n", j->command);
     term_note(r->term, buf_text(&b));
     buf_release(&b);
+    run_events_ended(r, j, outcome && r->interrupts > 0 ? "interrupted" : outcome);
 }
 
 static const char *status_text(enum run_status s)
@@ -120,6 +122,20 @@ struct json *run_to_json(const struct run *r)
     return root;
 }
 
+static struct json *delivery_to_json(const struct run *r, size_t d)
+{
+    const struct delivery *delivery = &r->session->graph.deliveries[d];
+    char *path = deliver_path(delivery, r->options->out_root);
+    struct json *item = json_new_object();
+    json_put_string(item, "path", path);
+    json_put_string(
+        item, "id",
+        plan_output(&r->session->plan, delivery->i_instance, delivery->i_output)->id.hex);
+    json_put_string(item, "stage", r->session->graph.instances[delivery->i_instance]->name);
+    xfree(path);
+    return item;
+}
+
 void run_deliver(struct run *r)
 {
     const struct graph *g = &r->session->graph;
@@ -133,20 +149,15 @@ void run_deliver(struct run *r)
                         &cause) < 0) {
             term_notef(r->term, "%s: %s\n", g->instances[i]->name, cause.text);
             r->n_not_written++;
+            run_events_delivery(r, delivery_to_json(r, d), cause.text);
             continue;
         }
         r->delivered[d] = true;
         r->n_written += written;
-        char *path = deliver_path(&g->deliveries[d], r->options->out_root);
-        const struct action_output *o =
-            plan_output(&r->session->plan, i, g->deliveries[d].i_output);
-        struct json *item = json_new_object();
-        json_put_string(item, "path", path);
-        json_put_string(item, "id", o->id.hex);
-        json_put_string(item, "stage", g->instances[i]->name);
+        struct json *item = delivery_to_json(r, d);
         json_put_bool(item, "written", written);
+        run_events_delivery(r, json_clone(item), NULL);
         json_append(r->deliveries, item);
-        xfree(path);
     }
 }
 
@@ -185,6 +196,8 @@ int run_record(struct run *r, char commit[41], struct err *e)
         rc = record_line(&record, e);
     }
     json_free(root);
+    if (rc == 0)
+        run_events_recorded(r, commit);
     if (rc < 0 && r->options->sign_key != NULL)
         err_wrap(e, "no run is recorded; what was made is kept, and the same command records it "
                     "when the cause is gone");
@@ -308,6 +321,7 @@ int run_report_end(struct run *r, const char *commit)
     buf_init(&b, BUF_MAX_DEFAULT);
     if (r->options->json) {
         struct json *root = run_to_json(r);
+        json_put_string(root, "schema", "fmforge.run/1");
         json_put(root, "commit", *commit ? json_new_string(commit) : json_new_null());
         if (*commit && r->options->sign_key)
             json_put_bool(root, "signed", true);
@@ -322,5 +336,6 @@ int run_report_end(struct run *r, const char *commit)
     term_out(r->term, buf_text(&b));
     buf_release(&b);
     keep_state(r, commit);
+    run_events_finished(r, outcome(r), exit_status(r));
     return exit_status(r);
 }

@@ -25,6 +25,7 @@ struct run_item {
     int64_t retries; /* tries before it */
     bool judged, held, by_gate;
     bool said_waiting; /* for another process */
+    double told_done;  /* of its last progress event */
 };
 
 struct run {
@@ -48,6 +49,7 @@ struct run {
     size_t n_executed, n_fetched, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms, synced_ms, sync_took_ms;
+    double told_ms; /* when progress events were sent */
     long long started_unix_ms;
     bool waits_for_lock;
     int signal_fd;

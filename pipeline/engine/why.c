@@ -6,39 +6,10 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/change_list.h"
+#include "pipeline/engine/plan_cost.h"
+#include "pipeline/engine/why_made.h"
 #include "pipeline/provenance/recipe.h"
-#include "pipeline/provenance/statement.h"
-
-static void put_value(struct json *o, const char *key, const char *canonical)
-{
-    struct json *v = NULL;
-    struct err ignored = {0};
-    if (canonical && json_parse(canonical, strlen(canonical), &v, &ignored) == 0)
-        json_put(o, key, v);
-    else
-        json_put(o, key, json_new_null());
-}
-
-static void put_changes(const struct plan *p, size_t i, const struct recipe_diff *d,
-                        struct json *list)
-{
-    const struct instance *n = p->graph->instances[i];
-    for (size_t k = 0; k < d->n_changes; k++) {
-        struct json *o = json_new_object();
-        json_put_string(o, "field", d->changes[k].path);
-        put_value(o, "old", d->changes[k].old_value);
-        put_value(o, "new", d->changes[k].new_value);
-        for (size_t m = 0; m < n->n_inputs; m++) {
-            if (!str_starts(d->changes[k].path, "inputs.") ||
-                !str_eq(d->changes[k].path + 7, n->inputs[m].port->name))
-                continue;
-            char *from = plan_input_from(p->graph, &n->inputs[m]);
-            json_put_string(o, "from", from);
-            xfree(from);
-        }
-        json_append(list, o);
-    }
-}
 
 /* With an input that is not made yet the known part of the recipe is compared all the same. */
 static void known_recipe(const struct plan *p, size_t i, const char *last_text, size_t n_last,
@@ -83,16 +54,13 @@ static int compare(const struct plan *p, size_t i, const char *last, struct json
     struct buf old, now;
     buf_init(&old, BUF_MAX_DEFAULT);
     buf_init(&now, BUF_MAX_DEFAULT);
-    struct recipe_diff d;
+    struct json *inputs = plan_inputs_to_json(p, i);
     int rc = store_get_bytes(p->store, last, LIMIT_JSON_BYTES, &old, e);
     if (rc == 0) {
         known_recipe(p, i, buf_text(&old), old.n_bytes, &now);
-        rc = recipe_diff(buf_text(&old), old.n_bytes, buf_text(&now), now.n_bytes, &d, e);
+        rc = change_list_add(changes, buf_text(&old), buf_text(&now), inputs, e);
     }
-    if (rc == 0) {
-        put_changes(p, i, &d, changes);
-        recipe_diff_release(&d);
-    }
+    json_free(inputs);
     buf_release(&old);
     buf_release(&now);
     return rc;
@@ -112,24 +80,80 @@ static void put_failure(const struct plan *p, size_t i, struct json *root)
     xfree(relative);
 }
 
-static void put_made(const struct plan *p, size_t i, struct json *root)
+/* The stages that this one waits for, up to the one that runs for a reason of its own. */
+static struct json *causes(const struct plan *p, size_t i)
 {
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    struct statement s;
-    struct err ignored = {0};
-    const char *id = p->items[i].action.statement.hex;
-    if (p->items[i].cached && *id &&
-        store_get_bytes(p->store, id, LIMIT_JSON_BYTES, &b, &ignored) == 0 &&
-        statement_parse(buf_text(&b), b.n_bytes, &s, &ignored) == 0) {
-        char when[25];
-        json_put_string(root, "made", statement_time(s.facts.finished_ms, when));
-        statement_release(&s);
+    struct json *list = json_new_array();
+    for (bool more = !p->items[i].cached && !p->items[i].has_key; more;) {
+        const struct instance *n = p->graph->instances[i];
+        more = false;
+        for (size_t k = 0; k < n->n_inputs && !more; k++)
+            if (n->inputs[k].source == SOURCE_STAGE && !p->items[n->inputs[k].producer].cached) {
+                i = n->inputs[k].producer;
+                more = true;
+            }
+        if (!more)
+            break;
+        struct json *o = json_new_object();
+        char *why = plan_why(p, i);
+        json_put_string(o, "stage", p->graph->instances[i]->name);
+        json_put_string(o, "why", why);
+        json_append(list, o);
+        xfree(why);
+        more = !p->items[i].has_key;
     }
-    buf_release(&b);
+    return list;
 }
 
-struct json *why_to_json(const struct plan *p, size_t i)
+/* What is made of a stage, and of what is made of it: a graph is in the order of its making. */
+static bool *find_after(const struct graph *g, size_t i)
+{
+    bool *after = xalloc_array(g->n_instances, sizeof *after);
+    for (size_t k = i + 1; k < g->n_instances; k++) {
+        const struct instance *n = g->instances[k];
+        for (size_t m = 0; m < n->n_inputs; m++)
+            after[k] |= n->inputs[m].source == SOURCE_STAGE &&
+                        (n->inputs[m].producer == i || after[n->inputs[m].producer]);
+        for (size_t m = 0; m < n->n_needs; m++)
+            after[k] |= n->needs[m] == i || after[n->needs[m]];
+    }
+    return after;
+}
+
+static struct json *seconds_or_null(double seconds)
+{
+    return seconds < 0 ? json_new_null() : json_new_f64(seconds);
+}
+
+/* What it took before, of this stage and of those after it that would run, too. */
+static struct json *expected(const struct plan *p, size_t i, const struct plan_cost *cost)
+{
+    struct json *o = json_new_object();
+    struct json *list = json_new_array();
+    bool *after = find_after(p->graph, i);
+    double sum = 0;
+    int64_t n_unknown = 0;
+    for (size_t k = 0; k < p->graph->n_instances; k++) {
+        if (p->items[k].cached || (k != i && !after[k]))
+            continue;
+        sum += cost->seconds[k] > 0 ? cost->seconds[k] : 0;
+        n_unknown += cost->seconds[k] < 0;
+        if (k == i)
+            continue;
+        struct json *one = json_new_object();
+        json_put_string(one, "stage", p->graph->instances[k]->name);
+        json_put(one, "seconds", seconds_or_null(cost->seconds[k]));
+        json_append(list, one);
+    }
+    json_put(o, "seconds", seconds_or_null(cost->seconds[i]));
+    json_put_f64(o, "with_after", sum);
+    json_put_i64(o, "unknown", n_unknown);
+    json_put(o, "after", list);
+    xfree(after);
+    return o;
+}
+
+struct json *why_to_json(const struct plan *p, size_t i, const struct ledger *l)
 {
     const struct instance *n = p->graph->instances[i];
     const struct plan_item *item = &p->items[i];
@@ -137,15 +161,15 @@ struct json *why_to_json(const struct plan *p, size_t i)
     struct json *root = json_new_object();
     struct json *changes = json_new_array();
     char *why = plan_why(p, i);
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.why/1");
     json_put_string(root, "stage", n->name);
     json_put_string(root, "run", n->desc->name);
     json_put_string(root, "status", item->cached ? "cached" : "run");
     json_put(root, "key", item->has_key ? json_new_string(item->key.hex) : json_new_null());
     json_put(root, "last", last ? json_new_string(last) : json_new_null());
     json_put_string(root, "why", why);
+    json_put(root, "cause", causes(p, i));
     xfree(why);
-    put_made(p, i, root);
     put_failure(p, i, root);
     struct err lost = {0};
     if (last && !(item->has_key && str_eq(last, item->key.hex)) &&
@@ -153,6 +177,15 @@ struct json *why_to_json(const struct plan *p, size_t i)
         json_put_string(root, "lost", lost.text);
     json_put(root, "changes", changes);
     json_put(root, "inputs", plan_inputs_to_json(p, i));
+    struct json *made = why_made(p, i, l);
+    if (made)
+        json_put(root, "made", made);
+    if (!item->cached) {
+        struct plan_cost cost;
+        plan_cost_open(&cost, p, l);
+        json_put(root, "expected", expected(p, i, &cost));
+        plan_cost_release(&cost);
+    }
     return root;
 }
 
@@ -162,31 +195,50 @@ static const char *text_of(const struct json *o, const char *key)
     return v && json_type(v) == JSON_STRING ? json_string(v) : NULL;
 }
 
+static void expected_to_text(const struct json *expected, struct buf *out)
+{
+    char seconds[24];
+    const struct json *own = json_get(expected, "seconds");
+    size_t n_after = json_count(json_get(expected, "after"));
+    double n_unknown = json_number(json_get(expected, "unknown"));
+    if (json_type(own) == JSON_NUMBER)
+        buf_printf(out, "  took %s", str_format_seconds(json_number(own), seconds));
+    else
+        buf_add_text(out, "  time unknown");
+    double sum = json_number(json_get(expected, "with_after"));
+    if (n_after > 0)
+        buf_printf(out, "; with the %zu after it that would run: ", n_after);
+    if (n_after > 0 && sum > 0)
+        buf_printf(out, "%s%s", str_format_seconds(sum, seconds), n_unknown > 0 ? ", " : "");
+    if (n_after > 0 && n_unknown > 0)
+        buf_printf(out, "%.0f of unknown time", n_unknown);
+    buf_add_char(out, '\n');
+}
+
 void why_to_text(const struct json *why, struct buf *out)
 {
     bool cached = str_eq(text_of(why, "status"), "cached");
     const char *key = text_of(why, "key");
-    const char *made = text_of(why, "made");
+    const struct json *failed = json_get(why, "failed");
     buf_printf(out, "%s: %s: %s\n", text_of(why, "stage"), cached ? "does not run" : "runs",
                text_of(why, "why"));
+    for (const struct json *c = json_first(json_get(why, "cause")); c; c = json_next(c))
+        buf_printf(out, "  %s: runs: %s\n", text_of(c, "stage"), text_of(c, "why"));
     if (key)
-        buf_printf(out, "  key %.12s%s%s\n", key, made ? ", made " : "", made ? made : "");
-    for (const struct json *c = json_first(json_get(why, "changes")); c; c = json_next(c)) {
-        buf_printf(out, "  %s: ", text_of(c, "field"));
-        json_write_canonical(json_get(c, "old"), out);
-        buf_add_text(out, " -> ");
-        json_write_canonical(json_get(c, "new"), out);
-        if (text_of(c, "from"))
-            buf_printf(out, "  through %s", text_of(c, "from"));
-        buf_add_char(out, '\n');
-    }
+        buf_printf(out, "  key %.12s\n", key);
+    if (json_get(why, "made"))
+        why_made_to_text(json_get(why, "made"), out);
+    if (cached && json_count(json_get(why, "changes")) > 0)
+        buf_add_text(out, "  since its newest run:\n");
+    change_list_to_text(json_get(why, "changes"), out);
     if (text_of(why, "lost"))
         buf_printf(out, "  cannot be compared with its last run: %s\n", text_of(why, "lost"));
-    const struct json *failed = json_get(why, "failed");
     if (failed)
         buf_printf(out, "  its last attempt failed: %s\n",
                    text_of(failed, "reason") ? text_of(failed, "reason") : "no reason recorded");
-    if (json_count(json_get(why, "changes")) > 0)
+    if (json_get(why, "expected"))
+        expected_to_text(json_get(why, "expected"), out);
+    if (!cached && json_count(json_get(why, "changes")) > 0)
         return;
     for (const struct json *in = json_first(json_get(why, "inputs")); in; in = json_next(in))
         buf_printf(out, "  input %s: %s %.14s\n", text_of(in, "name"), text_of(in, "from"),

@@ -28,7 +28,8 @@ static int ask(int argc, char **argv, const char *folder, double started_ms)
 {
     struct run_flags f = RUN_FLAGS_INIT;
     struct err ignored = {0};
-    if (run_flags_parse(argc, argv, &f, &ignored) < 0 || f.help || f.common.json || f.record)
+    if (run_flags_parse(argc, argv, &f, &ignored) < 0 || f.help || f.common.json || f.record ||
+        f.events)
         return -1;
     struct err e = {0};
     int here = f.common.folder ? open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;

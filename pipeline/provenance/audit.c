@@ -188,8 +188,9 @@ static int hash_target(struct audit *a, const char *home, struct err *e)
 
 static int resolve_target(struct audit *a, const char *home, const char *target, struct err *e)
 {
-    if (!file_exists(target) && str_is_hex(target, SHA256_HEX)) {
-        memcpy(a->id, target, sizeof a->id);
+    const char *digest = str_starts(target, "sha256:") ? target + strlen("sha256:") : target;
+    if (!file_exists(target) && str_is_hex(digest, SHA256_HEX)) {
+        memcpy(a->id, digest, sizeof a->id);
         return 0;
     }
     if (!file_exists(target))
@@ -330,6 +331,7 @@ static struct json *finish(struct audit *a, const struct run_record *r, const ch
     struct json *target = json_new_object();
     bool wrong = json_first(a->mismatches) != NULL;
     bool open = json_first(a->unknowns) != NULL;
+    json_put_string(report, "schema", "fmforge.audit/1");
     json_put_string(report, "status", wrong ? "mismatch" : open ? "unknown" : "proven");
     if (a->path != NULL)
         json_put(target, "path", statement_text(a->path));

@@ -273,7 +273,7 @@ static struct json *report_of(const struct gc *g)
     uint64_t after = sweep_kept_bytes(s), freed = sweep_removed_bytes(s);
     struct json *root = json_new_object(), *kinds = json_new_array(), *runs = json_new_array(),
                 *bytes = json_new_object();
-    json_put_i64(root, "schema", 1);
+    json_put_string(root, "schema", "fmforge.gc/1");
     json_put_bool(root, "removed", g->options->remove);
     json_put_i64(root, "keep", g->options->keep);
     json_put_i64(root, "work_days", g->options->work_days);
@@ -396,7 +396,7 @@ void gc_to_text(const struct json *report, struct buf *out)
 static struct json *pin_answer(const struct run_record *r, bool pinned, size_t n_missing)
 {
     struct json *o = json_new_object();
-    json_put_i64(o, "schema", 1);
+    json_put_string(o, "schema", "fmforge.pin/1");
     json_put_string(o, "commit", r->commit);
     json_put(o, "name", statement_text(r->name)); /* of a damaged pin any bytes */
     json_put_bool(o, "pinned", pinned);

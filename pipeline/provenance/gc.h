@@ -16,7 +16,7 @@
  * store/sweep.h. The ledger is only read. A pin is a file pins/<commit> with the name of the
  * pipeline. The report:
  *
- *   {"schema":1,"removed":bool,"keep":N,"work_days":N,"budget":N|null,
+ *   {"schema":"fmforge.gc/1","removed":bool,"keep":N,"work_days":N,"budget":N|null,
  *    "budget_holds":bool,"bytes":{"before","after","freed"},
  *    "kinds":[{"kind","gone","gone_bytes","kept","kept_bytes"}],
  *    "runs":[{"commit","name","why":"newest"|"pinned"}]}
@@ -46,8 +46,8 @@ int gc_make(const struct ledger *l, const char *home, const struct gc_options *o
 void gc_to_text(const struct json *report, struct buf *out);
 
 /* Pins a run (6 to 40 digits, last, last~N), or takes the pin off. *out, freed by the caller:
- * {"schema":1,"commit","name","pinned":bool,"missing":N}; missing: outputs of the run that the
- * store does not have any more. */
+ * {"schema":"fmforge.pin/1","commit","name","pinned":bool,"missing":N}; missing: outputs of the run
+ * that the store does not have any more. */
 int gc_pin(const struct ledger *l, const char *home, const char *id, struct json **out,
            struct err *e) MUST_USE;
 int gc_unpin(const struct ledger *l, const char *home, const char *id, struct json **out,

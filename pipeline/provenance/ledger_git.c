@@ -810,6 +810,17 @@ static int read_status(git_repository *repo, struct git_source *out, struct err 
     return 0;
 }
 
+/* HEAD may name a commit that is not there, and the status would say nothing of it. */
+static int check_head(git_reference *head, const char *path, struct err *e)
+{
+    git_object *tree = NULL;
+    int code = git_reference_peel(&tree, head, GIT_OBJECT_TREE);
+    git_object_free(tree);
+    if (code == 0)
+        return 0;
+    return err_set(e, ERR_MISSING, "the git repository around %s is damaged: %s", path, said());
+}
+
 int git_source_read(const char *path, struct git_source *out, struct err *e)
 {
     *out = (struct git_source){0};
@@ -827,6 +838,8 @@ int git_source_read(const char *path, struct git_source *out, struct err *e)
     else if (code != 0)
         rc = err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path,
                      said());
+    if (rc == 0)
+        rc = check_head(head, path, e);
     if (rc == 0) {
         git_oid_tostr(out->commit, sizeof out->commit, git_reference_target(head));
         if (git_reference_is_branch(head))

@@ -322,6 +322,7 @@ int verify_make(const struct ledger *l, const char *home, const char *signers, s
     walk(&v, "actions", visit_action);
     check_ledger(&v);
     struct json *root = json_new_object();
+    json_put_string(root, "schema", "fmforge.verify/1");
     json_put_string(root, "status", json_first(v.damage) == NULL ? "ok" : "damaged");
     json_put_i64(root, "objects", (int64_t)v.n_objects);
     json_put_i64(root, "object_bytes", (int64_t)v.n_object_bytes);

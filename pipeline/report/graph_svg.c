@@ -195,6 +195,7 @@ static void box_write(const struct box *b, const struct graph_node *n, struct bu
 {
     buf_add_text(out, "<g");
     html_add_classes(out, "node", b->tone, NULL);
+    html_add_attribute(out, "data-id", b->id);
     buf_add_text(out, "><title>");
     html_add_text(out, b->label);
     if (*b->note) {

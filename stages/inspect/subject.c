@@ -522,7 +522,7 @@ int subject_facts(const struct stage_run *run, struct json **facts, struct err *
                         .path = stage_in(run, "path"),
                         .facts = json_new_object(),
                         .checked = json_new_array()};
-    json_put_i64(s.facts, "schema", 1);
+    json_put_string(s.facts, "schema", "fmforge.inspect/1");
     json_put_string(s.facts, "path", s.path);
     int rc = read_toolkit(&s, e);
     if (rc == 0)

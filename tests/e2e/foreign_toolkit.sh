@@ -97,8 +97,39 @@ expect_to_run "adapter data drafted package quality toolkit.base toolkit.draft t
 expect 0 fm run kit.yaml
 cp stdout.txt made.txt
 cp stderr.txt made_err.txt
+# Once more from the record: also when folder, layout and versions are gone or others, as long as the store
+# has what was read. What it has not is named.
+expect 0 fm reproduce last
+has stdout.txt 'every digest the same'
+chmod -R u+w .fmforge
+keep() { # FILE...: in the store, by hand
+    local file id
+    for file in "$@"; do
+        id=$(sha256sum <"$file" | cut -c1-64)
+        mkdir -p ".fmforge/objects/${id:0:2}"
+        zstd -q -f "$file" -o ".fmforge/objects/${id:0:2}/$id.zst"
+    done
+}
+keep $KIT/assets/* configs/toolkits/afm-1.0/*.json
+mv kits kits.away
+mv configs configs.away
 expect 4 fm reproduce last
-has stdout.txt "toolkit $KIT: a folder that a layout reads; such a run cannot be laid out again yet"
+has stdout.txt 'configs/toolkits/afm-2.0/toolkit.yaml: its layout names this version, and it is gone'
+mkdir -p configs/toolkits && cp -r configs.away/toolkits/afm-2.0 configs/toolkits
+expect 0 fm reproduce last --into again
+has stdout.txt 'every digest the same'
+has "again/work/$KIT/export/constants.py" "BASE_SIGNATURE = \"$ONE\""
+mkdir -p $KIT/assets && echo other >$KIT/assets/tokenizer.model
+rm -r configs && cp -r configs.away configs && echo '# a comment' >>configs/toolkits/afm-1.0/toolkit.yaml
+expect 0 fm reproduce last
+tokenizer=$(sha256sum <kits.away/adapter_training_toolkit_v26_0_0/assets/tokenizer.model | cut -c1-64)
+object=$(find .fmforge/objects -name "$tokenizer.zst")
+mv "$object" aside
+expect 4 fm reproduce last
+has stdout.txt "$KIT/assets/tokenizer.model"
+has stdout.txt 'what is there now is another, and the store does not have it'
+mv aside "$object"
+rm -r configs kits && mv kits.away kits && mv configs.away configs
 mv made.txt stdout.txt
 mv made_err.txt stderr.txt
 expect_to_run "" kit.yaml

@@ -14,6 +14,23 @@ done
 grep -q "^$(sha256sum <"$PACKAGE/adapter_weights.bin" | cut -c1-64) " run/artifacts.sha256 ||
     die "the package is not in artifacts.sha256"
 
+# How the gates were judged, as an in-toto test result of what was tested.
+results=$(find run/stages -name test-result.json)
+[ "$results" = 'run/stages/quality[toolkit=tiny-0.1]/test-result.json' ] || die "test results are $results"
+has "$results" '"predicateType":"https://in-toto.io/attestation/test-result/v0.1"'
+has "$results" "\"subject\":[{\"digest\":{\"sha256\":\"$(artifact adapter/checkpoint)\"}"
+has "$results" '"passedTests":["rows >= 4"],"result":"PASSED"'
+has "$results" "\"digest\":{\"sha256\":\"$(sha256sum <"${results%/*}/recipe.json" | cut -c1-64)\"},\"name\":\"recipe\""
+
+# Every artifact by its digest alone: each file that is listed, and each folder by its content id.
+for id in $(cut -c1-64 run/artifacts.sha256 | sort -u) $(grep -o '"id": *"[0-9a-f]*"' run/run.json | cut -d'"' -f4 | sort -u); do
+    expect 0 fm audit "$id"
+    has stdout.txt 'proven: everything on the way holds'
+done
+expect 0 fm audit "sha256:$id"
+expect 4 fm audit "$(echo other | sha256sum | cut -c1-64)"
+expect 2 fm audit "sha256:${id:0:12}"
+
 expect 0 fm verify
 expect 0 fm audit "$PACKAGE"
 for word in tiny_task base.safetensors rows.jsonl data adapter package; do has stdout.txt "$word"; done
@@ -27,6 +44,13 @@ has stdout.txt rows.jsonl
 # A file that no run made.
 echo other >other.txt
 expect 4 fm audit other.txt
+
+# The gate that does not hold, and one without a baseline.
+sed 's/rows >= 4/rows >= 400", "exact_match drop <= 0.1/' task.yaml >gate.yaml
+expect 3 fm run gate.yaml --record
+git -C .fmforge/ledger.git show 'refs/prov/tiny_task:stages/quality[toolkit=tiny-0.1]/test-result.json' >result.json
+has result.json '"failedTests":["rows >= 400"],"passedTests":[],"result":"FAILED","warnedTests":["exact_match drop <= 0.1"]'
+expect 0 fm run task.yaml --record
 
 # One bit in the package.
 cp -r "$PACKAGE" copy.fmadapter

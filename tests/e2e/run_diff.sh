@@ -44,6 +44,14 @@ grep -Eq '^  metric valid_loss .* -> .*\(-' stdout.txt || die "the loss is not c
 grep -Eq '^  inputs.adapter .*adapter\[toolkit=tiny-0.1\].checkpoint' stdout.txt || die "the input is not named"
 grep -q '^data' stdout.txt && die "a stage that is the same is listed"
 has stdout.txt '3 of 4 stages differ'
+# log shows a run whole: inputs, outputs, config, metrics.
+expect 0 fm log --run last
+for line in 'config  .*epochs 3,.*rank 8' 'metrics .*valid_loss [0-9.]*' '<- train  .*data\[toolkit=tiny-0.1\].train' '-> checkpoint [0-9a-f]{64}'; do
+    grep -Eq -- "^    $line" stdout.txt || die "log does not show $line: $(cat stdout.txt)"
+done
+expect 0 fm log --run last --json
+has stdout.txt '"epochs": 3'
+has stdout.txt '"valid_loss": '
 old=$(fm log --run last~1 | sed -n '1s/^run \([0-9a-f]*\) .*/\1/p')
 expect 0 fm diff "$old" last --json
 cp stdout.txt by_id.json

@@ -735,7 +735,7 @@ static void longest_path(void **state)
                             " 'edges': [['a', 'd'], ['a', 'b'], ['b', 'c'], ['c', 'd']]}");
     assert_int_equal(take_rects(html, r, 4), 4);
     assert_true(r[1].x < r[2].x && r[2].x < r[3].x && r[3].x < r[0].x);
-    has(html, "<g class=\"node good\"><title>d</title>");
+    has(html, "<g class=\"node good\" data-id=\"d\"><title>d</title>");
     has(html, ">B</text>");
     xfree(html);
 }

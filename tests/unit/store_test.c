@@ -626,13 +626,16 @@ static void outputs_are_linked(void **state)
     char *mine = file_join(f->folder, "mine"), *yours = file_join(f->folder, "yours");
     assert_int_equal(file_write(mine, "same", 4, &e), 0);
     assert_int_equal(file_write(yours, "same", 4, &e), 0);
-    assert_int_equal(objects_publish_raw(mine, raw, false, &e), 0);
+    struct objects o;
+    objects_open(&o, f->home, false);
+    assert_int_equal(objects_publish_raw(&o, mine, raw, false, &e), 0);
     assert_int_equal(stat(raw, &before), 0);
-    assert_int_equal(objects_publish_raw(yours, raw, false, &e), 0);
+    assert_int_equal(objects_publish_raw(&o, yours, raw, false, &e), 0);
     assert_int_equal(stat(raw, &after), 0);
     assert_true(before.st_ino == after.st_ino && after.st_nlink == 1);
     assert_int_equal(after.st_mode & 0777, 0444);
     assert_false(file_exists(mine) || file_exists(yours));
+    objects_close(&o);
     xfree(yours);
     xfree(mine);
     xfree(path);
