@@ -121,6 +121,18 @@ static void test_trees(void **state)
     assert_int_equal(sha256_path(from, &a, NULL, &e), 0);
     assert_int_equal(sha256_path(to, &b, NULL, &e), 0);
     assert_string_equal(a.hex, b.hex);
+    assert_int_equal(file_sync_tree(to, &e), 0);
+    char *one = in("to/z");
+    assert_int_equal(file_sync_tree(one, &e), 0);
+    assert_int_equal(file_replace(one, "3", 1, 0444, &e), 0);
+    assert_int_equal(sha256_path(to, &b, NULL, &e), 0);
+    assert_string_not_equal(a.hex, b.hex);
+    char *absent = in("to/nothing");
+    struct err missing = {0};
+    assert_int_equal(file_sync_tree(absent, &missing), ERR_MISSING);
+    assert_non_null(strstr(missing.text, "to/nothing"));
+    xfree(absent);
+    xfree(one);
     assert_int_equal(chmod(to, 0555), 0);
     assert_int_equal(file_remove_tree(to, &e), 0);
     assert_false(file_exists(to));
