@@ -37,7 +37,7 @@ if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then tr
 # told or made.
 plans() {
     if [ -n "$traces" ]; then
-        ASAN_OPTIONS=detect_leaks=0 strace -f -o trace.txt -e trace=open,openat "$BIN/fmforge" plan m.yaml >told.txt ||
+        ASAN_OPTIONS=detect_leaks=0 strace -o trace.txt -e trace=open,openat "$BIN/fmforge" plan m.yaml >told.txt ||
             die "plan fails under strace"
         if grep -q '"m.yaml"' trace.txt; then how=made; else how=told; fi
         [ "$how" = "$1" ] || die "the plan was $how, expected $1"

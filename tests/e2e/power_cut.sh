@@ -27,12 +27,21 @@ killed() {
     kill -9 -- "-$pid"
     wait "$pid" 2>/dev/null
 }
-# cut: the machine was another one, as far as the marks say.
-cut() {
+# other_boot: the machine was another one, as far as the marks say.
+other_boot() {
     local mark
     for mark in .fmforge/unsynced/*; do
         mv "$mark" ".fmforge/unsynced/00000000-0000-0000-0000-000000000000.${mark##*.}"
     done
+}
+# On a machine that is very busy a short stage may take so long that it was synced: then once more.
+killed_before_sync() {
+    for _ in $(seq 20); do
+        killed
+        [ "$(marks)" -eq 1 ] && return
+        fresh
+    done
+    die "there is never anything that is not synced"
 }
 fresh() { chmod -R u+w .fmforge out 2>/dev/null; rm -rf .fmforge out reports; }
 
@@ -43,8 +52,7 @@ cp -r out/probes/made want
 fresh
 
 # Killed only: everything is whole, nothing is looked at, nothing is made again.
-killed
-[ "$(marks)" -eq 1 ] || die "$(marks) marks of a run that was killed, expected 1"
+killed_before_sync
 expect 0 fm run short.yaml
 has stdout.txt '0 executed, 2 cached'
 has stdout.txt 'recorded as'
@@ -67,8 +75,8 @@ tear() {
 torn() { # HOW FOLDER...
     local how=$1 file
     shift
-    killed
-    cut
+    killed_before_sync
+    other_boot
     (cd .fmforge && find "$@" -type f) >files.txt
     [ -s files.txt ] || die "there is nothing in $*"
     while read -r file; do tear "$how" ".fmforge/$file"; done <files.txt
@@ -86,15 +94,18 @@ for what in objects actions raw; do torn zeros $what; done
 
 # What was on the disk before stays, and is not even read: its times are older.
 expect 0 fm run short.yaml
-old=$(find .fmforge/objects -type f | head -n 1)
+id=$(sha256sum <in.txt | cut -c1-64)
+old=.fmforge/objects/${id:0:2}/$id.zst
 flip_bit "$old" 6
 touch -d '2 days ago' "$old"
 echo 'row two' >in.txt
 killed
-cut
-for file in .fmforge/unsynced/*; do touch -d '1 day' "$file"; done
-expect 0 fm run short.yaml
-[ -f "$old" ] || die "an object that is older than the mark was looked at"
+if [ "$(marks)" -eq 1 ]; then
+    other_boot
+    touch -d '1 day' .fmforge/unsynced/*
+    expect 0 fm run short.yaml
+    [ -f "$old" ] || die "an object that is older than the mark was looked at"
+fi
 fresh
 
 # A state is none beside such a mark, whatever it stands on.
