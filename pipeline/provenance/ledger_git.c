@@ -35,8 +35,7 @@ struct git_repo {
     int gate; /* flock on the folder that holds the repository: one writer at a time */
 };
 
-/* libgit2's last message, never NULL. */
-static const char *said(void)
+const char *git_said(void)
 {
     const git_error *last = git_error_last();
     return last != NULL && last->message != NULL ? last->message : "unknown error";
@@ -82,17 +81,17 @@ static int open_failed(const char *path, int code, struct err *e)
 {
     struct stat st;
     bool there = stat(path, &st) == 0;
-    if (there && st.st_uid != geteuid() && strstr(said(), "safe.directory") != NULL)
+    if (there && st.st_uid != geteuid() && strstr(git_said(), "safe.directory") != NULL)
         return err_set(e, ERR_IO,
                        "%s belongs to user %ld, this is user %ld: run as its owner, change its "
                        "owner, or use another folder",
                        path, (long)st.st_uid, (long)geteuid());
     if (there && st.st_uid != geteuid() && (code == GIT_EOWNER || code == GIT_ENOTFOUND))
         return err_set(e, ERR_IO, "%s belongs to user %ld, this is user %ld: %s", path,
-                       (long)st.st_uid, (long)geteuid(), said());
+                       (long)st.st_uid, (long)geteuid(), git_said());
     if (!there)
         return err_set(e, ERR_MISSING, "%s: no ledger here", path);
-    return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, said());
+    return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, git_said());
 }
 
 /* Made beside its place and renamed, so that a kill leaves a whole repository or none. */
@@ -107,7 +106,7 @@ static int make_repository(struct git_repo *r, struct err *e)
     options.initial_head = "main";
     int rc = file_remove_tree(part, e);
     if (rc == 0 && git_repository_init_ext(&fresh, part, &options) != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot make the ledger: %s", part, said());
+        rc = err_set(e, ERR_IO, "%s: cannot make the ledger: %s", part, git_said());
     git_repository_free(fresh);
     if (rc == 0 && rename(part, r->path) != 0)
         rc = err_set_errno(e, errno, "%s: cannot make the ledger", r->path);
@@ -169,12 +168,12 @@ static int object_failed(const struct git_repo *r, const char *what, const git_o
     git_oid_tostr(hex, sizeof hex, id);
     char *loose = xasprintf("%s/objects/%.2s/%s", r->path, hex, hex + 2);
     bool is_loose = file_exists(loose);
-    bool absent = !is_loose && strstr(said(), "not found") != NULL;
+    bool absent = !is_loose && strstr(git_said(), "not found") != NULL;
     int rc = 0;
     if (absent)
         rc = err_set(e, ERR_FORMAT, "%s %s is missing from %s", what, hex, r->path);
     else
-        rc = err_set(e, ERR_FORMAT, "%s %s is damaged: %s: %s%s", what, hex, said(),
+        rc = err_set(e, ERR_FORMAT, "%s %s is damaged: %s: %s%s", what, hex, git_said(),
                      is_loose ? "" : "in a pack of ", is_loose ? loose : r->path);
     xfree(loose);
     return rc;
@@ -226,7 +225,7 @@ static int write_file(struct git_repo *r, const char *dir, const char *path, git
         if (git_odb_hash(id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
             loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), notes);
         if (git_blob_create_from_buffer(id, r->repo, bytes, m.n_bytes) != 0)
-            rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, said());
+            rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, git_said());
         file_map_close(&m);
     }
     xfree(full);
@@ -271,7 +270,7 @@ static int write_folder(struct git_repo *r, struct writing *w, size_t n_prefix, 
         loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), w->notes))
         code = git_treebuilder_write(id, tree);
     if (rc == 0 && code != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, said());
+        rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, git_said());
     git_treebuilder_free(tree);
     return rc;
 }
@@ -409,7 +408,7 @@ static int open_incoming(struct git_repo *r, struct making *m, struct err *e)
     int rc = incoming_open(r->path, &m->incoming, e);
     if (rc == 0 && (git_odb_backend_loose(&backend, m->incoming, -1, 0, 0, 0) != 0 ||
                     git_odb_add_backend(r->odb, backend, INCOMING_PRIORITY) != 0))
-        rc = err_set(e, ERR_IO, "%s: %s", m->incoming, said());
+        rc = err_set(e, ERR_IO, "%s: %s", m->incoming, git_said());
     git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0);
     return rc;
 }
@@ -427,7 +426,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (rc == 0)
         rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
     if (rc == 0 && git_signature_new(&m.who, "fmforge", "fmforge@localhost", asked->time, 0) != 0)
-        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
+        rc = err_set(e, ERR_IO, "%s: %s", r->path, git_said());
     int code = rc;
     for (int i = 0; rc == 0; i++) {
         code = commit_once(r, &m, e);
@@ -441,7 +440,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (rc == 0 && code == GIT_EUSER)
         rc = err_wrap(e, "%s: cannot commit on %s", r->path, ref);
     else if (rc == 0 && code != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, said());
+        rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, git_said());
     if (rc == 0)
         git_oid_tostr(commit, GIT_HEX + 1, &m.id);
     git_signature_free(m.who);
@@ -475,7 +474,7 @@ static int walk_ref(struct git_repo *r, const char *ref, size_t max, struct git_
     if (code == GIT_ENOTFOUND)
         return err_set(e, ERR_MISSING, "%s: no ref %s", r->path, ref);
     if (code != 0)
-        return err_set(e, ERR_FORMAT, "%s: ref %s is damaged: %s", r->path, ref, said());
+        return err_set(e, ERR_FORMAT, "%s: ref %s is damaged: %s", r->path, ref, git_said());
     int rc = 0;
     bool more = true;
     for (size_t n = 0; rc == 0 && more && (max == 0 || n < max); n++) {
@@ -510,12 +509,12 @@ int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_com
                          buf_text(&damage));
         buf_release(&damage);
         if (rc == 0 && git_reference_iterator_glob_new(&refs, r->repo, REF_GLOB) != 0)
-            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
+            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, git_said());
         int code = 0;
         while (rc == 0 && (code = git_reference_next_name(&name, refs)) == 0)
             rc = walk_ref(r, name, max, out, e);
         if (rc == 0 && code != GIT_ITEROVER)
-            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
+            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, git_said());
         git_reference_iterator_free(refs);
         git_commits_sort(out);
         while (max > 0 && out->n_items > max)
@@ -680,7 +679,7 @@ int git_repo_ids(struct git_repo *r, struct git_ids *out, struct err *e)
 {
     *out = (struct git_ids){0};
     if (git_odb_foreach(r->odb, add_id, out) != 0)
-        return err_set(e, ERR_FORMAT, "%s: objects cannot be listed: %s", r->path, said());
+        return err_set(e, ERR_FORMAT, "%s: objects cannot be listed: %s", r->path, git_said());
     return 0;
 }
 
@@ -698,7 +697,7 @@ static void check_commit_links(struct git_repo *r, const git_oid *id, const char
 {
     git_commit *commit = NULL;
     if (git_commit_lookup(&commit, r->repo, id) != 0) {
-        buf_printf(damage, "commit %s cannot be read: %s\n", hex, said());
+        buf_printf(damage, "commit %s cannot be read: %s\n", hex, git_said());
         return;
     }
     check_link(r, hex, git_commit_tree_id(commit), damage);
@@ -712,7 +711,7 @@ static void check_tree_links(struct git_repo *r, const git_oid *id, const char *
 {
     git_tree *tree = NULL;
     if (git_tree_lookup(&tree, r->repo, id) != 0) {
-        buf_printf(damage, "tree %s cannot be read: %s\n", hex, said());
+        buf_printf(damage, "tree %s cannot be read: %s\n", hex, git_said());
         return;
     }
     for (size_t i = 0; i < git_tree_entrycount(tree); i++)
@@ -752,7 +751,7 @@ int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage
     git_reference *ref = NULL;
     *n_refs = 0;
     if (git_reference_iterator_new(&refs, r->repo) != 0)
-        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
+        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, git_said());
     int code = 0;
     while ((code = git_reference_next(&ref, refs)) == 0) {
         ++*n_refs;
@@ -767,89 +766,7 @@ int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage
         git_reference_free(ref);
     }
     if (code != GIT_ITEROVER)
-        buf_printf(damage, "%s: refs cannot be read: %s\n", r->path, said());
+        buf_printf(damage, "%s: refs cannot be read: %s\n", r->path, git_said());
     git_reference_iterator_free(refs);
     return 0;
-}
-
-/* ---- the source code around a path ---- */
-
-static int source_failed(const char *path, int code, struct err *e)
-{
-    if (code == GIT_ENOTFOUND && strstr(said(), "safe.directory") == NULL)
-        return err_set(e, ERR_MISSING, "no git repository around %s", path);
-    if (code == GIT_EOWNER || strstr(said(), "safe.directory") != NULL ||
-        strstr(said(), "not owned") != NULL)
-        return err_set(e, ERR_MISSING, "the git repository around %s belongs to another user",
-                       path);
-    return err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path, said());
-}
-
-static int read_status(git_repository *repo, struct git_source *out, struct err *e)
-{
-    git_status_list *list = NULL;
-    git_status_options options;
-    git_status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
-    options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
-    options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
-                    GIT_STATUS_OPT_EXCLUDE_SUBMODULES | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
-    if (git_status_list_new(&list, repo, &options) != 0)
-        return err_set(e, ERR_MISSING, "its status cannot be read: %s", said());
-    size_t n = git_status_list_entrycount(list);
-    out->dirty = xalloc_array(n + 1, sizeof *out->dirty);
-    out->deleted = xalloc_array(n + 1, sizeof *out->deleted);
-    for (size_t i = 0; i < n; i++) {
-        const git_status_entry *entry = git_status_byindex(list, i);
-        const git_diff_delta *delta =
-            entry->index_to_workdir ? entry->index_to_workdir : entry->head_to_index;
-        if (delta != NULL && delta->new_file.path != NULL)
-            out->dirty[out->n_dirty++] = xstrdup(delta->new_file.path);
-    }
-    git_status_list_free(list);
-    git_source_order(out);
-    return 0;
-}
-
-/* HEAD may name a commit that is not there, and the status would say nothing of it. */
-static int check_head(git_reference *head, const char *path, struct err *e)
-{
-    git_object *tree = NULL;
-    int code = git_reference_peel(&tree, head, GIT_OBJECT_TREE);
-    git_object_free(tree);
-    if (code == 0)
-        return 0;
-    return err_set(e, ERR_MISSING, "the git repository around %s is damaged: %s", path, said());
-}
-
-int git_source_read(const char *path, struct git_source *out, struct err *e)
-{
-    *out = (struct git_source){0};
-    git_repository *repo = NULL;
-    git_reference *head = NULL;
-    int rc = 0;
-    int code = git_repository_open_ext(&repo, path, 0, NULL);
-    if (code != 0)
-        return source_failed(path, code, e);
-    code = git_repository_head(&head, repo);
-    if (git_repository_is_bare(repo))
-        rc = err_set(e, ERR_MISSING, "the git repository around %s has no work tree", path);
-    else if (code == GIT_EUNBORNBRANCH || code == GIT_ENOTFOUND)
-        rc = err_set(e, ERR_MISSING, "the git repository around %s has no commit yet", path);
-    else if (code != 0)
-        rc = err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path,
-                     said());
-    if (rc == 0)
-        rc = check_head(head, path, e);
-    if (rc == 0) {
-        git_oid_tostr(out->commit, sizeof out->commit, git_reference_target(head));
-        if (git_reference_is_branch(head))
-            out->branch = xstrdup(git_reference_shorthand(head));
-        out->root = xstrdup(git_repository_workdir(repo));
-        rc = read_status(repo, out, e);
-    }
-    if (rc != 0)
-        git_source_release(out);
-    git_reference_free(head);
-    git_repository_free(repo);
-    return rc;
 }

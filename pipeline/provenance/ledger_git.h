@@ -41,6 +41,9 @@ struct git_entries {
     size_t n_items;
 };
 
+/* libgit2's last message, never NULL. */
+const char *git_said(void);
+
 /* Starts libgit2; once per process. */
 void git_start(void);
 

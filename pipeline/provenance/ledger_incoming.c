@@ -41,11 +41,13 @@ static int move(const char *repo, const char *folder, const char *relative, stru
     char *from = file_join(folder, relative);
     char *to = xasprintf("%s/objects/%s", repo, relative);
     int rc = 0;
-    bool moved = rename(from, to) == 0;
-    if (!moved && errno == ENOENT)
+    int problem = rename(from, to) == 0 ? 0 : errno;
+    if (problem == ENOENT) {
         rc = file_make_parents(to, e);
-    if (rc == 0 && !moved && rename(from, to) != 0)
-        rc = err_set_errno(e, errno, "%s: cannot rename to it", to);
+        problem = rc != 0 || rename(from, to) == 0 ? 0 : errno;
+    }
+    if (problem != 0)
+        rc = err_set_errno(e, problem, "%s: cannot rename to it", to);
     xfree(to);
     xfree(from);
     return rc;

@@ -327,7 +327,8 @@ int objects_put_file(struct objects *o, const char *path, const char *raw, struc
         unlink(temporary);
     if (rc == 0) {
         *id = p.id;
-        *n_bytes = p.n_bytes;
+        if (n_bytes != NULL)
+            *n_bytes = p.n_bytes;
     }
     if (fd >= 0)
         close(fd);

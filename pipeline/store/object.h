@@ -63,8 +63,9 @@ void objects_quarantine(struct objects *o, const char *path, const char *what);
 /* Where an object is, or would be; caller xfrees. */
 char *objects_file(const struct objects *o, const char *id_hex);
 
-/* raw: a path where the same bytes will be, 0444 and fsynced: the file itself, by another name,
- * when it lies in our temporary folder, else a copy. NULL: none. After an error it may be there. */
+/* raw: a path where the same bytes will be, 0444 and on the disk after unsynced_sync: the file
+ * itself, by another name, when it lies in our temporary folder, else a copy. NULL: none. After an
+ * error it may be there. */
 int objects_put_file(struct objects *o, const char *path, const char *raw, struct content_id *id,
                      uint64_t *n_bytes, struct err *e) MUST_USE;
 int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, struct content_id *id,

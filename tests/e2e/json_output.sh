@@ -156,8 +156,8 @@ fits 1 verify verify
 # Nothing was forgotten: every command that --help lists, every schema, every event.
 fm --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort -u >commands.txt
 sort -u checked.txt >done.txt
-# bom and card have the forms of others: exports.sh.
-sed -i -E "/^(bom|card)$/d" commands.txt
+# bom and card have the forms of others (exports.sh); cat prints the bytes of an object.
+sed -i -E "/^(bom|card|cat)$/d" commands.txt
 [ -z "$(comm -23 commands.txt done.txt)" ] || die "without a schema: $(comm -23 commands.txt done.txt | tr '\n' ' ')"
 find "$SCHEMA" -name '*.schema.json' -printf '%f\n' | sed 's/\.schema\.json//' | grep -vxE 'common|event' | sort >files.txt
 sort -u schemas.txt >used.txt

@@ -116,5 +116,5 @@ plans told
 for state in .fmforge/state/*; do flip_bit "$state" 200; done
 plans made
 expect 0 fm plan m.yaml --json
-has stdout.txt '"schema": 1'
+has stdout.txt '"schema": "fmforge.plan/1"'
 echo ok
