@@ -267,6 +267,13 @@ static int keep_log(struct job_env *env, struct job *j, struct content_id *id, s
     return rc;
 }
 
+static int edited(const struct graph_input *in, struct err *e)
+{
+    return err_set(e, ERR_IO,
+                   "input %s (%s) was edited while the stage ran: its result is not kept",
+                   in->port->name, in->path);
+}
+
 /* An input, or the program, that changed while the stage ran may have been read half old, half
  * new. */
 static int check_unchanged(struct job_env *env, const struct job *j, struct err *e)
@@ -283,15 +290,40 @@ static int check_unchanged(struct job_env *env, const struct job *j, struct err 
         if (rc < 0)
             return err_wrap(e, "input %s", in->port->name);
         if (!str_eq(now.hex, item->inputs[i].id.hex))
-            return err_set(e, ERR_IO,
-                           "input %s (%s) was edited while the stage ran: its result is not kept",
-                           in->port->name, in->path);
+            return edited(in, e);
     }
     int rc = store_hash_source(s, n->desc->program, &now, NULL, NULL, e);
     if (rc == 0 && !str_eq(now.hex, n->desc->binary.hex))
         rc = err_set(e, ERR_IO, "the program %s was replaced while it ran: its result is not kept",
                      n->desc->program);
     return rc;
+}
+
+/* What the manifest names is kept, too, so that a run can be made again when its sources are gone
+ * from where they were; not what is larger than LIMIT_KEPT_INPUT_BYTES. */
+static int store_inputs(struct job_env *env, const struct job *j, struct err *e)
+{
+    struct store *s = env->session->store;
+    const struct instance *n = env->session->graph.instances[j->i];
+    const struct plan_item *item = &env->session->plan.items[j->i];
+    for (size_t i = 0; i < n->n_inputs; i++) {
+        const struct graph_input *in = &n->inputs[i];
+        const char *id_hex = item->inputs[i].id.hex;
+        struct content_id id;
+        uint64_t n_bytes = 0;
+        if (in->source != SOURCE_PATH || store_has(s, id_hex))
+            continue;
+        int rc = store_hash_source(s, in->path, &id, NULL, &n_bytes, e);
+        if (rc == 0 && n_bytes > LIMIT_KEPT_INPUT_BYTES)
+            continue;
+        if (rc == 0)
+            rc = store_put_object(s, in->path, &id, NULL, e);
+        if (rc == 0 && !str_eq(id.hex, id_hex))
+            return edited(in, e);
+        if (rc < 0)
+            return err_wrap(e, "input %s", in->port->name);
+    }
+    return 0;
 }
 
 static int store_outputs(struct job_env *env, const struct job *j, struct action *a, struct err *e)
@@ -336,6 +368,8 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     int rc = keep_log(env, j, &log, e);
     if (rc == 0)
         rc = store_outputs(env, j, &a, e);
+    if (rc == 0)
+        rc = store_inputs(env, j, e);
     if (rc == 0) { /* after the outputs were read: the last moment at which it matters */
         rc = check_unchanged(env, j, e);
         struct err left = {0};

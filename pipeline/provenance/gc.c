@@ -153,8 +153,8 @@ static int need_output(struct gc *g, const struct json *o, bool may_be_folder, s
     return sweep_need(&g->sweep, id, folder != NULL ? json_bool(folder) : may_be_folder, e);
 }
 
-/* An input that no run here has made is in the store by chance only; it may be a folder's listing.
- */
+/* An input that no stage has made is a source: a large one is not in the store. It may be a
+ * folder's listing. */
 static int need_run(struct gc *g, const struct json *root, struct err *e)
 {
     int rc = 0;

@@ -353,6 +353,7 @@ int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct c
 }
 
 /* raw: a folder that is made, with the same files. */
+/* raw: where a copy goes, or NULL. */
 static int put_folder(struct store *s, const char *path, const char *raw, struct content_id *id,
                       uint64_t *n_bytes, struct err *e)
 {
@@ -361,14 +362,15 @@ static int put_folder(struct store *s, const char *path, const char *raw, struct
     struct buf listing;
     buf_init(&listing, BUF_MAX_DEFAULT);
     uint64_t total = 0;
-    if (rc == 0)
+    if (rc == 0 && raw)
         rc = file_make_folder(raw, e);
     for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
         char *full = file_join(path, files.paths[i]);
-        char *copy = file_join(raw, files.paths[i]);
+        char *copy = raw ? file_join(raw, files.paths[i]) : NULL;
         struct content_id one = {{0}};
         uint64_t size = 0;
-        rc = file_make_parents(copy, e);
+        if (copy)
+            rc = file_make_parents(copy, e);
         if (rc == 0)
             rc = objects_put_file(&s->objects, full, copy, &one, &size, e);
         if (rc == 0)
@@ -377,8 +379,6 @@ static int put_folder(struct store *s, const char *path, const char *raw, struct
         xfree(copy);
         xfree(full);
     }
-    if (rc == 0)
-        rc = file_sync_folder(raw, e);
     if (rc == 0)
         rc = objects_put_bytes(&s->objects, buf_text(&listing), listing.n_bytes, id, e);
     *n_bytes = total;
@@ -420,7 +420,12 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
 int store_put_object(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
                      struct err *e)
 {
-    return objects_put_file(&s->objects, path, NULL, id, n_bytes, e);
+    uint64_t size = 0;
+    int rc = file_is_folder(path) ? put_folder(s, path, NULL, id, &size, e)
+                                  : objects_put_file(&s->objects, path, NULL, id, &size, e);
+    if (n_bytes)
+        *n_bytes = size;
+    return rc < 0 ? err_wrap(e, "storing %s", path) : 0;
 }
 
 bool store_has(const struct store *s, const char *id_hex)

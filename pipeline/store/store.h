@@ -80,7 +80,7 @@ int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct c
  * changes meanwhile. */
 int store_put_path(struct store *s, const char *path, struct content_id *id, bool *is_folder,
                    uint64_t *n_bytes, struct err *e) MUST_USE;
-/* Stores a file as an object, without a raw copy: what came from elsewhere. */
+/* Stores a file or folder without a raw copy: what came from elsewhere. n_bytes may be NULL. */
 int store_put_object(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
                      struct err *e) MUST_USE;
 bool store_has(const struct store *s, const char *id_hex);

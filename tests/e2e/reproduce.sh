@@ -42,30 +42,29 @@ expect 0 fm reproduce last
 cp task.saved task.yaml
 cp toolkit.saved tiny-0.1/toolkit.yaml
 
-# An input that is another now: named, nothing is run, exit 4.
+# An input that is another now, or gone: the store has what the run read.
 cp data/rows.jsonl rows.saved
 sed -i 1d data/rows.jsonl
+expect 0 fm reproduce last
+rm data/rows.jsonl
+mv tiny-0.1/tokenizer.model away
+expect 0 fm reproduce last
+mv away tiny-0.1/tokenizer.model
+
+# Not when it was too large to be kept, or is gone from the store: named, nothing is run, exit 4.
+id=$(sha256sum <rows.saved | cut -c1-64)
+mv ".fmforge/objects/${id:0:2}/$id.zst" object.away
+expect 4 fm reproduce last --json
+has stdout.txt '"status": "unknown"'
+has stdout.txt 'it is gone'
+sed 1d rows.saved >data/rows.jsonl
 expect 4 fm reproduce last
 has stdout.txt 'input data/rows.jsonl of data'
 has stdout.txt 'what is there now is another'
 has stdout.txt 'cannot tell'
-rm data/rows.jsonl
-expect 4 fm reproduce last --json
-has stdout.txt '"status": "unknown"'
-has stdout.txt 'it is gone'
-# The store has it when a run made it: then it is taken from there.
-mkdir -p elsewhere && cp rows.saved elsewhere/rows.jsonl
-id=$(sha256sum <rows.saved | cut -c1-64)
-mkdir -p ".fmforge/objects/${id:0:2}"
-zstd -q rows.saved -o ".fmforge/objects/${id:0:2}/$id.zst"
-expect 0 fm reproduce last
 cp rows.saved data/rows.jsonl
-
-# Folders and facets too: their files are found one by one in place only.
-mv tiny-0.1/tokenizer.model away
-expect 4 fm reproduce last
-has stdout.txt 'tiny-0.1/tokenizer.model'
-mv away tiny-0.1/tokenizer.model
+expect 0 fm reproduce last
+mv object.away ".fmforge/objects/${id:0:2}/$id.zst"
 
 # Paths that lead upwards, a facet that a parameter chooses, an absolute path, two toolkits.
 mkdir -p sub/deep
