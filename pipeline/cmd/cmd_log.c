@@ -20,7 +20,7 @@ static void add_time(struct buf *out, double seconds)
     buf_printf(out, "%.10s %.8s", text, text + 11);
 }
 
-static void list_to_text(const struct json *list, struct buf *out)
+static void list_to_text(const struct json *list, const char *name, struct buf *out)
 {
     for (const struct json *r = json_first(list); r != NULL; r = json_next(r)) {
         const char *commit = run_text(r, "commit");
@@ -28,7 +28,9 @@ static void list_to_text(const struct json *list, struct buf *out)
         add_time(out, json_number(json_get(r, "time")));
         buf_printf(out, "  %s: %s\n", run_text(r, "name"), run_text(r, "summary"));
     }
-    if (json_first(list) == NULL)
+    if (json_first(list) == NULL && name != NULL)
+        buf_printf(out, "no runs of %s are recorded; --run ID shows one run\n", name);
+    else if (json_first(list) == NULL)
         buf_add_text(out, "no runs are recorded\n");
 }
 
@@ -149,7 +151,7 @@ static int show_list(const struct ledger *l, const char *home, const char *name,
         json_write_pretty(root, 2, out);
         json_free(root);
     } else if (rc == 0) {
-        list_to_text(list, out);
+        list_to_text(list, name, out);
         json_free(list);
     }
     xfree(runs_log);

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,9 +20,9 @@
 
 struct event_stream {
     char *path;
-    int fd; /* -1 once it takes nothing any more */
-    bool is_file;
-    struct buf waiting; /* whole lines; the first may have gone in part */
+    int fd;                /* -1 once it takes nothing any more */
+    bool is_file, is_held; /* held: open for reading too */
+    struct buf waiting;    /* whole lines; the first may have gone in part */
     int64_t n_told, n_lost;
     struct err problem;
 };
@@ -38,17 +39,18 @@ static int open_standard_output(void)
 }
 
 /* A pipe whose reader comes later is held open for reading, too: that is no reason to wait. */
-static int open_path(const char *path)
+static int open_path(const char *path, bool *is_held)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0644);
-    return fd < 0 && errno == ENXIO ? open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) : fd;
+    *is_held = fd < 0 && errno == ENXIO;
+    return *is_held ? open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) : fd;
 }
 
 int event_stream_open(const char *path, struct event_stream **out, struct err *e)
 {
     struct stat st;
-    bool standard = str_eq(path, "-");
-    int fd = standard ? open_standard_output() : open_path(path);
+    bool standard = str_eq(path, "-"), is_held = false;
+    int fd = standard ? open_standard_output() : open_path(path, &is_held);
     if (fd < 0 || fstat(fd, &st) != 0) {
         int rc = err_set(e, ERR_CONFIG,
                          "--events %s: %s; expected a file or a named pipe that can be written, "
@@ -61,6 +63,7 @@ int event_stream_open(const char *path, struct event_stream **out, struct err *e
     struct event_stream *s = xalloc(sizeof *s);
     *s = (struct event_stream){.path = xstrdup(standard ? "standard output" : path), .fd = fd};
     s->is_file = S_ISREG(st.st_mode);
+    s->is_held = is_held;
     buf_init(&s->waiting, (size_t)LIMIT_EVENTS_BYTES);
     *out = s;
     return 0;
@@ -158,6 +161,13 @@ void event_stream_add(struct event_stream *s, const char *event, struct json *fi
     json_free(o);
 }
 
+/* In a pipe that we hold open ourselves it is lost when we end. */
+static size_t n_unread(const struct event_stream *s)
+{
+    int n = 0;
+    return s->is_held && ioctl(s->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
 bool event_stream_close(struct event_stream *s, struct err *problem)
 {
     if (s == NULL)
@@ -166,7 +176,9 @@ bool event_stream_close(struct event_stream *s, struct err *problem)
     if (s->fd >= 0)
         say_lost(s, 0);
     send_waiting(s, until);
-    if (s->fd >= 0 && s->waiting.n_bytes + (size_t)s->n_lost > 0)
+    while (s->is_held && s->fd >= 0 && n_unread(s) > 0 && spawn_clock_ms() < until)
+        usleep(1000);
+    if (s->fd >= 0 && s->waiting.n_bytes + (size_t)s->n_lost + n_unread(s) > 0)
         give_up(s, "its reader did not take everything");
     if (s->fd >= 0 && close(s->fd) != 0 && s->problem.code == 0)
         err_set(&s->problem, ERR_IO, "%s: %s", s->path, strerror(errno));

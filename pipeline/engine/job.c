@@ -300,28 +300,29 @@ static int check_unchanged(struct job_env *env, const struct job *j, struct err 
 }
 
 /* What the manifest names is kept, too, so that a run can be made again when its sources are gone
- * from where they were; not what is larger than LIMIT_KEPT_INPUT_BYTES. */
-static int store_inputs(struct job_env *env, const struct job *j, struct err *e)
+ * from where they were; not what is larger than LIMIT_KEPT_INPUT_BYTES. It is no part of the
+ * result: a source that cannot be kept is a note. */
+static int store_inputs(struct job_env *env, struct job *j, struct err *e)
 {
     struct store *s = env->session->store;
     const struct instance *n = env->session->graph.instances[j->i];
     const struct plan_item *item = &env->session->plan.items[j->i];
     for (size_t i = 0; i < n->n_inputs; i++) {
         const struct graph_input *in = &n->inputs[i];
-        const char *id_hex = item->inputs[i].id.hex;
-        struct content_id id;
-        uint64_t n_bytes = 0;
-        if (in->source != SOURCE_PATH || store_has(s, id_hex))
+        const struct plan_input *known = &item->inputs[i];
+        struct content_id id = {{0}};
+        struct err why = {0};
+        if (in->source != SOURCE_PATH || known->n_bytes > LIMIT_KEPT_INPUT_BYTES)
             continue;
-        int rc = store_hash_source(s, in->path, &id, NULL, &n_bytes, e);
-        if (rc == 0 && n_bytes > LIMIT_KEPT_INPUT_BYTES)
+        int rc = store_hold(s, known->id.hex, known->is_folder, &why);
+        if (rc == 0 && store_has(s, known->id.hex))
             continue;
         if (rc == 0)
-            rc = store_put_object(s, in->path, &id, NULL, e);
-        if (rc == 0 && !str_eq(id.hex, id_hex))
+            rc = store_put_object(s, in->path, &id, NULL, &why);
+        if (rc == 0 && !str_eq(id.hex, known->id.hex))
             return edited(in, e);
-        if (rc < 0)
-            return err_wrap(e, "input %s", in->port->name);
+        if (rc < 0 && !j->note)
+            j->note = xasprintf("input %s is not kept in the store: %s", in->port->name, why.text);
     }
     return 0;
 }
@@ -508,6 +509,7 @@ void job_release(struct job_env *env, struct job *j)
     xfree(j->work);
     xfree(j->events);
     xfree(j->command);
+    xfree(j->note);
     memset(j, 0, sizeof *j);
     j->pipe_fd = -1;
     j->lock_fd = -1;

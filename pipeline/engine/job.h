@@ -43,6 +43,7 @@ struct job {
     bool log_was_cut;
     char *attempt, *work, *events;
     char *command; /* to run it by hand */
+    char *note;    /* what people are told beside its result; or NULL */
     struct sandbox sandbox;
     struct watch watch;
     int64_t retries; /* tries of this run before this one */

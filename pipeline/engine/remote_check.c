@@ -7,6 +7,8 @@
 #include "pipeline/base/str.h"
 #include "pipeline/provenance/statement.h"
 
+#define WALL_SECONDS_MAX 86400.0 /* a claim counts for so much */
+
 static int check_outputs(const struct stage_desc *d, const struct action *a, struct err *e)
 {
     if (!str_eq(a->stage, d->name))
@@ -83,6 +85,35 @@ static int check_facts(const struct statement_facts *f, const struct instance *n
     return rc < 0 ? rc : check_inputs(f, n, item, e);
 }
 
+/* What is printed of a statement must be text: no server writes to a terminal. Lines may break in
+ * what is quoted, as a prompt of a config. */
+static bool is_text(const char *s, bool one_line)
+{
+    for (const unsigned char *c = (const unsigned char *)s; *c != '\0'; c++)
+        if ((*c < ' ' && (one_line || (*c != '\n' && *c != '\t'))) || *c == 0x7f ||
+            (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
+            return false;
+    return true;
+}
+
+static bool all_text(const struct json *v)
+{
+    bool nested = json_type(v) == JSON_OBJECT || json_type(v) == JSON_ARRAY;
+    bool ok = json_type(v) != JSON_STRING || is_text(json_string(v), false);
+    for (const struct json *m = nested ? json_first(v) : NULL; m && ok; m = json_next(m))
+        ok = (json_type(v) != JSON_OBJECT || is_text(json_key(m), true)) && all_text(m);
+    return ok;
+}
+
+static int check_text(const struct statement *s, struct err *e)
+{
+    const struct statement_facts *f = &s->facts;
+    if (all_text(s->root) && (!f->pipeline || is_text(f->pipeline, true)) &&
+        (!f->instance || is_text(f->instance, true)))
+        return 0;
+    return err_set(e, ERR_FORMAT, "statement: it has control characters");
+}
+
 static int read_statement(struct store *s, const struct action *a, struct statement *out,
                           struct err *e)
 {
@@ -121,8 +152,11 @@ int remote_check(const struct plan *p, size_t i, const char *record, struct remo
     if (rc == 0)
         rc = read_statement(p->store, &out->action, &s, e);
     if (rc == 0) {
-        rc = check_facts(&s.facts, n, item, &out->action, e);
-        out->wall_seconds = s.facts.usage.wall_seconds;
+        double wall = s.facts.usage.wall_seconds;
+        rc = check_text(&s, e);
+        if (rc == 0)
+            rc = check_facts(&s.facts, n, item, &out->action, e);
+        out->wall_seconds = wall > 0 ? wall < WALL_SECONDS_MAX ? wall : WALL_SECONDS_MAX : 0;
         out->log = log_of(&s);
         statement_release(&s);
     }

@@ -268,6 +268,8 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     } else if (rc == 0) {
         take_result(r, i, RUN_EXECUTED);
         run_report_stage(r, j, NULL);
+        if (j->note)
+            term_notef(r->term, "%s: %s\n", r->session->graph.instances[i]->name, j->note);
         run_remote_made(r, i);
     } else {
         fail_item(r, i, stopped ? "interrupted" : cause.text);
@@ -286,6 +288,7 @@ static void reap(struct run *r)
             k++;
             continue;
         }
+        kill(-pid, SIGKILL); /* whoever is left of its group could still write to what it made */
         r->jobs[k].pid = 0;
         end_job(r, k, status);
     }

@@ -164,6 +164,17 @@ static bool ask_record(struct run *r)
     return ok;
 }
 
+/* Slower than this is no cache, whatever making it is said to have cost. */
+#define BYTES_PER_MS_LEAST 256.0
+
+static double slowest_ms(const struct run_remote *m)
+{
+    double n_bytes = 0;
+    for (size_t k = 0; k < m->claim.action.n_outputs; k++)
+        n_bytes += (double)m->claim.action.outputs[k].n_bytes;
+    return 2e3 * (double)m->spec->timeout_seconds + n_bytes / BYTES_PER_MS_LEAST;
+}
+
 /* As long as making it took, and what the account still has. */
 static bool ask_objects(struct run *r)
 {
@@ -171,7 +182,7 @@ static bool ask_objects(struct run *r)
     double limit_ms = 1e3 * m->claim.wall_seconds + 1e3 * (double)m->spec->timeout_seconds +
                       m->saved_ms - m->spent_ms;
     limit_ms = limit_ms > 0 ? limit_ms : 0;
-    limit_ms = limit_ms < 1e12 ? limit_ms : 1e12;
+    limit_ms = limit_ms < slowest_ms(m) ? limit_ms : slowest_ms(m);
     char *line = xasprintf("objects %s %lld %s", m->claim.action.key.hex, (long long)limit_ms,
                            m->claim.log.hex[0] ? m->claim.log.hex : "-");
     m->has_claim = true;

@@ -10,6 +10,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_client.h"
+#include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/statement.h"
 #include "pipeline/store/owed.h"
 #include "pipeline/store/store.h"
@@ -221,12 +222,34 @@ static int need_log(struct gc *g, const char *statement_id, struct err *e)
     return rc;
 }
 
+/* What it read, also while no run has recorded it. */
+static int need_sources(struct gc *g, const char *key, struct err *e)
+{
+    struct buf b;
+    struct recipe recipe;
+    struct err damaged = {0};
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = 0;
+    if (sweep_read(&g->sweep, key, LIMIT_JSON_BYTES, &b, &damaged) == 0 &&
+        recipe_parse(buf_text(&b), b.n_bytes, &recipe, &damaged) == 0) {
+        for (size_t i = 0; i < recipe.n_inputs && rc == 0; i++)
+            rc = sweep_need(&g->sweep, recipe.inputs[i].id, true, e);
+        recipe_release(&recipe);
+    } else if (damaged.code == ERR_IO) {
+        rc = err_set(e, ERR_IO, "%s", damaged.text);
+    }
+    buf_release(&b);
+    return rc;
+}
+
 /* Everything that the record of a needed key names. */
 static int need_action(struct gc *g, const char *key, struct err *e)
 {
     struct action a;
     bool found = false;
     int rc = sweep_action(&g->sweep, key, &a, &found, e);
+    if (rc == 0)
+        rc = need_sources(g, key, e);
     if (rc != 0 || !found)
         return rc;
     if (a.statement.hex[0] != '\0') {

@@ -1,6 +1,7 @@
 #include "pipeline/provenance/ledger_git.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <git2.h>
 #include <git2/sys/alloc.h>
 #include <stdio.h>
@@ -296,6 +297,7 @@ struct making {
     git_oid parent; /* zeros: none */
     bool made;
     char *incoming; /* where its objects are until its ref moves */
+    int sync_fd;    /* opened before the first is written: it tells of errors since then */
 };
 
 /* As commit objects are: the signature is a header of its own, over all the rest. */
@@ -364,12 +366,12 @@ static int take_in(struct git_repo *r, const struct making *m, struct err *e)
 {
     if (!file_is_folder(m->incoming)) /* it was done, and then the ref was busy */
         return 0;
-    int rc = incoming_sync(r->path, r->gate, e);
+    int rc = incoming_sync(r->path, m->sync_fd, e);
     if (rc == 0)
         rc = take_tree(r, m->incoming, &m->tree, e);
     if (rc == 0)
         rc = incoming_move_rest(r->path, m->incoming, e);
-    return rc == 0 ? incoming_sync(r->path, r->gate, e) : rc;
+    return rc == 0 ? incoming_sync(r->path, m->sync_fd, e) : rc;
 }
 
 /* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
@@ -406,6 +408,9 @@ static int open_incoming(struct git_repo *r, struct making *m, struct err *e)
 {
     git_odb_backend *backend = NULL;
     int rc = incoming_open(r->path, &m->incoming, e);
+    m->sync_fd = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (rc == 0 && m->sync_fd < 0)
+        rc = err_set_errno(e, errno, "%s: cannot open", r->path);
     if (rc == 0 && (git_odb_backend_loose(&backend, m->incoming, -1, 0, 0, 0) != 0 ||
                     git_odb_add_backend(r->odb, backend, INCOMING_PRIORITY) != 0))
         rc = err_set(e, ERR_IO, "%s: %s", m->incoming, git_said());
@@ -444,6 +449,8 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (rc == 0)
         git_oid_tostr(commit, GIT_HEX + 1, &m.id);
     git_signature_free(m.who);
+    if (m.sync_fd >= 0)
+        close(m.sync_fd);
     xfree(m.incoming);
     return rc;
 }

@@ -70,11 +70,15 @@ static int find_audit(const struct ledger *l, const char *home, const char *targ
     char digest[SHA256_HEX + 1];
     const char *what = target;
     if (!file_exists(target) && !is_digest(target)) {
-        int rc = delivered(l, target, o, digest, e);
+        struct err why = {0};
+        int rc = delivered(l, target, o, digest, &why);
         if (rc == ERR_MISSING || rc == ERR_CONFIG)
-            return err_wrap(e, "%s: no file, no SHA-256, and as a run", target);
+            return err_set(e, ERR_CONFIG,
+                           "%s: expected a file, a SHA-256, or a run (6 to 40 digits of its id, "
+                           "last, last~N): %s",
+                           target, why.text);
         if (rc < 0)
-            return rc;
+            return err_set(e, rc, "%s", why.text);
         what = digest;
     }
     int rc = audit_make(l, home, what, NULL, &o->audit, e);

@@ -15,6 +15,7 @@
 #include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/signatures.h"
 #include "pipeline/provenance/statement.h"
+#include "pipeline/store/listing.h"
 #include "pipeline/store/store.h"
 
 struct verify {
@@ -169,12 +170,12 @@ static void need_files(struct verify *v, const char *key, const struct action_ou
     buf_init(&listing, BUF_MAX_DEFAULT);
     if (store_get_bytes(v->store, o->id.hex, BUF_MAX_DEFAULT, &listing, &e) != 0)
         add(v, "store: %s", e.text);
+    else if (listing_check(buf_text(&listing), &e) != 0)
+        add(v, "store: action %s: output %s is no folder's listing: %s", key, o->name, e.text);
     for (const char *line = buf_text(&listing); *line != '\0';) {
         size_t n = strcspn(line, "\n");
         char *id = xstrndup(line, n < SHA256_HEX ? n : SHA256_HEX);
-        if (!str_is_hex(id, SHA256_HEX))
-            add(v, "store: action %s: output %s is no folder listing", key, o->name);
-        else
+        if (str_is_hex(id, SHA256_HEX))
             need_object(v, key, o->name, id);
         xfree(id);
         line += n + (line[n] == '\n');

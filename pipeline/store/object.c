@@ -372,9 +372,10 @@ static int judge(struct objects *o, const char *id_hex, const char *path, int rc
         rc = err_set(e, ERR_FORMAT, "%s: its bytes have the SHA-256 %s", path, found->hex);
     if (rc == ERR_MISSING)
         return err_wrap(e, "object %s is not in the store", id_hex);
+    if (rc != ERR_FORMAT)
+        return err_wrap(e, "object %s", id_hex);
     rc = err_wrap(e, "object %s is damaged", id_hex);
-    if (rc == ERR_FORMAT)
-        objects_quarantine(o, path, e->text);
+    objects_quarantine(o, path, e->text);
     return rc;
 }
 
@@ -460,38 +461,4 @@ int objects_print_range(struct objects *o, const char *id_hex, uint64_t offset, 
     rc = judge(o, id_hex, path, rc, &same, e);
     xfree(path);
     return rc;
-}
-
-static bool path_is_safe(const char *path, size_t n)
-{
-    if (n == 0 || path[0] == '/')
-        return false;
-    size_t start = 0;
-    for (size_t i = 0; i <= n; i++) {
-        if (i < n && path[i] != '/')
-            continue;
-        size_t part = i - start;
-        if (part == 0 || (part == 1 && path[start] == '.') ||
-            (part == 2 && path[start] == '.' && path[start + 1] == '.'))
-            return false;
-        start = i + 1;
-    }
-    return true;
-}
-
-bool listing_next(const char **cursor, struct content_id *id, const char **path, size_t *n_path)
-{
-    const char *line = *cursor;
-    const char *end = strchr(line, '\n');
-    if (end == NULL || end - line < SHA256_HEX + 3 || line[SHA256_HEX] != ' ' ||
-        line[SHA256_HEX + 1] != ' ')
-        return false;
-    memcpy(id->hex, line, SHA256_HEX);
-    id->hex[SHA256_HEX] = '\0';
-    *path = line + SHA256_HEX + 2;
-    *n_path = (size_t)(end - *path);
-    if (!str_is_hex(id->hex, SHA256_HEX) || !path_is_safe(*path, *n_path))
-        return false;
-    *cursor = end + 1;
-    return true;
 }

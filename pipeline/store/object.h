@@ -13,6 +13,7 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "pipeline/base/sha256.h"
+#include "pipeline/store/listing.h"
 #include "pipeline/store/packed.h"
 
 struct objects {
@@ -26,6 +27,7 @@ struct objects {
     struct buf held; /* lines that are not in the list yet; the shared lock is held with them */
     char *mark; /* unsynced.h: what says that something is not on the disk yet; NULL: nothing is */
     int mark_fd, sync_fd; /* -1 until needed */
+    bool sync_failed;     /* then nothing that this process made may be relied on */
     unsigned n_temporaries;
     struct buf notes; /* damage found, one line each */
 };
@@ -84,10 +86,5 @@ int objects_print(struct objects *o, const char *id_hex, const struct zfile_sink
                   struct err *e) MUST_USE;
 int objects_print_range(struct objects *o, const char *id_hex, uint64_t offset, uint64_t n_bytes,
                         const struct zfile_sink *sink, struct err *e) MUST_USE;
-
-/* Walks a folder listing: *cursor starts at the text and moves on; false at the end or at a line
- * that is no listing line (then *cursor is not at the end). path points into the text, n_path bytes
- * long; it is relative and has no ".." part. */
-bool listing_next(const char **cursor, struct content_id *id, const char **path, size_t *n_path);
 
 #endif

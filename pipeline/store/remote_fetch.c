@@ -1,6 +1,7 @@
 #include "pipeline/store/remote_fetch.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "pipeline/base/file.h"
@@ -119,6 +120,9 @@ static int get_folder(struct remote_fetch *f, const struct action_output *o, str
     int rc = get_object(f, o->id.hex, REMOTE_TEXT_BYTES_MAX, &n, e);
     if (rc == 0 && store_get_bytes(f->store, o->id.hex, BUF_MAX_DEFAULT, &listing, &why) != 0)
         rc = ours(&why, e);
+    if (rc == 0 && listing_check(buf_text(&listing), &why) != 0)
+        rc = err_set(e, ERR_FORMAT, "output `%s`: cas/%s is no folder's listing: %s", o->name,
+                     o->id.hex, why.text);
     const char *cursor = buf_text(&listing);
     struct content_id id;
     const char *name = NULL;
@@ -129,8 +133,6 @@ static int get_folder(struct remote_fetch *f, const struct action_output *o, str
             rc = wrong_size(o, total + n, e);
         total += n;
     }
-    if (rc == 0 && *cursor != '\0')
-        rc = err_set(e, ERR_FORMAT, "output `%s`: cas/%s is no folder listing", o->name, o->id.hex);
     if (rc == 0 && total != o->n_bytes)
         rc = wrong_size(o, total, e);
     buf_release(&listing);
@@ -146,6 +148,19 @@ static int get_output(struct remote_fetch *f, const struct action_output *o, str
     return rc == 0 && n != o->n_bytes ? wrong_size(o, n, e) : rc;
 }
 
+/* A tenth of what is free stays for what is made here. */
+static int check_room(const struct remote_fetch *f, uint64_t n_bytes, struct err *e)
+{
+    struct statvfs v;
+    if (statvfs(store_home(f->store), &v) != 0)
+        return 0;
+    uint64_t has = (uint64_t)v.f_bavail * v.f_frsize;
+    if (n_bytes <= has - has / 10)
+        return 0;
+    return err_set(e, ERR_LIMIT, "its outputs have %llu bytes, and the disk has room for %llu",
+                   (unsigned long long)n_bytes, (unsigned long long)has);
+}
+
 int remote_fetch_objects(struct remote_fetch *f, const char *key_hex, int64_t limit_ms,
                          const char *log_hex, uint64_t *n_bytes, struct err *e)
 {
@@ -158,8 +173,10 @@ int remote_fetch_objects(struct remote_fetch *f, const char *key_hex, int64_t li
                            f->action.outputs[i].name);
         *n_bytes += f->action.outputs[i].n_bytes;
     }
+    int rc = check_room(f, *n_bytes, e);
+    if (rc != 0)
+        return rc;
     http_hurry(f->http, limit_ms, *n_bytes);
-    int rc = 0;
     for (size_t i = 0; i < f->action.n_outputs && rc == 0; i++)
         rc = get_output(f, &f->action.outputs[i], e);
     struct err no_log = {0};

@@ -259,26 +259,27 @@ static char *raw_path(const struct store *s, const char *id_hex, bool is_folder)
     return objects_path(&s->objects, "raw", id_hex, is_folder ? ".d" : "");
 }
 
-/* Is `path` what it should be? A wrong or unreadable copy is removed with a note. */
-static bool raw_is_good(struct store *s, const char *path, const char *id_hex)
+/* *good: `path` is there and what it should be. A wrong or unreadable copy is removed with a note.
+ */
+static int look_at_raw(struct store *s, const char *path, const char *id_hex, bool *good,
+                       struct err *e)
 {
     struct stat st;
+    *good = false;
     if (lstat(path, &st) != 0)
-        return false;
-    struct err e = {0};
+        return 0;
+    struct err why = {0};
     struct content_id found = {{0}};
-    int rc = store_hash_source(s, path, &found, NULL, NULL, &e);
-    if (rc == 0 && str_eq(found.hex, id_hex))
-        return true;
+    int rc = store_hash_source(s, path, &found, NULL, NULL, &why);
+    *good = rc == 0 && str_eq(found.hex, id_hex);
+    if (*good)
+        return 0;
     if (rc == 0)
-        buf_printf(&s->objects.notes, "raw copy %s is damaged: its SHA-256 is %s; made again\n",
-                   path, found.hex);
-    else
-        buf_printf(&s->objects.notes, "raw copy %s is damaged: %s; made again\n", path, e.text);
-    struct err ignored = {0};
-    if (file_remove_tree(path, &ignored) != 0)
-        buf_printf(&s->objects.notes, "%s\n", ignored.text);
-    return false;
+        (void)err_set(&why, ERR_FORMAT, "its SHA-256 is %s", found.hex);
+    if (file_remove_tree(path, e) != 0)
+        return err_wrap(e, "raw copy %s is damaged (%s) and cannot be removed", path, why.text);
+    buf_printf(&s->objects.notes, "raw copy %s is damaged: %s; made again\n", path, why.text);
+    return 0;
 }
 
 /* Puts a copy that was written with its object, or is the stage's own file, in its place. */
@@ -286,11 +287,13 @@ static int keep_raw(struct store *s, const char *temporary, const struct content
                     bool is_folder, struct err *e)
 {
     char *to = raw_path(s, id->hex, is_folder);
+    bool good = false;
     int rc = hold_add(&s->objects, HOLD_RAW, id->hex, e);
     if (rc == 0)
-        rc = raw_is_good(s, to, id->hex)
-                 ? file_remove_tree(temporary, e)
-                 : objects_publish_raw(&s->objects, temporary, to, is_folder, e);
+        rc = look_at_raw(s, to, id->hex, &good, e);
+    if (rc == 0)
+        rc = good ? file_remove_tree(temporary, e)
+                  : objects_publish_raw(&s->objects, temporary, to, is_folder, e);
     xfree(to);
     return rc;
 }
@@ -326,8 +329,11 @@ int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path, 
 {
     char *to = raw_path(s, id_hex, is_folder);
     char *temporary = NULL;
+    bool good = false;
     int rc = hold_add(&s->objects, HOLD_RAW, id_hex, e);
-    if (rc == 0 && !raw_is_good(s, to, id_hex)) {
+    if (rc == 0)
+        rc = look_at_raw(s, to, id_hex, &good, e);
+    if (rc == 0 && !good) {
         rc = objects_temporary(&s->objects, &temporary, e);
         if (rc == 0)
             rc = is_folder ? unpack_folder(s, id_hex, temporary, 0444, e)

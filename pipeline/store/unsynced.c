@@ -173,19 +173,42 @@ static int sync_all(struct objects *o, struct err *e)
     if (syncfs(o->sync_fd) == 0)
         return 0;
     int rc = err_set_errno(e, errno, "%s: what was made cannot be brought to the disk", o->home);
+    o->sync_failed = true;
     spoil(o);
+    return rc;
+}
+
+/* The marks of dead processes, locked. Under the gate: a mark that is being made is none. */
+static int find_dead(struct objects *o, struct dead **dead, size_t *n_dead, struct err *e)
+{
+    struct file_list names = {0};
+    int gate = -1;
+    int rc = list_marks(o, &names, e);
+    if (rc == 0 && names.n_paths > 0)
+        rc = objects_gate(o, &gate, e);
+    file_list_release(&names);
+    if (rc == 0)
+        rc = list_marks(o, &names, e);
+    if (rc == 0) {
+        *dead = xalloc_array(names.n_paths, sizeof **dead);
+        *n_dead = take_dead(o, &names, *dead);
+    }
+    if (gate >= 0)
+        close(gate);
+    file_list_release(&names);
     return rc;
 }
 
 int unsynced_sync(struct objects *o, struct err *e)
 {
-    struct file_list names = {0};
-    int rc = o->read_only ? 0 : list_marks(o, &names, e);
-    if (rc != 0 || names.n_paths == 0)
-        return rc;
-    struct dead *dead = xalloc_array(names.n_paths, sizeof *dead);
-    size_t n_dead = take_dead(o, &names, dead);
-    rc = sync_all(o, e);
+    struct dead *dead = NULL;
+    size_t n_dead = 0;
+    if (o->sync_failed)
+        return err_set(e, ERR_IO, "%s: a sync has failed: what was made may not be on the disk",
+                       o->home);
+    int rc = o->read_only ? 0 : find_dead(o, &dead, &n_dead, e);
+    if (rc == 0 && (o->mark != NULL || n_dead > 0))
+        rc = sync_all(o, e);
     for (size_t i = 0; i < n_dead; i++) {
         if (rc == 0 && unlink(dead[i].path) != 0 && errno != ENOENT)
             rc = err_set_errno(e, errno, "%s: cannot remove", dead[i].path);
@@ -198,14 +221,24 @@ int unsynced_sync(struct objects *o, struct err *e)
         drop_mark(o);
     }
     xfree(dead);
-    file_list_release(&names);
     return rc;
 }
 
 /* ---- after a power cut ---- */
 
+/* What the page cache still has may never have reached the disk. */
+static void forget_pages(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+}
+
 static void look_at_object(struct objects *o, const char *path, const char *name)
 {
+    forget_pages(path);
     struct err damaged = {0}; /* what is not whole is in quarantine and in o->notes */
     char *id = xstrndup(name, SHA256_HEX);
     const char *suffix = name + SHA256_HEX;
@@ -218,6 +251,7 @@ static void look_at_object(struct objects *o, const char *path, const char *name
 
 static void look_at_action(struct objects *o, const char *path, const char *name)
 {
+    forget_pages(path);
     struct buf b;
     struct action a;
     struct err why = {0};
@@ -232,7 +266,15 @@ static void look_at_action(struct objects *o, const char *path, const char *name
     buf_release(&b);
 }
 
-/* A copy can be made again from its objects at any time. */
+/* A copy can be made again from its objects at any time, and after a failed sync is. */
+static void remove_raw(struct objects *o, const char *path, const char *name)
+{
+    struct err why = {0};
+    (void)name;
+    if (file_remove_tree(path, &why) != 0)
+        buf_printf(&o->notes, "%s\n", why.text);
+}
+
 static void look_at_raw(struct objects *o, const char *path, const char *name)
 {
     struct content_id found = {{0}};
@@ -299,7 +341,8 @@ static int mend_one(struct objects *o, const char *path, struct err *e)
     if (rc == 0)
         rc = look_at_all(o, "actions", since, look_at_action, e);
     if (rc == 0)
-        rc = look_at_all(o, "raw", since, look_at_raw, e);
+        rc = look_at_all(o, "raw", since,
+                         str_starts(file_base_name(path), "failed.") ? remove_raw : look_at_raw, e);
     if (rc == 0 && unlink(path) != 0 && errno != ENOENT)
         rc = err_set_errno(e, errno, "%s: cannot remove", path);
     close(fd);

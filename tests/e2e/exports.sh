@@ -104,7 +104,7 @@ echo unheard >unheard.txt
 expect 2 fm bom unheard.txt
 has stderr.txt 'no run of .fmforge/ledger.git names it'
 expect 2 fm bom none.fmadapter
-has stderr.txt 'none.fmadapter: no file, no SHA-256, and as a run'
+has stderr.txt 'none.fmadapter: expected a file, a SHA-256, or a run'
 expect 2 fm card
 expect 2 fm bom last last
 expect 0 fm bom --help

@@ -1,10 +1,12 @@
 # What killed runs have made and no commit has: gc keeps it, and the run that has it too records it.
 . "$2/tests/e2e/e2e_lib.sh"
 probe_programs
-echo text >in.txt
+echo text >other.txt
+echo slow >slow.txt
+echo long >nnnnn.txt
 manifest() { # NAME TEXT SECOND-STAGE
-    printf 'fmforge: 1\nname: %s\nstages:\n  one: { run: probe, inputs: { text: in.txt }, with: { path: %s } }\n' \
-        "$1" "$2"
+    printf 'fmforge: 1\nname: %s\nstages:\n  one: { run: probe, inputs: { text: %s.txt }, with: { path: %s } }\n' \
+        "$1" "${1:0:5}" "$2"
     [ -z "${3:-}" ] || printf '  two: { run: probe, inputs: { text: one.text }, with: { %s } }\n' "$3"
 }
 manifest slow a 'does: steps, n: 4000' >slow.yaml
@@ -31,6 +33,8 @@ age '4 hours ago'
 expect 0 fm run other.yaml
 expect 0 fm gc --keep 1 --delete
 expect_to_run two slow.yaml
+id=$(sha256sum <slow.txt | cut -c1-64)
+[ -f ".fmforge/objects/${id:0:2}/$id.zst" ] || die "what it has read is gone"
 # The same pipeline with another result is no reason to forget it.
 expect 0 fm run slow_b.yaml
 expect 0 fm gc --keep 1 --delete

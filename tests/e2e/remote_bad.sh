@@ -179,7 +179,7 @@ cp evil.txt "srv/cas/$evil"
 sed "s/$LISTING/$evil/g" "srv/cas/$STATEMENT" >statement.txt
 cp statement.txt "srv/cas/$(sha256sum <statement.txt | cut -c1-64)"
 sealed "$(line | sed "s/$LISTING/$evil/; s/$STATEMENT/$(sha256sum <statement.txt | cut -c1-64)/")"
-refused 'is no folder listing'
+refused "is no folder's listing"
 [ -z "$(find .. -name escape)" ] || die "a file was written outside"
 expect 0 fm verify
 
