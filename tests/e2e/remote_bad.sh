@@ -172,14 +172,30 @@ good # outputs of another action: its statement says so
 two=$(sed -n '1s/.*"statement":"\([0-9a-f]*\)".*/\1/p' "$(for f in srv/ac/*; do [ "$f" = "$RECORD" ] || echo "$f"; done)")
 sealed "$(line | sed "s/$STATEMENT/$two/")"
 refused 'statement: recipe '
-good # a path out of the folder
-printf '%s  ../../escape\n%s  b.txt\n' "$TEXT" "$TEXT" >evil.txt
-evil=$(sha256sum <evil.txt | cut -c1-64)
-cp evil.txt "srv/cas/$evil"
-sed "s/$LISTING/$evil/g" "srv/cas/$STATEMENT" >statement.txt
-cp statement.txt "srv/cas/$(sha256sum <statement.txt | cut -c1-64)"
-sealed "$(line | sed "s/$LISTING/$evil/; s/$STATEMENT/$(sha256sum <statement.txt | cut -c1-64)/")"
-refused "is no folder's listing"
+claims() { # EXPRESSION OF sed: a statement with other words, and a record that names it
+    local id
+    sed "$1" "srv/cas/$STATEMENT" >statement.txt
+    id=$(sha256sum <statement.txt | cut -c1-64)
+    cp statement.txt "srv/cas/$id"
+    sealed "$(line | sed "$1; s/$STATEMENT/$id/")"
+}
+# A path out of the folder, one below a file.
+for paths in '../../escape b.txt' 'a a/x' 'b a'; do
+    good
+    # shellcheck disable=SC2086
+    printf "$TEXT  %s\n" $paths >evil.txt
+    evil=$(sha256sum <evil.txt | cut -c1-64)
+    cp evil.txt "srv/cas/$evil"
+    claims "s/$LISTING/$evil/g"
+    refused "is no folder's listing"
+done
+# Nothing of a server reaches a terminal.
+good
+claims 's/"pipeline":"m"/"pipeline":"\\u001b[31mm"/'
+refused 'statement: it has control characters'
+good
+claims 's/"pipeline":"m"/"pipeline":"m\\nfake"/'
+refused 'statement: it has control characters'
 [ -z "$(find .. -name escape)" ] || die "a file was written outside"
 expect 0 fm verify
 
