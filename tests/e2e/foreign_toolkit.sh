@@ -109,7 +109,8 @@ has stdout.txt 'configs/toolkits/afm-2.0/toolkit.yaml: its layout names this ver
 mkdir -p configs/toolkits && cp -r configs.away/toolkits/afm-2.0 configs/toolkits
 expect 0 fm reproduce last --into again
 has stdout.txt 'every digest the same'
-has "again/work/$KIT/export/constants.py" "BASE_SIGNATURE = \"$ONE\""
+work=again/work # where it was laid out
+has "$work/$KIT/export/constants.py" "BASE_SIGNATURE = \"$ONE\""
 mkdir -p $KIT/assets && echo other >$KIT/assets/tokenizer.model
 rm -r configs && cp -r configs.away configs && echo '# a comment' >>configs/toolkits/afm-1.0/toolkit.yaml
 expect 0 fm reproduce last

@@ -28,7 +28,8 @@ ls -A . .fmforge/tmp out reports | cmp -s - before.txt || die "reproduce left so
 mkdir bare && cp -r .fmforge bare && chmod -R u+w bare
 rm -rf bare/.fmforge/objects bare/.fmforge/raw bare/.fmforge/actions
 expect 0 fm reproduce last --home bare/.fmforge --into made -j 2 --threads 1
-[ "$(folder_id "made/work/$PACKAGE")" = "$(folder_id "$PACKAGE")" ] || die "another package"
+work=made/work # where it was laid out
+[ "$(folder_id "$work/$PACKAGE")" = "$(folder_id "$PACKAGE")" ] || die "another package"
 expect 2 fm reproduce last --into made
 has stderr.txt 'new or empty folder'
 

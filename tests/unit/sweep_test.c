@@ -474,13 +474,15 @@ static void set_age(const char *path, int64_t seconds)
 static char *make_work(const struct fixture *f, const char *key, int64_t seconds)
 {
     struct err e = {0};
-    char *work = xasprintf("%s/work/%s", f->home, key);
+    char *works = file_join(f->home, "work");
+    char *work = file_join(works, key);
     char *file = file_join(work, "train.ckpt");
     assert_int_equal(file_make_folder(work, &e), 0);
     assert_int_equal(file_write(file, "x", 1, &e), 0);
     set_age(file, seconds);
     set_age(work, seconds);
     xfree(file);
+    xfree(works);
     return work;
 }
 
