@@ -1,7 +1,6 @@
 #include "pipeline/provenance/ledger_git.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <git2.h>
 #include <git2/sys/alloc.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "pipeline/provenance/ledger_memory.h"
 #include "pipeline/provenance/ledger_pack.h"
 #include "pipeline/provenance/ledger_ssh.h"
+#include "pipeline/provenance/ledger_write.h"
 
 #define REF_GLOB "refs/prov/*"
 #define SIGNATURE_FIELD "gpgsig" /* git's name for it, whatever made it */
@@ -34,9 +34,11 @@ struct git_repo {
     git_odb *odb;
     char *path;
     int gate; /* flock on the folder that holds the repository: one writer at a time */
+    struct git_ids written; /* since it was opened: each after those that it names */
 };
 
-const char *git_said(void)
+/* libgit2's last message, never NULL. */
+static const char *said(void)
 {
     const git_error *last = git_error_last();
     return last != NULL && last->message != NULL ? last->message : "unknown error";
@@ -45,19 +47,11 @@ const char *git_said(void)
 /* Before the library starts. From 1.8 on it makes the others of the first three. */
 static void use_memory(void)
 {
-    static git_allocator allocator = {
-        .gmalloc = ledger_take,
-        .grealloc = ledger_change,
-        .gfree = xfree,
 #if LIBGIT2_VER_MAJOR == 1 && LIBGIT2_VER_MINOR < 8
-        .gcalloc = ledger_take_zeroed,
-        .gmallocarray = ledger_take_array,
-        .greallocarray = ledger_change_array,
-        .gstrdup = ledger_copy,
-        .gstrndup = ledger_copy_at_most,
-        .gsubstrdup = ledger_copy_bytes,
+    static git_allocator allocator = {LEDGER_MEMORY, LEDGER_MEMORY_OTHERS};
+#else
+    static git_allocator allocator = {LEDGER_MEMORY};
 #endif
-    };
     git_libgit2_opts(GIT_OPT_SET_ALLOCATOR, &allocator);
 }
 
@@ -82,17 +76,17 @@ static int open_failed(const char *path, int code, struct err *e)
 {
     struct stat st;
     bool there = stat(path, &st) == 0;
-    if (there && st.st_uid != geteuid() && strstr(git_said(), "safe.directory") != NULL)
+    if (there && st.st_uid != geteuid() && strstr(said(), "safe.directory") != NULL)
         return err_set(e, ERR_IO,
                        "%s belongs to user %ld, this is user %ld: run as its owner, change its "
                        "owner, or use another folder",
                        path, (long)st.st_uid, (long)geteuid());
     if (there && st.st_uid != geteuid() && (code == GIT_EOWNER || code == GIT_ENOTFOUND))
         return err_set(e, ERR_IO, "%s belongs to user %ld, this is user %ld: %s", path,
-                       (long)st.st_uid, (long)geteuid(), git_said());
+                       (long)st.st_uid, (long)geteuid(), said());
     if (!there)
         return err_set(e, ERR_MISSING, "%s: no ledger here", path);
-    return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, git_said());
+    return err_set(e, ERR_FORMAT, "%s: cannot be opened as a git repository: %s", path, said());
 }
 
 /* Made beside its place and renamed, so that a kill leaves a whole repository or none. */
@@ -107,7 +101,7 @@ static int make_repository(struct git_repo *r, struct err *e)
     options.initial_head = "main";
     int rc = file_remove_tree(part, e);
     if (rc == 0 && git_repository_init_ext(&fresh, part, &options) != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot make the ledger: %s", part, git_said());
+        rc = err_set(e, ERR_IO, "%s: cannot make the ledger: %s", part, said());
     git_repository_free(fresh);
     if (rc == 0 && rename(part, r->path) != 0)
         rc = err_set_errno(e, errno, "%s: cannot make the ledger", r->path);
@@ -155,6 +149,7 @@ void git_repo_close(struct git_repo *r)
     git_repository_free(r->repo);
     if (r->gate >= 0)
         close(r->gate);
+    git_ids_release(&r->written);
     xfree(r->path);
     xfree(r);
 }
@@ -169,12 +164,12 @@ static int object_failed(const struct git_repo *r, const char *what, const git_o
     git_oid_tostr(hex, sizeof hex, id);
     char *loose = xasprintf("%s/objects/%.2s/%s", r->path, hex, hex + 2);
     bool is_loose = file_exists(loose);
-    bool absent = !is_loose && strstr(git_said(), "not found") != NULL;
+    bool absent = !is_loose && strstr(said(), "not found") != NULL;
     int rc = 0;
     if (absent)
         rc = err_set(e, ERR_FORMAT, "%s %s is missing from %s", what, hex, r->path);
     else
-        rc = err_set(e, ERR_FORMAT, "%s %s is damaged: %s: %s%s", what, hex, git_said(),
+        rc = err_set(e, ERR_FORMAT, "%s %s is damaged: %s: %s%s", what, hex, said(),
                      is_loose ? "" : "in a pack of ", is_loose ? loose : r->path);
     xfree(loose);
     return rc;
@@ -214,77 +209,53 @@ static int read_object(struct git_repo *r, const git_oid *id, git_odb_object **o
 
 /* ---- writing ---- */
 
-static int write_file(struct git_repo *r, const char *dir, const char *path, git_oid *id,
+static int add_id(const git_oid *id, void *payload)
+{
+    struct git_ids *ids = payload;
+    if ((ids->n_ids & (ids->n_ids - 1)) == 0)
+        ids->ids = xrealloc_array(ids->ids, ids->n_ids == 0 ? 1 : ids->n_ids * 2, sizeof *ids->ids);
+    git_oid_tostr(ids->ids[ids->n_ids++].hex, GIT_HEX + 1, id);
+    return 0;
+}
+
+/* Its id; remembered in the order of writing. */
+static int written(struct git_repo *r, const git_oid *id, char hex[GIT_HEX + 1])
+{
+    git_oid_tostr(hex, GIT_HEX + 1, id);
+    return add_id(id, &r->written);
+}
+
+int git_repo_put_blob(struct git_repo *r, const void *bytes, size_t n_bytes, char hex[GIT_HEX + 1],
                       struct buf *notes, struct err *e)
 {
-    struct file_map m;
-    char *full = file_join(dir, path);
-    int rc = file_map_open(&m, full, e);
-    if (rc == 0) {
-        const void *bytes = m.bytes != NULL ? (const void *)m.bytes : "";
-        char hex[GIT_HEX + 1];
-        if (git_odb_hash(id, bytes, m.n_bytes, GIT_OBJECT_BLOB) == 0)
-            loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), notes);
-        if (git_blob_create_from_buffer(id, r->repo, bytes, m.n_bytes) != 0)
-            rc = err_set(e, ERR_IO, "%s: cannot add %s: %s", r->path, path, git_said());
-        file_map_close(&m);
-    }
-    xfree(full);
-    return rc;
+    git_oid id;
+    if (git_odb_hash(&id, bytes, n_bytes, GIT_OBJECT_BLOB) == 0)
+        loose_make_way(r->path, git_oid_tostr(hex, GIT_HEX + 1, &id), notes);
+    if (git_blob_create_from_buffer(&id, r->repo, bytes, n_bytes) != 0)
+        return err_set(e, ERR_IO, "%s: cannot add a file: %s", r->path, said());
+    return written(r, &id, hex);
 }
 
-/* Files in the order of their paths, and the next one to write. */
-struct writing {
-    const char *dir;
-    struct file_list files;
-    size_t i;
-    struct buf *notes;
-};
-
-/* The folder of the next file, whose path begins with n_prefix bytes of folders. Not by an index of
- * the library's: that reads the folders that it has written, and one that was there before may be
- * damaged. */
-static int write_folder(struct git_repo *r, struct writing *w, size_t n_prefix, git_oid *id,
-                        struct err *e)
+int git_repo_put_tree(struct git_repo *r, const struct git_new_entry *entries, size_t n_entries,
+                      char hex[GIT_HEX + 1], struct buf *notes, struct err *e)
 {
     git_treebuilder *tree = NULL;
-    char hex[GIT_HEX + 1];
-    int rc = 0, code = git_treebuilder_new(&tree, r->repo, NULL);
-    const char *first = w->i < w->files.n_paths ? w->files.paths[w->i] : "";
-    while (rc == 0 && code == 0 && w->i < w->files.n_paths &&
-           strncmp(w->files.paths[w->i], first, n_prefix) == 0) {
-        const char *path = w->files.paths[w->i], *name = path + n_prefix;
-        size_t n_name = strcspn(name, "/");
-        bool is_folder = name[n_name] == '/';
-        char *own = xstrndup(name, n_name);
-        git_oid entry;
-        rc = is_folder ? write_folder(r, w, n_prefix + n_name + 1, &entry, e)
-                       : write_file(r, w->dir, w->files.paths[w->i++], &entry, w->notes, e);
-        if (rc == 0)
-            code = git_treebuilder_insert(NULL, tree, own, &entry,
-                                          is_folder ? GIT_FILEMODE_TREE : GIT_FILEMODE_BLOB);
-        xfree(own);
+    git_oid id;
+    int code = git_treebuilder_new(&tree, r->repo, NULL);
+    for (size_t i = 0; i < n_entries && code == 0; i++) {
+        code = git_oid_fromstr(&id, entries[i].hex);
+        if (code == 0)
+            code = git_treebuilder_insert(NULL, tree, entries[i].name, &id,
+                                          entries[i].is_folder ? GIT_FILEMODE_TREE
+                                                               : GIT_FILEMODE_BLOB);
     }
-    if (rc == 0 && code == 0)
-        code = git_treebuilder_write(id, tree);
-    if (rc == 0 && code == 0 &&
-        loose_make_way(r->path, git_oid_tostr(hex, sizeof hex, id), w->notes))
-        code = git_treebuilder_write(id, tree);
-    if (rc == 0 && code != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot write the tree: %s", r->path, git_said());
+    if (code == 0)
+        code = git_treebuilder_write(&id, tree);
+    if (code == 0 && loose_make_way(r->path, git_oid_tostr(hex, GIT_HEX + 1, &id), notes))
+        code = git_treebuilder_write(&id, tree);
     git_treebuilder_free(tree);
-    return rc;
-}
-
-static int write_tree(struct git_repo *r, const char *dir, git_oid *tree, struct buf *notes,
-                      struct err *e)
-{
-    struct writing w = {.dir = dir, .notes = notes};
-    int rc = file_list_folder(dir, &w.files, e);
-    if (rc == 0)
-        rc = write_folder(r, &w, 0, tree, e);
-    file_list_release(&w.files);
-    return rc;
+    return code == 0 ? written(r, &id, hex)
+                     : err_set(e, ERR_IO, "%s: cannot write a tree: %s", r->path, said());
 }
 
 /* A commit in the making. It is made (and signed) once for a parent, however often its ref is busy.
@@ -297,7 +268,7 @@ struct making {
     git_oid parent; /* zeros: none */
     bool made;
     char *incoming; /* where its objects are until its ref moves */
-    int sync_fd;    /* opened before the first is written: it tells of errors since then */
+    int sync_fd;
 };
 
 /* As commit objects are: the signature is a header of its own, over all the rest. */
@@ -341,39 +312,6 @@ static int make_commit(struct git_repo *r, struct making *m, const git_commit *p
     return code;
 }
 
-/* A tree that is new, after what is new in it. */
-static int take_tree(struct git_repo *r, const char *incoming, const git_oid *id, struct err *e)
-{
-    git_tree *tree = NULL;
-    char hex[GIT_HEX + 1];
-    if (!incoming_has(incoming, git_oid_tostr(hex, sizeof hex, id)))
-        return 0;
-    int rc = read_tree(r, id, &tree, e);
-    for (size_t i = 0; rc == 0 && i < git_tree_entrycount(tree); i++) {
-        const git_tree_entry *entry = git_tree_entry_byindex(tree, i);
-        if (git_tree_entry_type(entry) == GIT_OBJECT_TREE)
-            rc = take_tree(r, incoming, git_tree_entry_id(entry), e);
-        else
-            rc = incoming_move(r->path, incoming,
-                               git_oid_tostr(hex, sizeof hex, git_tree_entry_id(entry)), e);
-    }
-    git_tree_free(tree);
-    return rc == 0 ? incoming_move(r->path, incoming, git_oid_tostr(hex, sizeof hex, id), e) : rc;
-}
-
-/* The new objects take their place; on the disk before, and afterwards. */
-static int take_in(struct git_repo *r, const struct making *m, struct err *e)
-{
-    if (!file_is_folder(m->incoming)) /* it was done, and then the ref was busy */
-        return 0;
-    int rc = incoming_sync(r->path, m->sync_fd, e);
-    if (rc == 0)
-        rc = take_tree(r, m->incoming, &m->tree, e);
-    if (rc == 0)
-        rc = incoming_move_rest(r->path, m->incoming, e);
-    return rc == 0 ? incoming_sync(r->path, m->sync_fd, e) : rc;
-}
-
 /* One try: 0, or libgit2's code; GIT_EUSER when e has the reason. */
 static int commit_once(struct git_repo *r, struct making *m, struct err *e)
 {
@@ -389,7 +327,7 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
         code = GIT_EUSER;
     if (code == 0)
         code = make_commit(r, m, parent, e);
-    if (code == 0 && take_in(r, m, e) != 0)
+    if (code == 0 && incoming_take(r->path, m->incoming, m->sync_fd, &r->written, e) != 0)
         code = GIT_EUSER;
     git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
     if (code == 0 && old_ref != NULL)
@@ -407,13 +345,10 @@ static int commit_once(struct git_repo *r, struct making *m, struct err *e)
 static int open_incoming(struct git_repo *r, struct making *m, struct err *e)
 {
     git_odb_backend *backend = NULL;
-    int rc = incoming_open(r->path, &m->incoming, e);
-    m->sync_fd = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (rc == 0 && m->sync_fd < 0)
-        rc = err_set_errno(e, errno, "%s: cannot open", r->path);
+    int rc = incoming_open(r->path, &m->incoming, &m->sync_fd, e);
     if (rc == 0 && (git_odb_backend_loose(&backend, m->incoming, -1, 0, 0, 0) != 0 ||
                     git_odb_add_backend(r->odb, backend, INCOMING_PRIORITY) != 0))
-        rc = err_set(e, ERR_IO, "%s: %s", m->incoming, git_said());
+        rc = err_set(e, ERR_IO, "%s: %s", m->incoming, said());
     git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0);
     return rc;
 }
@@ -427,11 +362,14 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (git_reference_name_is_valid(&valid, ref) != 0 || !valid || !str_starts(ref, "refs/prov/"))
         return err_set(e, ERR_CONFIG, "\"%s\" is not a ref below refs/prov/", ref);
     struct making m = {.asked = asked};
+    char tree[GIT_HEX + 1];
     int rc = open_incoming(r, &m, e);
     if (rc == 0)
-        rc = write_tree(r, asked->tree_dir, &m.tree, notes, e);
+        rc = ledger_write_tree(r, asked->tree_dir, tree, notes, e);
+    if (rc == 0 && git_oid_fromstr(&m.tree, tree) != 0)
+        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     if (rc == 0 && git_signature_new(&m.who, "fmforge", "fmforge@localhost", asked->time, 0) != 0)
-        rc = err_set(e, ERR_IO, "%s: %s", r->path, git_said());
+        rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     int code = rc;
     for (int i = 0; rc == 0; i++) {
         code = commit_once(r, &m, e);
@@ -445,7 +383,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     if (rc == 0 && code == GIT_EUSER)
         rc = err_wrap(e, "%s: cannot commit on %s", r->path, ref);
     else if (rc == 0 && code != 0)
-        rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, git_said());
+        rc = err_set(e, ERR_IO, "%s: cannot commit on %s: %s", r->path, ref, said());
     if (rc == 0)
         git_oid_tostr(commit, GIT_HEX + 1, &m.id);
     git_signature_free(m.who);
@@ -481,7 +419,7 @@ static int walk_ref(struct git_repo *r, const char *ref, size_t max, struct git_
     if (code == GIT_ENOTFOUND)
         return err_set(e, ERR_MISSING, "%s: no ref %s", r->path, ref);
     if (code != 0)
-        return err_set(e, ERR_FORMAT, "%s: ref %s is damaged: %s", r->path, ref, git_said());
+        return err_set(e, ERR_FORMAT, "%s: ref %s is damaged: %s", r->path, ref, said());
     int rc = 0;
     bool more = true;
     for (size_t n = 0; rc == 0 && more && (max == 0 || n < max); n++) {
@@ -516,12 +454,12 @@ int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_com
                          buf_text(&damage));
         buf_release(&damage);
         if (rc == 0 && git_reference_iterator_glob_new(&refs, r->repo, REF_GLOB) != 0)
-            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, git_said());
+            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
         int code = 0;
         while (rc == 0 && (code = git_reference_next_name(&name, refs)) == 0)
             rc = walk_ref(r, name, max, out, e);
         if (rc == 0 && code != GIT_ITEROVER)
-            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, git_said());
+            rc = err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
         git_reference_iterator_free(refs);
         git_commits_sort(out);
         while (max > 0 && out->n_items > max)
@@ -652,14 +590,20 @@ int git_repo_blob_at(struct git_repo *r, const char *commit, const char *path,
     return rc;
 }
 
+static int open_object(struct git_repo *r, const char *hex, git_oid *id, git_odb_object **object,
+                       struct err *e)
+{
+    if (git_oid_fromstr(id, hex) != 0)
+        return err_set(e, ERR_CONFIG, "\"%s\" is no object id", hex);
+    return read_object(r, id, object, e);
+}
+
 int git_repo_blob(struct git_repo *r, const char *blob, struct buf *out, struct err *e)
 {
     git_oid id;
     git_odb_object *object = NULL;
     buf_clear(out);
-    if (git_oid_fromstr(&id, blob) != 0)
-        return err_set(e, ERR_CONFIG, "\"%s\" is no object id", blob);
-    int rc = read_object(r, &id, &object, e);
+    int rc = open_object(r, blob, &id, &object, e);
     if (rc != 0)
         return rc;
     if (git_odb_object_size(object) > BLOB_BYTES_MAX)
@@ -673,20 +617,11 @@ int git_repo_blob(struct git_repo *r, const char *blob, struct buf *out, struct 
 
 /* ---- checking ---- */
 
-static int add_id(const git_oid *id, void *payload)
-{
-    struct git_ids *ids = payload;
-    if ((ids->n_ids & (ids->n_ids - 1)) == 0)
-        ids->ids = xrealloc_array(ids->ids, ids->n_ids == 0 ? 1 : ids->n_ids * 2, sizeof *ids->ids);
-    git_oid_tostr(ids->ids[ids->n_ids++].hex, GIT_HEX + 1, id);
-    return 0;
-}
-
 int git_repo_ids(struct git_repo *r, struct git_ids *out, struct err *e)
 {
     *out = (struct git_ids){0};
     if (git_odb_foreach(r->odb, add_id, out) != 0)
-        return err_set(e, ERR_FORMAT, "%s: objects cannot be listed: %s", r->path, git_said());
+        return err_set(e, ERR_FORMAT, "%s: objects cannot be listed: %s", r->path, said());
     return 0;
 }
 
@@ -704,7 +639,7 @@ static void check_commit_links(struct git_repo *r, const git_oid *id, const char
 {
     git_commit *commit = NULL;
     if (git_commit_lookup(&commit, r->repo, id) != 0) {
-        buf_printf(damage, "commit %s cannot be read: %s\n", hex, git_said());
+        buf_printf(damage, "commit %s cannot be read: %s\n", hex, said());
         return;
     }
     check_link(r, hex, git_commit_tree_id(commit), damage);
@@ -718,7 +653,7 @@ static void check_tree_links(struct git_repo *r, const git_oid *id, const char *
 {
     git_tree *tree = NULL;
     if (git_tree_lookup(&tree, r->repo, id) != 0) {
-        buf_printf(damage, "tree %s cannot be read: %s\n", hex, git_said());
+        buf_printf(damage, "tree %s cannot be read: %s\n", hex, said());
         return;
     }
     for (size_t i = 0; i < git_tree_entrycount(tree); i++)
@@ -732,9 +667,7 @@ int git_repo_object(struct git_repo *r, const char *hex, const char **type, stru
     git_oid id;
     git_odb_object *object = NULL;
     buf_clear(out);
-    if (git_oid_fromstr(&id, hex) != 0)
-        return err_set(e, ERR_CONFIG, "\"%s\" is no object id", hex);
-    int rc = read_object(r, &id, &object, e);
+    int rc = open_object(r, hex, &id, &object, e);
     if (rc != 0)
         return rc;
     git_object_t kind = git_odb_object_type(object);
@@ -758,7 +691,7 @@ int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage
     git_reference *ref = NULL;
     *n_refs = 0;
     if (git_reference_iterator_new(&refs, r->repo) != 0)
-        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, git_said());
+        return err_set(e, ERR_FORMAT, "%s: refs cannot be read: %s", r->path, said());
     int code = 0;
     while ((code = git_reference_next(&ref, refs)) == 0) {
         ++*n_refs;
@@ -773,7 +706,89 @@ int git_repo_check_refs(struct git_repo *r, uint64_t *n_refs, struct buf *damage
         git_reference_free(ref);
     }
     if (code != GIT_ITEROVER)
-        buf_printf(damage, "%s: refs cannot be read: %s\n", r->path, git_said());
+        buf_printf(damage, "%s: refs cannot be read: %s\n", r->path, said());
     git_reference_iterator_free(refs);
     return 0;
+}
+
+/* ---- the source code around a path ---- */
+
+static int source_failed(const char *path, int code, struct err *e)
+{
+    if (code == GIT_ENOTFOUND && strstr(said(), "safe.directory") == NULL)
+        return err_set(e, ERR_MISSING, "no git repository around %s", path);
+    if (code == GIT_EOWNER || strstr(said(), "safe.directory") != NULL ||
+        strstr(said(), "not owned") != NULL)
+        return err_set(e, ERR_MISSING, "the git repository around %s belongs to another user",
+                       path);
+    return err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path, said());
+}
+
+static int read_status(git_repository *repo, struct git_source *out, struct err *e)
+{
+    git_status_list *list = NULL;
+    git_status_options options;
+    git_status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
+    options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
+    options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
+                    GIT_STATUS_OPT_EXCLUDE_SUBMODULES | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+    if (git_status_list_new(&list, repo, &options) != 0)
+        return err_set(e, ERR_MISSING, "its status cannot be read: %s", said());
+    size_t n = git_status_list_entrycount(list);
+    out->dirty = xalloc_array(n + 1, sizeof *out->dirty);
+    out->deleted = xalloc_array(n + 1, sizeof *out->deleted);
+    for (size_t i = 0; i < n; i++) {
+        const git_status_entry *entry = git_status_byindex(list, i);
+        const git_diff_delta *delta =
+            entry->index_to_workdir ? entry->index_to_workdir : entry->head_to_index;
+        if (delta != NULL && delta->new_file.path != NULL)
+            out->dirty[out->n_dirty++] = xstrdup(delta->new_file.path);
+    }
+    git_status_list_free(list);
+    git_source_order(out);
+    return 0;
+}
+
+/* HEAD may name a commit that is not there, and the status would say nothing of it. */
+static int check_head(git_reference *head, const char *path, struct err *e)
+{
+    git_object *tree = NULL;
+    int code = git_reference_peel(&tree, head, GIT_OBJECT_TREE);
+    git_object_free(tree);
+    if (code == 0)
+        return 0;
+    return err_set(e, ERR_MISSING, "the git repository around %s is damaged: %s", path, said());
+}
+
+int git_source_read(const char *path, struct git_source *out, struct err *e)
+{
+    *out = (struct git_source){0};
+    git_repository *repo = NULL;
+    git_reference *head = NULL;
+    int rc = 0;
+    int code = git_repository_open_ext(&repo, path, 0, NULL);
+    if (code != 0)
+        return source_failed(path, code, e);
+    code = git_repository_head(&head, repo);
+    if (git_repository_is_bare(repo))
+        rc = err_set(e, ERR_MISSING, "the git repository around %s has no work tree", path);
+    else if (code == GIT_EUNBORNBRANCH || code == GIT_ENOTFOUND)
+        rc = err_set(e, ERR_MISSING, "the git repository around %s has no commit yet", path);
+    else if (code != 0)
+        rc = err_set(e, ERR_MISSING, "the git repository around %s cannot be read: %s", path,
+                     said());
+    if (rc == 0)
+        rc = check_head(head, path, e);
+    if (rc == 0) {
+        git_oid_tostr(out->commit, sizeof out->commit, git_reference_target(head));
+        if (git_reference_is_branch(head))
+            out->branch = xstrdup(git_reference_shorthand(head));
+        out->root = xstrdup(git_repository_workdir(repo));
+        rc = read_status(repo, out, e);
+    }
+    if (rc != 0)
+        git_source_release(out);
+    git_reference_free(head);
+    git_repository_free(repo);
+    return rc;
 }

@@ -41,9 +41,6 @@ struct git_entries {
     size_t n_items;
 };
 
-/* libgit2's last message, never NULL. */
-const char *git_said(void);
-
 /* Starts libgit2; once per process. */
 void git_start(void);
 
@@ -58,6 +55,19 @@ struct git_new_commit {
     int64_t time;         /* Unix seconds */
     const char *sign_key; /* of ssh_sign (ledger_ssh.h); NULL: unsigned */
 };
+
+/* Writes one object; hex is its id. What is damaged in its place is moved away; notes gets a line.
+ */
+int git_repo_put_blob(struct git_repo *r, const void *bytes, size_t n_bytes, char hex[GIT_HEX + 1],
+                      struct buf *notes, struct err *e) MUST_USE;
+
+struct git_new_entry {
+    char *name;
+    bool is_folder; /* a tree, else a blob */
+    char hex[GIT_HEX + 1];
+};
+int git_repo_put_tree(struct git_repo *r, const struct git_new_entry *entries, size_t n_entries,
+                      char hex[GIT_HEX + 1], struct buf *notes, struct err *e) MUST_USE;
 
 /* Makes the commit and moves its ref to it. Waits for other writers. notes gets a line for a stale
  * lock file that was removed. When it cannot be signed there is no commit. */

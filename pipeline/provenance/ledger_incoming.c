@@ -9,12 +9,15 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 
-int incoming_open(const char *repo, char **folder, struct err *e)
+int incoming_open(const char *repo, char **folder, int *sync_fd, struct err *e)
 {
     char *path = file_join(repo, "incoming");
     int rc = file_remove_tree(path, e);
     if (rc == 0)
         rc = file_make_folder(path, e);
+    *sync_fd = open(repo, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (rc == 0 && *sync_fd < 0)
+        rc = err_set_errno(e, errno, "%s: cannot open", repo);
     if (rc == 0)
         *folder = path;
     else
@@ -22,17 +25,9 @@ int incoming_open(const char *repo, char **folder, struct err *e)
     return rc;
 }
 
-int incoming_sync(const char *repo, int sync_fd, struct err *e)
+static int sync_all(const char *repo, int sync_fd, struct err *e)
 {
     return syncfs(sync_fd) == 0 ? 0 : err_set_errno(e, errno, "%s: cannot sync", repo);
-}
-
-bool incoming_has(const char *folder, const char *hex)
-{
-    char *path = xasprintf("%s/%.2s/%s", folder, hex, hex + 2);
-    bool has = file_exists(path);
-    xfree(path);
-    return has;
 }
 
 /* relative: "xx/..." */
@@ -53,15 +48,17 @@ static int move(const char *repo, const char *folder, const char *relative, stru
     return rc;
 }
 
-int incoming_move(const char *repo, const char *folder, const char *hex, struct err *e)
+static int move_one(const char *repo, const char *folder, const char *hex, struct err *e)
 {
     char *relative = xasprintf("%.2s/%s", hex, hex + 2);
-    int rc = incoming_has(folder, hex) ? move(repo, folder, relative, e) : 0;
+    char *from = file_join(folder, relative);
+    int rc = file_exists(from) ? move(repo, folder, relative, e) : 0;
+    xfree(from);
     xfree(relative);
     return rc;
 }
 
-int incoming_move_rest(const char *repo, const char *folder, struct err *e)
+static int move_rest(const char *repo, const char *folder, struct err *e)
 {
     struct file_list files = {0};
     int rc = file_list_folder(folder, &files, e);
@@ -69,4 +66,17 @@ int incoming_move_rest(const char *repo, const char *folder, struct err *e)
         rc = move(repo, folder, files.paths[i], e);
     file_list_release(&files);
     return rc == 0 ? file_remove_tree(folder, e) : rc;
+}
+
+int incoming_take(const char *repo, const char *folder, int sync_fd, const struct git_ids *order,
+                  struct err *e)
+{
+    if (!file_is_folder(folder)) /* it was done, and then the ref was busy */
+        return 0;
+    int rc = sync_all(repo, sync_fd, e);
+    for (size_t i = 0; i < order->n_ids && rc == 0; i++)
+        rc = move_one(repo, folder, order->ids[i].hex, e);
+    if (rc == 0)
+        rc = move_rest(repo, folder, e);
+    return rc == 0 ? sync_all(repo, sync_fd, e) : rc;
 }

@@ -8,19 +8,16 @@
  * ledger's one writer: what a killed one left there is nobody's.
  */
 
-#include <stdbool.h>
-
 #include "pipeline/base/err.h"
+#include "pipeline/provenance/ledger_git.h"
 
-/* The empty folder; caller xfrees. */
-int incoming_open(const char *repo, char **folder, struct err *e) MUST_USE;
-/* All that was written in the file system of sync_fd since it was opened is on the disk. */
-int incoming_sync(const char *repo, int sync_fd, struct err *e) MUST_USE;
-/* Is this object in the folder? */
-bool incoming_has(const char *folder, const char *hex);
-/* Moves one object, when it is there, or what is left. After those that it names: an object that is
- * there without them counts as damage. */
-int incoming_move(const char *repo, const char *folder, const char *hex, struct err *e) MUST_USE;
-int incoming_move_rest(const char *repo, const char *folder, struct err *e) MUST_USE;
+/* The empty folder (caller xfrees), and a descriptor of the repository (caller closes; -1 after an
+ * error), opened before anything is written there: syncfs of it tells of errors since then. */
+int incoming_open(const char *repo, char **folder, int *sync_fd, struct err *e) MUST_USE;
+/* All of it takes its place: first `order`, each after those that it names, as an object that is
+ * there without them counts as damage; then what is left. On the disk before, and afterwards. Done
+ * once, it does nothing. */
+int incoming_take(const char *repo, const char *folder, int sync_fd, const struct git_ids *order,
+                  struct err *e) MUST_USE;
 
 #endif

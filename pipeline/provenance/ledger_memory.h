@@ -19,4 +19,11 @@ char *ledger_copy_at_most(const char *text, size_t n, const char *file, int line
 /* Exactly n bytes, whatever is in them. */
 char *ledger_copy_bytes(const char *text, size_t n, const char *file, int line);
 
+/* Initialisers of a git_allocator; before libgit2 1.8 it has others, too. */
+#define LEDGER_MEMORY .gmalloc = ledger_take, .grealloc = ledger_change, .gfree = xfree
+#define LEDGER_MEMORY_OTHERS                                                                       \
+    .gcalloc = ledger_take_zeroed, .gmallocarray = ledger_take_array,                              \
+    .greallocarray = ledger_change_array, .gstrdup = ledger_copy, .gstrndup = ledger_copy_at_most, \
+    .gsubstrdup = ledger_copy_bytes
+
 #endif
