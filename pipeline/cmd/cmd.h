@@ -31,11 +31,16 @@ struct cmd_common {
         .folder = NULL, .home = ".fmforge", .json = false \
     }
 
-#define CMD_COMMON_FLAGS(common)                                                                \
-    {"folder", 'C', FLAG_STRING, &(common).folder, "DIR", "work in DIR"},                       \
-        {"home", 0, FLAG_STRING, &(common).home, "DIR", "store and ledger (default .fmforge)"}, \
-    {                                                                                           \
-        "json", 0, FLAG_BOOL, &(common).json, NULL, "print JSON"                                \
+/* Those of every command, and "json" of all that print no form of others. */
+#define CMD_PLACE_FLAGS(common)                                                              \
+    {"folder", 'C', FLAG_STRING, &(common).folder, "DIR", "work in DIR"},                    \
+    {                                                                                        \
+        "home", 0, FLAG_STRING, &(common).home, "DIR", "store and ledger (default .fmforge)" \
+    }
+#define CMD_COMMON_FLAGS(common)                                 \
+    CMD_PLACE_FLAGS(common),                                     \
+    {                                                            \
+        "json", 0, FLAG_BOOL, &(common).json, NULL, "print JSON" \
     }
 
 /* Changes to the -C folder, when one is given. */

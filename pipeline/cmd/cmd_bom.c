@@ -49,8 +49,7 @@ static int describe(int argc, char **argv, const struct cmd_context *c, const ch
 {
     struct cmd_common common = CMD_COMMON_INIT;
     const struct flag flags[] = {
-        {"folder", 'C', FLAG_STRING, &common.folder, "DIR", "work in DIR"},
-        {"home", 0, FLAG_STRING, &common.home, "DIR", "store and ledger (default .fmforge)"},
+        CMD_PLACE_FLAGS(common),
     };
     const size_t n_flags = sizeof flags / sizeof flags[0];
     const char *target = NULL;

@@ -31,7 +31,7 @@ int cmd_cat(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct cmd_common common = CMD_COMMON_INIT;
     int64_t offset = 0, n_bytes = -1;
     const struct flag flags[] = {
-        CMD_COMMON_FLAGS(common),
+        CMD_PLACE_FLAGS(common),
         {"offset", 0, FLAG_INT, &offset, "N", "with --bytes: from byte N on (0)"},
         {"bytes", 0, FLAG_INT, &n_bytes, "N", "print N bytes only"},
     };
