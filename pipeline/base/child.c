@@ -1,4 +1,5 @@
 #include "pipeline/base/child.h"
+#include "pipeline/base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,13 +19,6 @@
 #define N_KEPT 5 /* stdin, stdout, stderr, extra, and the pipe that tells why exec failed */
 
 enum { AT_IN, AT_OUT, AT_NOTE, AT_EXTRA, AT_FAILURE };
-
-static long long clock_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- the environment ---- */
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,6 +103,15 @@ static int fill_and_close(int fd, const char *path, const void *bytes, size_t n_
     if (close(fd) != 0 && problem == 0)
         problem = errno;
     return problem == 0 ? 0 : err_set_errno(e, problem, "%s: cannot write", path);
+}
+
+int file_lock(int fd)
+{
+    int rc;
+    do
+        rc = flock(fd, LOCK_EX);
+    while (rc != 0 && errno == EINTR);
+    return rc;
 }
 
 int file_sync_folder(const char *path, struct err *e)

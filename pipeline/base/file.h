@@ -70,6 +70,8 @@ int file_remove_tree(const char *path, struct err *e) MUST_USE;
 int file_copy_tree(const char *from, const char *to, struct err *e) MUST_USE;
 /* fsyncs a file, or a folder and all below it; not the folder that it is in. */
 int file_sync_tree(const char *path, struct err *e) MUST_USE;
+/* Waits for the exclusive lock (flock) of an open file, also when a signal comes; -1 and errno. */
+int file_lock(int fd) MUST_USE;
 int file_sync_folder(const char *path, struct err *e) MUST_USE;
 
 /* Regular files below a folder as relative paths, sorted by bytes. Symlinks and special files are

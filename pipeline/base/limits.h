@@ -14,11 +14,11 @@
 /* Our own JSON (configs, recipes, statements, metrics). */
 #define LIMIT_JSON_BYTES ((uint64_t)64 << 20)
 #define LIMIT_JSON_DEPTH 64
-/* Larger inputs are not kept in the store: they stay where the manifest says. */
-#define LIMIT_KEPT_INPUT_BYTES ((uint64_t)1 << 30)
-
 /* A tree takes about 80 bytes a value; a safetensors header of LIMIT_TENSORS has half as many. */
 #define LIMIT_JSON_VALUES ((size_t)1 << 21)
+
+/* Larger inputs are not kept in the store: they stay where the manifest says. */
+#define LIMIT_KEPT_INPUT_BYTES ((uint64_t)1 << 30)
 /* One training row; the longest real ones are far below. */
 #define LIMIT_JSONL_LINE_BYTES ((uint64_t)4 << 20)
 #define LIMIT_JSONL_LINES ((uint64_t)50000000)

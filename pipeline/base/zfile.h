@@ -20,10 +20,10 @@ struct zfile_sink {
     void *context;
 };
 
-/* Writes one frame to `to` (a new file, fsynced). level 1..19. */
+/* Writes one frame to `to` (a new file, not synced). level 1..19. */
 int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int level,
                      struct err *e) MUST_USE;
-/* Unpacks `from` into `to` (a new file, fsynced); *id is the hash of the raw bytes.
+/* Unpacks `from` into `to` (a new file, not synced); *id is the hash of the raw bytes.
  * More than max_bytes raw is ERR_LIMIT. A broken frame is ERR_FORMAT. `to` NULL: only hash. */
 int zfile_unpack(const char *from, const char *to, uint64_t max_bytes, struct content_id *id,
                  uint64_t *raw_bytes, struct err *e) MUST_USE;

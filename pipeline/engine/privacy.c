@@ -7,7 +7,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/manifest/toolkit_dir.h"
-#include "pipeline/store/object.h"
+#include "pipeline/store/listing.h"
 
 /* A toolkit that cannot be read may say anything. */
 static bool has_private_facet(const char *folder)

@@ -206,6 +206,7 @@ void run_events_finished(struct run *r, const char *status, int exit_status)
     json_put_i64(o, "exit", exit_status);
     json_put_f64(o, "seconds", (spawn_clock_ms() - r->started_ms) / 1e3);
     json_put_i64(o, "executed", (int64_t)r->n_executed);
+    json_put_i64(o, "fetched", (int64_t)r->n_fetched);
     json_put_i64(o, "failed", (int64_t)r->n_failed);
     json_put_i64(o, "blocked", (int64_t)r->n_blocked);
     json_put_i64(o, "gates_failed", (int64_t)r->n_gates_failed);

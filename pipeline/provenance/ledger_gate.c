@@ -21,7 +21,7 @@ int ledger_gate(const char *repo, int *fd, struct err *e)
     char *parent = ledger_parent(repo);
     int rc = 0;
     *fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*fd < 0 || flock(*fd, LOCK_EX) != 0)
+    if (*fd < 0 || file_lock(*fd) != 0)
         rc = err_set_errno(e, errno, "%s: cannot lock", parent);
     xfree(parent);
     return rc;

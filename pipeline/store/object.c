@@ -94,7 +94,7 @@ int objects_gate(const struct objects *o, int *gate, struct err *e)
     char *path = file_join(o->home, "locks/tmp");
     int rc = 0;
     *gate = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (*gate < 0 || flock(*gate, LOCK_EX) != 0)
+    if (*gate < 0 || file_lock(*gate) != 0)
         rc = err_set_errno(e, errno, "%s: cannot lock", path);
     xfree(path);
     return rc;
@@ -136,7 +136,7 @@ int objects_session(struct objects *o, struct err *e)
     }
     lock = file_join(folder, "lock");
     fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+    if (fd < 0 || file_lock(fd) != 0) {
         rc = err_set_errno(e, errno, "%s: cannot lock", lock);
         goto out;
     }

@@ -11,8 +11,12 @@
  * header      skippable frame 0x184D2A5C, one line of text: "fmforge planes 1: width W chunk C
  *             bytes N; ...". Of each C raw bytes every W-th is a plane; the planes follow each
  *             other, a frame each. What is left behind the last whole chunk is one frame, not
- * split. seal        skippable frame 0x184D2A5B with the SHA-256, in hex, of all other bytes of the
- * file: some bits of a frame mean nothing to a decoder, and a flipped one is found all the same
+ *             split.
+ *
+ * seal        skippable frame 0x184D2A5B with the SHA-256, in hex, of all other bytes of the file:
+ *             some bits of a frame mean nothing to a decoder, and a flipped one is found all the
+ *             same
+ *
  * seek table  skippable frame 0x184D2A5E, the last one, as in zstd's contrib/seekable_format
  *             (Zstandard Seekable Format 0.1.0), without checksums: those are in the frames. It
  *             has each frame before it, so that offsets add up; those that hold nothing, the
@@ -37,9 +41,9 @@ struct packed {
     bool is_planes;
 };
 
-/* Reads the file `from` once: hashes, packs into `to` (a new file, fsynced) and, unless raw_to is
- * NULL, copies to raw_to (likewise). ERR_IO when `from` changes meanwhile, ERR_LIMIT above
- * max_bytes. After an error neither file is there. */
+/* Reads the file `from` once: hashes, packs into `to` (a new file, not synced: unsynced.h) and,
+ * unless raw_to is NULL, copies to raw_to (likewise). ERR_IO when `from` changes meanwhile,
+ * ERR_LIMIT above max_bytes. After an error neither file is there. */
 int packed_write(const char *from, uint64_t max_bytes, const char *to, const char *raw_to,
                  struct packed *out, struct err *e) MUST_USE;
 /* One frame and a seal. */

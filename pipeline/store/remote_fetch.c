@@ -7,7 +7,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/store/object.h"
+#include "pipeline/store/listing.h"
 
 /* This store failed, not the server. */
 static int ours(struct err *why, struct err *e)

@@ -227,8 +227,8 @@ int main(int argc, char **argv)
 {
     (void)argv;
     if (argc > 1) {
-        fprintf(stderr, "fmforge-remote: fmforge starts it; its lines are described in "
-                        "pipeline/README.md\n");
+        fprintf(stderr, "fmforge-remote: fmforge starts it, and speaks to it in lines: "
+                        "pipeline/store/remote_main.c has them\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);

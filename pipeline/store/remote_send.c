@@ -5,7 +5,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/store/object.h"
+#include "pipeline/store/listing.h"
 #include "pipeline/store/remote_fetch.h"
 
 struct sending {
@@ -15,7 +15,7 @@ struct sending {
     uint64_t n_bytes;
 };
 
-static int ours(const struct err *why, struct err *e)
+static int unreadable_here(const struct err *why, struct err *e)
 {
     return err_set(e, ERR_FORMAT, "this store: %s", why->text);
 }
@@ -41,7 +41,7 @@ static int put_file(struct sending *s, const char *id_hex, const char *path, str
     struct file_map m;
     struct err why = {0};
     if (file_map_open(&m, path, &why) != 0)
-        return ours(&why, e);
+        return unreadable_here(&why, e);
     int rc = put_bytes(s, id_hex, m.bytes, m.n_bytes, e);
     file_map_close(&m);
     return rc;
@@ -52,7 +52,7 @@ static int put_text(struct sending *s, const char *id_hex, struct buf *out, stru
 {
     struct err why = {0};
     if (store_get_bytes(s->store, id_hex, REMOTE_TEXT_BYTES_MAX, out, &why) != 0)
-        return ours(&why, e);
+        return unreadable_here(&why, e);
     return put_bytes(s, id_hex, out->bytes, out->n_bytes, e);
 }
 
@@ -79,7 +79,7 @@ static int put_output(struct sending *s, const struct action_output *o, struct e
     char *path = NULL;
     struct err why = {0};
     if (store_raw(s->store, o->id.hex, o->is_folder, &path, &why) != 0)
-        return ours(&why, e);
+        return unreadable_here(&why, e);
     int rc = o->is_folder ? put_folder(s, o->id.hex, path, e) : put_file(s, o->id.hex, path, e);
     xfree(path);
     return rc;
@@ -111,7 +111,8 @@ int remote_send(struct http *h, struct store *store, const char *key_hex, const 
     http_unhurry(h);
     int rc = store_action_get(store, key_hex, &a, &found, &why);
     if (rc != 0 || !found)
-        rc = rc != 0 ? ours(&why, e) : err_set(e, ERR_FORMAT, "this store: the result is gone");
+        rc = rc != 0 ? unreadable_here(&why, e)
+                     : err_set(e, ERR_FORMAT, "this store: the result is gone");
     for (size_t i = 0; rc == 0 && i < a.n_outputs; i++)
         rc = put_output(&s, &a.outputs[i], e);
     if (rc == 0 && a.statement.hex[0] != '\0')

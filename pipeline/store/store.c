@@ -358,8 +358,7 @@ int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct c
     return objects_put_bytes(&s->objects, bytes, n_bytes, id, e);
 }
 
-/* raw: a folder that is made, with the same files. */
-/* raw: where a copy goes, or NULL. */
+/* raw: a folder that is made, with the same files; or NULL. */
 static int put_folder(struct store *s, const char *path, const char *raw, struct content_id *id,
                       uint64_t *n_bytes, struct err *e)
 {
@@ -629,7 +628,7 @@ void store_see(struct store *s, const struct action *a, struct seen *seen)
             see_files(s, o->id.hex, seen);
         if (!str_eq(o->kind, "metrics")) /* gates were judged by them */
             continue;
-        char *path = objects_path(&s->objects, "objects", o->id.hex, ".zst");
+        char *path = objects_file(&s->objects, o->id.hex);
         seen_add(seen, SEEN_SELF, path);
         xfree(path);
     }
@@ -699,9 +698,8 @@ int store_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (*fd < 0)
         rc = err_set_errno(e, errno, "%s: cannot open the lock", path);
-    while (rc == 0 && flock(*fd, LOCK_EX) != 0)
-        if (errno != EINTR)
-            rc = err_set_errno(e, errno, "%s: cannot lock", path);
+    if (rc == 0 && file_lock(*fd) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot lock", path);
     if (rc != 0 && *fd >= 0) {
         close(*fd);
         *fd = -1;

@@ -14,6 +14,7 @@
 #include "pipeline/store/action.h"
 
 #define FOLDER "unsynced"
+#define FAILED "failed."
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_BYTES 36
 
@@ -25,7 +26,7 @@ static char *boot_prefix(void)
     struct err ignored = {0};
     buf_init(&b, 4096);
     bool known = file_read(BOOT_ID, 256, &b, &ignored) == 0 && b.n_bytes >= BOOT_ID_BYTES;
-    char *prefix = known ? xasprintf("%.*s.", BOOT_ID_BYTES, buf_text(&b)) : xasprintf("failed.");
+    char *prefix = known ? xasprintf("%.*s.", BOOT_ID_BYTES, buf_text(&b)) : xstrdup(FAILED);
     buf_release(&b);
     return prefix;
 }
@@ -72,7 +73,7 @@ static int make_mark(struct objects *o, const char *prefix, struct err *e)
         if (rc != 0)
             return rc;
     }
-    if (flock(o->mark_fd, LOCK_EX) != 0)
+    if (file_lock(o->mark_fd) != 0)
         return err_set_errno(e, errno, "%s: cannot lock", o->mark);
     return 0;
 }
@@ -155,7 +156,7 @@ static void spoil(struct objects *o)
 {
     if (o->mark == NULL)
         return;
-    char *name = xasprintf("failed%s", strrchr(o->mark, '.'));
+    char *name = xasprintf(FAILED "%s", strrchr(o->mark, '.') + 1);
     char *path = mark_path(o, name);
     if (rename(o->mark, path) != 0)
         errno = 0; /* of this boot it stays: the next sync is for it */
@@ -342,17 +343,23 @@ static int mend_one(struct objects *o, const char *path, struct err *e)
         rc = look_at_all(o, "actions", since, look_at_action, e);
     if (rc == 0)
         rc = look_at_all(o, "raw", since,
-                         str_starts(file_base_name(path), "failed.") ? remove_raw : look_at_raw, e);
+                         str_starts(file_base_name(path), FAILED) ? remove_raw : look_at_raw, e);
     if (rc == 0 && unlink(path) != 0 && errno != ENOENT)
         rc = err_set_errno(e, errno, "%s: cannot remove", path);
     close(fd);
     return rc;
 }
 
+/* Where the boot is not known every mark is. */
+static bool is_of_other_boot(const char *name, const char *prefix)
+{
+    return !str_starts(name, prefix) || str_eq(prefix, FAILED);
+}
+
 static bool has_other_boot(const struct file_list *names, const char *prefix)
 {
     for (size_t i = 0; i < names->n_paths; i++)
-        if (!str_starts(names->paths[i], prefix) || str_starts(prefix, "failed."))
+        if (is_of_other_boot(names->paths[i], prefix))
             return true;
     return false;
 }
@@ -363,14 +370,14 @@ static int mend_all(struct objects *o, const char *prefix, struct err *e)
     char *path = file_join(o->home, "locks/mend");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     int rc = 0;
-    if (fd < 0 || flock(fd, LOCK_EX) != 0)
+    if (fd < 0 || file_lock(fd) != 0)
         rc = err_set_errno(e, errno, "%s: cannot lock", path);
     struct file_list names = {0};
     if (rc == 0)
         rc = list_marks(o, &names, e);
     for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
         char *mark = mark_path(o, names.paths[i]);
-        if (!str_starts(names.paths[i], prefix) || str_starts(prefix, "failed."))
+        if (is_of_other_boot(names.paths[i], prefix))
             rc = mend_one(o, mark, e);
         xfree(mark);
     }

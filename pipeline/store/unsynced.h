@@ -14,9 +14,11 @@
  *   of this boot, locked    a process is at work: whoever relies on what it made syncs first
  *   of this boot, free      it was killed. All is whole in the page cache: the next sync is for it
  *   of another boot         the machine stopped meanwhile. Every object, record and raw copy that
- * is not clearly older is read and hashed before anything is looked up; what is not whole goes to
- * quarantine, and is made again (unsynced_mend) failed.<pid>-<n>        a sync failed: as of
- * another boot
+ *                           is not clearly older is read and hashed before anything is looked up;
+ *                           what is not whole goes to quarantine, and is made again
+ *                           (unsynced_mend)
+ *
+ *   failed.<pid>-<n>        a sync failed: as of another boot, and no raw copy is trusted
  *
  * The stat memo, which stands for bytes, is written after the sync. Marks of what is owed (owed.h)
  * are made before the record that they are for: a journal does not keep the later of two and lose
