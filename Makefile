@@ -154,6 +154,11 @@ PROBE := $(B)/probe/stage-probe
 $(PROBE): $(call objects,tests/e2e/probe_stage.c) $(B)/stages.a $(B)/base.a
 	$(call link,$(LIBS_STAGE))
 
+# The stage of the engine's benchmark.
+COPY := $(B)/probe/stage-copy
+$(COPY): $(call objects,tests/bench/copy_stage.c) $(B)/stages.a $(B)/base.a
+	$(call link,$(LIBS_STAGE))
+
 # Make the Nth file call or allocation of a program fail (LD_PRELOAD); never sanitized themselves.
 FAULTS := $(B)/probe/fault_calls.so $(B)/probe/fault_memory.so
 $(FAULTS): $(B)/probe/%.so: tests/e2e/%.c
@@ -231,7 +236,7 @@ bench: $(BENCH_PROGRAMS)
 bench-model: all
 	@bash tests/bench/model.sh
 
-bench-pipeline: all $(PROBE) $(TIMER) $(STORE_TIME)
+bench-pipeline: all $(PROBE) $(COPY) $(TIMER) $(STORE_TIME)
 	@bash tests/bench/pipeline.sh
 	@bash tests/bench/store.sh
 

@@ -105,6 +105,14 @@ static int fill_and_close(int fd, const char *path, const void *bytes, size_t n_
     return problem == 0 ? 0 : err_set_errno(e, problem, "%s: cannot write", path);
 }
 
+int file_write_read_only(const char *path, const void *bytes, size_t n_bytes, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    if (fd < 0)
+        return err_set_errno(e, errno, "%s: cannot create", path);
+    return fill_and_close(fd, path, bytes, n_bytes, false, e);
+}
+
 int file_lock(int fd)
 {
     int rc;

@@ -28,6 +28,9 @@ int file_replace(const char *path, const void *bytes, size_t n_bytes, unsigned m
                  struct err *e) MUST_USE;
 /* Writes a plain new file (a stage's output), not synced; replaces an existing one. */
 int file_write(const char *path, const void *bytes, size_t n_bytes, struct err *e) MUST_USE;
+/* The same, read-only from the start; ERR_IO when there is one of the name. */
+int file_write_read_only(const char *path, const void *bytes, size_t n_bytes,
+                         struct err *e) MUST_USE;
 /* Appends one line with O_APPEND in one write. `sync`: waits until it is on the disk. */
 int file_append_line(const char *path, const char *line, bool sync, struct err *e) MUST_USE;
 

@@ -135,6 +135,17 @@ const char *json_string(const struct json *v)
     return node(v)->valuestring;
 }
 
+const char *json_text(const struct json *object, const char *key)
+{
+    const struct json *v = json_get(object, key);
+    return v && json_type(v) == JSON_STRING ? json_string(v) : "";
+}
+
+bool json_is_number(const struct json *v)
+{
+    return v && json_type(v) == JSON_NUMBER;
+}
+
 double json_number(const struct json *v)
 {
     CHECK(cJSON_IsNumber(node(v)));

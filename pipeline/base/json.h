@@ -51,6 +51,9 @@ const struct json *json_first(const struct json *v);
 const struct json *json_next(const struct json *item);
 const char *json_key(const struct json *member); /* key of an object member */
 const char *json_string(const struct json *v);   /* CHECKs the type */
+/* A string member of an object, "" when there is none (or no object). */
+const char *json_text(const struct json *object, const char *key);
+bool json_is_number(const struct json *v); /* NULL is none */
 double json_number(const struct json *v);
 bool json_bool(const struct json *v);
 bool json_is_integer(const struct json *v); /* a number without fraction */

@@ -14,9 +14,10 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 
-/* Fewer, larger reads are quicker up to here; a small file gets no more than it needs. */
+/* Larger reads are fewer, up to what a core has room for; a small file gets no more than it needs.
+ */
 #define READ_BYTES_MIN ((size_t)1 << 12)
-#define READ_BYTES_MAX ((size_t)1 << 20)
+#define READ_BYTES_MAX ((size_t)1 << 18)
 
 struct sha256 {
     EVP_MD_CTX *context;

@@ -171,26 +171,20 @@ static int write_tree(const struct record *r, const char *tree, struct err *e)
     return rc == 0 ? put_sums(tree, e) : rc;
 }
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const struct json *v = json_get(o, key);
-    return v && json_type(v) == JSON_STRING ? json_string(v) : "";
-}
-
 /* "support_desk: ok, 3 executed, 4 reused" and one line a stage. */
 static void write_message(const struct record *r, struct buf *out)
 {
     const struct json *stages = json_get(r->run, "stages");
     size_t n_executed = 0, n_reused = 0;
     for (const struct json *s = json_first(stages); s; s = json_next(s)) {
-        n_executed += str_eq(text_of(s, "status"), "executed");
-        n_reused += str_eq(text_of(s, "status"), "reused");
+        n_executed += str_eq(json_text(s, "status"), "executed");
+        n_reused += str_eq(json_text(s, "status"), "reused");
     }
-    buf_printf(out, "%s: %s, %zu executed, %zu reused\n\n", text_of(r->run, "name"),
-               text_of(r->run, "status"), n_executed, n_reused);
+    buf_printf(out, "%s: %s, %zu executed, %zu reused\n\n", json_text(r->run, "name"),
+               json_text(r->run, "status"), n_executed, n_reused);
     for (const struct json *s = json_first(stages); s; s = json_next(s))
-        buf_printf(out, "%-9s %s: %s\n", text_of(s, "status"), text_of(s, "stage"),
-                   text_of(s, "why"));
+        buf_printf(out, "%-9s %s: %s\n", json_text(s, "status"), json_text(s, "stage"),
+                   json_text(s, "why"));
 }
 
 /* A mark of what the record contains: the instances first, then the deliveries. */
@@ -259,8 +253,8 @@ int record_commit(const struct record *r, char commit[41], struct err *e)
 
 int record_line(const struct record *r, struct err *e)
 {
-    struct run_line line = {text_of(r->run, "name"), text_of(r->run, "started"),
-                            text_of(r->run, "status"), text_of(r->run, "manifest"),
+    struct run_line line = {json_text(r->run, "name"), json_text(r->run, "started"),
+                            json_text(r->run, "status"), json_text(r->run, "manifest"),
                             r->session->graph.n_instances};
     return run_line_add(&line, store_home(r->session->store), true, e);
 }

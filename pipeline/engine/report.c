@@ -9,21 +9,11 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/report_cells.h"
 #include "pipeline/engine/report_compare.h"
+#include "pipeline/engine/report_origin.h"
 #include "pipeline/provenance/statement.h"
 #include "pipeline/report/page.h"
 
 #define TILES_MAX 12
-
-static const char *text_of(const struct json *o, const char *key)
-{
-    const char *text = run_text(o, key);
-    return text ? text : "";
-}
-
-static bool is_number(const struct json *v)
-{
-    return v && json_type(v) == JSON_NUMBER;
-}
 
 struct json *report_output(struct store *s, const struct json *stage, const char *kind,
                            bool *missing)
@@ -58,11 +48,11 @@ struct json *report_output(struct store *s, const struct json *stage, const char
 static bool stage_seconds(const struct run_record *r, const struct json *stage, double *seconds)
 {
     const struct json *own = json_get(stage, "seconds");
-    if (is_number(own)) {
+    if (json_is_number(own)) {
         *seconds = json_number(own);
         return true;
     }
-    char *path = xasprintf("stages/%s/statement.json", text_of(stage, "stage"));
+    char *path = xasprintf("stages/%s/statement.json", json_text(stage, "stage"));
     const char *text = run_record_file(r, path);
     xfree(path);
     struct statement s = {0};
@@ -78,7 +68,7 @@ static double output_bytes(const struct json *stage)
 {
     double sum = 0;
     for (const struct json *o = run_items(stage, "outputs"); o; o = json_next(o))
-        if (is_number(json_get(o, "bytes")))
+        if (json_is_number(json_get(o, "bytes")))
             sum += json_number(json_get(o, "bytes"));
     return sum;
 }
@@ -86,20 +76,11 @@ static double output_bytes(const struct json *stage)
 /* --- head --------------------------------------------------------------------------------------
  */
 
-static const char *status_tone(const char *status)
-{
-    if (str_eq(status, "ok") || str_eq(status, "executed") || str_eq(status, "holds"))
-        return "good";
-    if (str_eq(status, "failed") || str_eq(status, "fails") || str_eq(status, "gates"))
-        return "bad";
-    return str_eq(status, "reused") ? "muted" : "warn";
-}
-
 static void add_status(struct json *page, const char *status)
 {
     struct json *o = json_new_object();
     json_put_string(o, "text", str_eq(status, "gates") ? "a gate does not hold" : status);
-    json_put_string(o, "tone", status_tone(status));
+    json_put_string(o, "tone", report_tone(status));
     json_put(page, "status", o);
 }
 
@@ -110,10 +91,10 @@ static void add_head(struct json *page, const struct run_record *r)
     json_put_string(page, "title", r->name);
     if (run_text(r->root, "description"))
         json_put_string(page, "subtitle", run_text(r->root, "description"));
-    add_status(page, text_of(r->root, "status"));
+    add_status(page, json_text(r->root, "status"));
     page_add_fact(page, "started", report_cell_text(run_text(r->root, "started")));
-    if (statement_time_parse(text_of(r->root, "started"), &from) &&
-        statement_time_parse(text_of(r->root, "finished"), &to)) {
+    if (statement_time_parse(json_text(r->root, "started"), &from) &&
+        statement_time_parse(json_text(r->root, "finished"), &to)) {
         str_format_seconds((double)(to - from) / 1e3, seconds);
         page_add_fact(page, "took", report_cell_text(seconds));
     }
@@ -133,15 +114,15 @@ static void add_head(struct json *page, const struct run_record *r)
 static void add_tile(struct json *tiles, const struct json *gate)
 {
     struct json *o = json_new_object();
-    char *key = xasprintf("%s/%s", text_of(gate, "stage"), text_of(gate, "metric"));
-    char *note = xasprintf("%s of %s", text_of(gate, "gate"), text_of(gate, "stage"));
-    json_put_string(o, "name", text_of(gate, "metric"));
+    char *key = xasprintf("%s/%s", json_text(gate, "stage"), json_text(gate, "metric"));
+    char *note = xasprintf("%s of %s", json_text(gate, "gate"), json_text(gate, "stage"));
+    json_put_string(o, "name", json_text(gate, "metric"));
     json_put(o, "value",
-             is_number(json_get(gate, "value"))
+             json_is_number(json_get(gate, "value"))
                  ? report_cell_number(json_number(json_get(gate, "value")), key)
                  : json_new_null());
     json_put_string(o, "note", note);
-    json_put_string(o, "tone", status_tone(text_of(gate, "verdict")));
+    json_put_string(o, "tone", report_tone(json_text(gate, "verdict")));
     json_append(tiles, o);
     xfree(key);
     xfree(note);
@@ -149,7 +130,7 @@ static void add_tile(struct json *tiles, const struct json *gate)
 
 static const char *verdict_text(const struct json *gate)
 {
-    const char *verdict = text_of(gate, "verdict");
+    const char *verdict = json_text(gate, "verdict");
     return str_eq(verdict, "no_baseline") ? "no baseline" : verdict;
 }
 
@@ -170,14 +151,14 @@ static void add_gates(struct json *page, const struct run_record *r)
         const struct json *value = json_get(g, "value"), *bound = json_get(g, "bound");
         if (n < TILES_MAX)
             add_tile(tiles, g);
-        json_append(row, report_cell_text(text_of(g, "stage")));
-        json_append(row, report_cell_text(text_of(g, "gate")));
-        json_append(row, is_number(value) ? report_cell_number(json_number(value), NULL)
-                                          : json_new_null());
-        json_append(row, is_number(bound) ? report_cell_number(json_number(bound), NULL)
-                                          : json_new_null());
-        json_append(row, report_cell_tone(verdict_text(g), status_tone(text_of(g, "verdict"))));
-        json_append(row, report_cell_text(text_of(g, "note")));
+        json_append(row, report_cell_text(json_text(g, "stage")));
+        json_append(row, report_cell_text(json_text(g, "gate")));
+        json_append(row, json_is_number(value) ? report_cell_number(json_number(value), NULL)
+                                               : json_new_null());
+        json_append(row, json_is_number(bound) ? report_cell_number(json_number(bound), NULL)
+                                               : json_new_null());
+        json_append(row, report_cell_tone(verdict_text(g), report_tone(json_text(g, "verdict"))));
+        json_append(row, report_cell_text(json_text(g, "note")));
     }
 }
 
@@ -196,14 +177,14 @@ static void add_stages(struct json *page, const struct run_record *r)
         struct json *row = page_add_row(rows);
         double took = 0;
         char seconds[24] = "", bytes[16];
-        const char *status = text_of(t, "status");
+        const char *status = json_text(t, "status");
         if (stage_seconds(r, t, &took))
             str_format_seconds(took, seconds);
-        json_append(row, report_cell_text(text_of(t, "stage")));
-        json_append(row, report_cell_text(text_of(t, "run")));
-        json_append(row, report_cell_tone(status, status_tone(status)));
-        json_append(row, report_cell_text(run_text(t, "reason") ? text_of(t, "reason")
-                                                                : text_of(t, "why")));
+        json_append(row, report_cell_text(json_text(t, "stage")));
+        json_append(row, report_cell_text(json_text(t, "run")));
+        json_append(row, report_cell_tone(status, report_tone(status)));
+        json_append(row, report_cell_text(run_text(t, "reason") ? json_text(t, "reason")
+                                                                : json_text(t, "why")));
         json_append(row, report_cell_text(seconds));
         json_append(row, report_cell_text(str_format_bytes((size_t)output_bytes(t), bytes)));
         json_append(row, report_cell_code(run_text(t, "key")));
@@ -216,10 +197,10 @@ static void add_own_metrics(struct json *blocks, const struct json *stage,
     static const char *const columns[] = {"metric", "value", NULL};
     struct json *rows = page_add_table(blocks, "All metrics", columns);
     for (const struct json *m = json_first(metrics); m; m = json_next(m)) {
-        if (!is_number(m))
+        if (!json_is_number(m))
             continue;
         struct json *row = page_add_row(rows);
-        char *key = xasprintf("%s/%s", text_of(stage, "stage"), json_key(m));
+        char *key = xasprintf("%s/%s", json_text(stage, "stage"), json_key(m));
         json_append(row, report_cell_text(json_key(m)));
         json_append(row, report_cell_number(json_number(m), key));
         xfree(key);
@@ -230,7 +211,7 @@ static void add_own_metrics(struct json *blocks, const struct json *stage,
 static bool has_gates(const struct run_record *r, const struct json *stage)
 {
     for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
-        if (str_eq(text_of(g, "stage"), text_of(stage, "stage")))
+        if (str_eq(json_text(g, "stage"), json_text(stage, "stage")))
             return true;
     return false;
 }
@@ -245,9 +226,9 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
     if (!report && !metrics && !missing && !no_metrics)
         return;
     char *id = xasprintf("stage-%zu", i + 1);
-    char *note = xasprintf("Program %s, %s.", text_of(stage, "run"), text_of(stage, "status"));
+    char *note = xasprintf("Program %s, %s.", json_text(stage, "run"), json_text(stage, "status"));
     struct json *blocks =
-        page_add_section(page, id, text_of(stage, "stage"), has_gates(r, stage), note);
+        page_add_section(page, id, json_text(stage, "stage"), has_gates(r, stage), note);
     xfree(note);
     xfree(id);
     for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))
@@ -267,128 +248,6 @@ static void add_reports(struct json *page, const struct run_record *r, struct st
         add_one_report(page, r, s, t, i);
 }
 
-/* --- where it comes from -----------------------------------------------------------------------
- */
-
-/* "data[toolkit=x].train" -> the stage's node when there is such an instance with such an output.
- */
-static const struct json *producer_of(const struct run_record *r, const char *from)
-{
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
-        size_t n = strlen(text_of(t, "stage"));
-        if (strncmp(from, text_of(t, "stage"), n) != 0 || from[n] != '.')
-            continue;
-        for (const struct json *o = run_items(t, "outputs"); o; o = json_next(o))
-            if (str_eq(text_of(o, "name"), from + n + 1))
-                return t;
-    }
-    return NULL;
-}
-
-static void add_node(struct json *nodes, const char *id, const char *label, const char *tone,
-                     const char *note)
-{
-    for (const struct json *n = json_first(nodes); n; n = json_next(n))
-        if (str_eq(text_of(n, "id"), id))
-            return;
-    struct json *o = json_new_object();
-    json_put_string(o, "id", id);
-    json_put_string(o, "label", label);
-    json_put_string(o, "tone", tone);
-    json_put_string(o, "note", note);
-    json_append(nodes, o);
-}
-
-/* "train", and with more than one of the name "train rank=8,toolkit=nano-1.0". Caller xfrees. */
-static char *stage_note(const struct run_record *r, const struct json *stage)
-{
-    const char *name = text_of(stage, "stage"), *run = text_of(stage, "run");
-    size_t n = strcspn(name, "["), n_same = 0;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        n_same +=
-            strncmp(text_of(t, "stage"), name, n) == 0 && strcspn(text_of(t, "stage"), "[") == n;
-    size_t n_axes = strlen(name) - n;
-    return n_same > 1 && n_axes > 2 ? xasprintf("%s %.*s", run, (int)n_axes - 2, name + n + 1)
-                                    : xstrdup(run);
-}
-
-static void add_graph(struct json *blocks, const struct run_record *r)
-{
-    struct json *graph = json_new_object(), *nodes = json_new_array(), *edges = json_new_array();
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
-        const char *name = text_of(t, "stage"), *status = text_of(t, "status");
-        for (const struct json *i = run_items(t, "inputs"); i; i = json_next(i)) {
-            const char *from = text_of(i, "from");
-            const struct json *producer = producer_of(r, from);
-            char *id = producer ? xstrdup(text_of(producer, "stage")) : xasprintf("file %s", from);
-            char *label = producer ? xstrdup(id) : xstrdup(file_base_name(from));
-            if (!producer)
-                add_node(nodes, id, label, "muted", text_of(i, "kind"));
-            struct json *edge = json_new_array();
-            json_append(edge, json_new_string(id));
-            json_append(edge, json_new_string(name));
-            json_append(edges, edge);
-            xfree(label);
-            xfree(id);
-        }
-        char *label = xstrndup(name, strcspn(name, "["));
-        char *note = stage_note(r, t);
-        add_node(nodes, name, label, status_tone(status), note);
-        xfree(note);
-        xfree(label);
-    }
-    json_put_string(graph, "type", "graph");
-    json_put_string(graph, "title", "What was made from what");
-    json_put(graph, "nodes", nodes);
-    json_put(graph, "edges", edges);
-    json_append(blocks, graph);
-}
-
-static void add_sources(struct json *blocks, const struct run_record *r)
-{
-    static const char *const columns[] = {"source", "kind", "used by", "SHA-256", NULL};
-    struct json *rows = page_add_table(blocks, "Sources", columns);
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        for (const struct json *i = run_items(t, "inputs"); i; i = json_next(i)) {
-            if (producer_of(r, text_of(i, "from")))
-                continue;
-            struct json *row = page_add_row(rows);
-            json_append(row, report_cell_text(text_of(i, "from")));
-            json_append(row, report_cell_text(text_of(i, "kind")));
-            json_append(row, report_cell_text(text_of(t, "stage")));
-            json_append(row, report_cell_code(run_text(i, "id")));
-        }
-}
-
-static void add_outputs(struct json *blocks, const struct run_record *r)
-{
-    static const char *const columns[] = {"made", "kind", "bytes", "SHA-256", NULL};
-    struct json *rows = page_add_table(blocks, "Everything that was made", columns);
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        for (const struct json *o = run_items(t, "outputs"); o; o = json_next(o)) {
-            struct json *row = page_add_row(rows);
-            char *name = xasprintf("%s.%s", text_of(t, "stage"), text_of(o, "name"));
-            const struct json *bytes = json_get(o, "bytes");
-            json_append(row, report_cell_text(name));
-            json_append(row, report_cell_text(text_of(o, "kind")));
-            json_append(row, is_number(bytes) ? report_cell_number(json_number(bytes), NULL)
-                                              : json_new_null());
-            json_append(row, report_cell_code(run_text(o, "id")));
-            xfree(name);
-        }
-}
-
-static void add_origin(struct json *page, const struct run_record *r)
-{
-    struct json *blocks =
-        page_add_section(page, "origin", "Where it comes from", true,
-                         "fmforge audit FILE checks this chain against the ledger; the hashes are "
-                         "those of sha256sum.");
-    add_graph(blocks, r);
-    add_sources(blocks, r);
-    add_outputs(blocks, r);
-}
-
 /* --- the page ----------------------------------------------------------------------------------
  */
 
@@ -401,7 +260,7 @@ struct json *report_page(const struct run_record *r, struct store *s)
     report_add_alike(page, r, s);
     add_stages(page, r);
     add_reports(page, r, s);
-    add_origin(page, r);
+    report_add_origin(page, r);
     return page;
 }
 

@@ -1,10 +1,20 @@
 #include "pipeline/engine/report_cells.h"
 
+#include "pipeline/base/str.h"
 #include "pipeline/provenance/statement.h"
 
 struct json *report_cell_text(const char *text)
 {
     return text ? statement_text(text) : json_new_null();
+}
+
+const char *report_tone(const char *status)
+{
+    if (str_eq(status, "ok") || str_eq(status, "executed") || str_eq(status, "holds"))
+        return "good";
+    if (str_eq(status, "failed") || str_eq(status, "fails") || str_eq(status, "gates"))
+        return "bad";
+    return str_eq(status, "reused") ? "muted" : "warn";
 }
 
 struct json *report_cell_code(const char *hash)

@@ -6,6 +6,8 @@
 
 #include "pipeline/base/json.h"
 
+/* The tone of a status or verdict: "good", "bad", "muted" or "warn". */
+const char *report_tone(const char *status);
 struct json *report_cell_code(const char *hash); /* NULL: an empty cell */
 struct json *report_cell_tone(const char *text, const char *tone);
 /* key: "quality[rank=8]/team_match": which number of the ledger this is. */

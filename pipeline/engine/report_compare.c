@@ -10,17 +10,6 @@
 /* Lines of one chart, of the first stages that have it. */
 #define LINES_MAX 8
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const char *text = run_text(o, key);
-    return text ? text : "";
-}
-
-static bool is_number(const struct json *v)
-{
-    return v && json_type(v) == JSON_NUMBER;
-}
-
 /* Stages that belong together, in the run's order. */
 struct group {
     const struct json *stages[STAGES_MAX];
@@ -44,13 +33,13 @@ static bool same_golden(const struct json *first, const struct json *stage)
 {
     const struct json *a = golden_of(first), *b = golden_of(stage);
     return a && b && has_metrics(first) && has_metrics(stage) &&
-           str_eq(text_of(a, "id"), text_of(b, "id"));
+           str_eq(json_text(a, "id"), json_text(b, "id"));
 }
 
 static bool same_program(const struct json *first, const struct json *stage)
 {
     return !golden_of(first) && !golden_of(stage) && has_metrics(first) && has_metrics(stage) &&
-           str_eq(text_of(first, "run"), text_of(stage, "run"));
+           str_eq(json_text(first, "run"), json_text(stage, "run"));
 }
 
 /* The group that begins at `first`; false when an earlier stage begins it. */
@@ -80,7 +69,7 @@ static bool group_from(const struct run_record *r, const struct json *first, bel
 static void add_names(struct json *names, const struct json *metrics)
 {
     for (const struct json *m = metrics ? json_first(metrics) : NULL; m; m = json_next(m))
-        if (is_number(m) && !json_get(names, json_key(m)))
+        if (json_is_number(m) && !json_get(names, json_key(m)))
             json_put_bool(names, json_key(m), true);
 }
 
@@ -89,7 +78,7 @@ static void add_cell(struct json *row, const char *stage, const char *metric,
 {
     const struct json *v = metrics ? json_get(metrics, metric) : NULL;
     char *key = xasprintf("%s/%s", stage, metric);
-    json_append(row, is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
+    json_append(row, json_is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
     xfree(key);
 }
 
@@ -137,7 +126,7 @@ static void add_metrics(struct json *blocks, struct store *s, const char *title,
 {
     struct compared c = {.n = g->n, .names = json_new_object()};
     for (size_t i = 0; i < g->n; i++) {
-        c.stages[i] = text_of(g->stages[i], "stage");
+        c.stages[i] = json_text(g->stages[i], "stage");
         c.metrics[i] = report_output(s, g->stages[i], "metrics", NULL);
         add_names(c.names, c.metrics[i]);
     }
@@ -161,7 +150,7 @@ static void add_metrics(struct json *blocks, struct store *s, const char *title,
 static const struct json *series_of(const struct json *report, const char *title)
 {
     for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))
-        if (str_eq(text_of(b, "type"), "series") && str_eq(text_of(b, "title"), title))
+        if (str_eq(json_text(b, "type"), "series") && str_eq(json_text(b, "title"), title))
             return b;
     return NULL;
 }
@@ -169,7 +158,7 @@ static const struct json *series_of(const struct json *report, const char *title
 static const struct json *line_of(const struct json *series, const char *name)
 {
     for (const struct json *l = series ? run_items(series, "lines") : NULL; l; l = json_next(l))
-        if (str_eq(text_of(l, "name"), name))
+        if (str_eq(json_text(l, "name"), name))
             return l;
     return NULL;
 }
@@ -178,14 +167,14 @@ static const struct json *line_of(const struct json *series, const char *name)
 static void add_chart(struct json *blocks, const struct json *series, const char *name,
                       const struct group *g, struct json *const *reports)
 {
-    const char *title = text_of(series, "title");
+    const char *title = json_text(series, "title");
     struct json *lines = json_new_array();
     for (size_t i = 0; i < g->n && json_count(lines) < LINES_MAX; i++) {
         const struct json *line = line_of(series_of(reports[i], title), name);
         if (!line || !json_get(line, "x") || !json_get(line, "y"))
             continue;
         struct json *o = json_new_object();
-        json_put_string(o, "name", text_of(g->stages[i], "stage"));
+        json_put_string(o, "name", json_text(g->stages[i], "stage"));
         json_put(o, "x", json_clone(json_get(line, "x")));
         json_put(o, "y", json_clone(json_get(line, "y")));
         json_append(lines, o);
@@ -198,8 +187,8 @@ static void add_chart(struct json *blocks, const struct json *series, const char
     char *whole = xasprintf("%s: %s", title, name);
     json_put_string(chart, "type", "series");
     json_put_string(chart, "title", whole);
-    json_put_string(chart, "x_label", text_of(series, "x_label"));
-    json_put_string(chart, "y_label", text_of(series, "y_label"));
+    json_put_string(chart, "x_label", json_text(series, "x_label"));
+    json_put_string(chart, "y_label", json_text(series, "y_label"));
     json_put(chart, "lines", lines);
     json_append(blocks, chart);
     xfree(whole);
@@ -213,10 +202,10 @@ static void add_curves(struct json *blocks, struct store *s, const struct group 
         reports[i] = report_output(s, g->stages[i], "report", NULL);
     for (const struct json *b = reports[0] ? run_items(reports[0], "blocks") : NULL; b;
          b = json_next(b))
-        for (const struct json *l = str_eq(text_of(b, "type"), "series") ? run_items(b, "lines")
-                                                                         : NULL;
+        for (const struct json *l = str_eq(json_text(b, "type"), "series") ? run_items(b, "lines")
+                                                                           : NULL;
              l; l = json_next(l))
-            add_chart(blocks, b, text_of(l, "name"), g, reports);
+            add_chart(blocks, b, json_text(l, "name"), g, reports);
     for (size_t i = 0; i < g->n; i++)
         json_free(reports[i]);
 }
@@ -234,7 +223,7 @@ void report_add_golden(struct json *page, const struct run_record *r, struct sto
         if (!blocks)
             blocks = page_add_section(page, "results", "Golden sets", true,
                                       "Every stage that answered the set, side by side.");
-        char *title = xasprintf("On %s", text_of(golden_of(t), "from"));
+        char *title = xasprintf("On %s", json_text(golden_of(t), "from"));
         add_metrics(blocks, s, title, &g);
         xfree(title);
     }
@@ -250,7 +239,7 @@ void report_add_alike(struct json *page, const struct run_record *r, struct stor
         if (!blocks)
             blocks = page_add_section(page, "alike", "Side by side", true,
                                       "Stages that ran the same program.");
-        char *title = xasprintf("Program %s", text_of(t, "run"));
+        char *title = xasprintf("Program %s", json_text(t, "run"));
         add_metrics(blocks, s, title, &g);
         xfree(title);
         add_curves(blocks, s, &g);

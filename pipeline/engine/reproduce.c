@@ -13,12 +13,6 @@
 
 #define FRESH_HOME ".fmforge"
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const char *text = run_text(o, key);
-    return text != NULL ? text : "";
-}
-
 /* ---- the run ---- */
 
 static void no_out(const char *text, size_t n_bytes)
@@ -105,7 +99,7 @@ static int run_in(const char *work, const char *manifest, const struct run_recor
 static const struct json *stage_named(const struct run_record *r, const char *name)
 {
     for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        if (str_eq(text_of(s, "stage"), name))
+        if (str_eq(json_text(s, "stage"), name))
             return s;
     return NULL;
 }
@@ -113,7 +107,7 @@ static const struct json *stage_named(const struct run_record *r, const char *na
 static const char *output_id(const struct json *stage, const char *name)
 {
     for (const struct json *o = run_items(stage, "outputs"); o != NULL; o = json_next(o))
-        if (str_eq(text_of(o, "name"), name))
+        if (str_eq(json_text(o, "name"), name))
             return run_text(o, "id");
     return NULL;
 }
@@ -125,11 +119,11 @@ static struct json *compare_stage(const struct json *was, const struct json *now
     const char *status = "same";
     for (const struct json *o = run_items(was, "outputs"); o != NULL; o = json_next(o)) {
         const char *recorded = run_text(o, "id");
-        const char *found = now != NULL ? output_id(now, text_of(o, "name")) : NULL;
+        const char *found = now != NULL ? output_id(now, json_text(o, "name")) : NULL;
         if (recorded == NULL)
             continue;
         struct json *item = json_new_object();
-        json_put_string(item, "name", text_of(o, "name"));
+        json_put_string(item, "name", json_text(o, "name"));
         json_put_string(item, "recorded", recorded);
         json_put(item, "now", found != NULL ? json_new_string(found) : json_new_null());
         json_append(outputs, item);
@@ -143,12 +137,12 @@ static struct json *compare_stage(const struct json *was, const struct json *now
         return NULL;
     }
     struct json *stage = json_new_object();
-    json_put_string(stage, "stage", text_of(was, "stage"));
+    json_put_string(stage, "stage", json_text(was, "stage"));
     json_put_string(stage, "status", status);
     if (str_eq(status, "missing")) {
         const char *reason = now != NULL ? run_text(now, "reason") : NULL;
         if (reason == NULL)
-            reason = now != NULL ? text_of(now, "why") : "the manifest does not have it any more";
+            reason = now != NULL ? json_text(now, "why") : "the manifest does not have it any more";
         json_put_string(stage, "reason", reason);
     }
     json_put(stage, "outputs", outputs);
@@ -174,11 +168,11 @@ static struct json *compare(const struct run_record *was, const struct run_recor
     struct json *stages = json_new_array();
     const char *first = NULL;
     for (const struct json *s = run_items(was->root, "stages"); s != NULL; s = json_next(s)) {
-        struct json *one = compare_stage(s, stage_named(now, text_of(s, "stage")));
+        struct json *one = compare_stage(s, stage_named(now, json_text(s, "stage")));
         if (one == NULL)
             continue;
-        if (first == NULL && !str_eq(text_of(one, "status"), "same"))
-            first = text_of(s, "stage");
+        if (first == NULL && !str_eq(json_text(one, "status"), "same"))
+            first = json_text(s, "stage");
         json_append(stages, one);
     }
     return new_report(was, first != NULL ? "different" : "same", first, stages, json_new_array());
@@ -252,7 +246,7 @@ static int make_report(const struct run_record *r, const char *work, const char 
         rc = 4;
     } else if (rc >= 0 && rc != 130) {
         *report = compare(r, &fresh);
-        rc = str_eq(text_of(*report, "status"), "same") ? 0 : 1;
+        rc = str_eq(json_text(*report, "status"), "same") ? 0 : 1;
     }
     run_record_release(&fresh);
     return rc;
@@ -286,7 +280,7 @@ void reproduce_to_text(const struct json *report, struct buf *out)
     int width = 5;
     size_t n_outputs = 0, n_stages = 0, n_other = 0;
     for (const struct json *s = run_items(report, "stages"); s != NULL; s = json_next(s)) {
-        int n = (int)strlen(text_of(s, "stage"));
+        int n = (int)strlen(json_text(s, "stage"));
         width = n > width ? n : width;
     }
     if (run_items(report, "stages") != NULL)
@@ -295,23 +289,23 @@ void reproduce_to_text(const struct json *report, struct buf *out)
          s = json_next(s), n_stages++)
         for (const struct json *o = run_items(s, "outputs"); o != NULL; o = json_next(o)) {
             const char *now = run_text(o, "now");
-            bool same = now != NULL && str_eq(now, text_of(o, "recorded"));
+            bool same = now != NULL && str_eq(now, json_text(o, "recorded"));
             n_outputs++;
             n_other += !same;
-            buf_printf(out, "%-*s  %-16s  %.12s  %-12.12s  %s\n", width, text_of(s, "stage"),
-                       text_of(o, "name"), text_of(o, "recorded"), now != NULL ? now : "-",
+            buf_printf(out, "%-*s  %-16s  %.12s  %-12.12s  %s\n", width, json_text(s, "stage"),
+                       json_text(o, "name"), json_text(o, "recorded"), now != NULL ? now : "-",
                        same          ? "same"
                        : now != NULL ? "different"
-                                     : text_of(s, "reason"));
+                                     : json_text(s, "reason"));
         }
     for (const struct json *u = run_items(report, "unknown"); u != NULL; u = json_next(u))
         buf_printf(out, "%s\n", json_string(u));
-    buf_printf(out, "run %.12s of %s: ", text_of(report, "commit"), text_of(report, "name"));
-    if (str_eq(text_of(report, "status"), "unknown"))
+    buf_printf(out, "run %.12s of %s: ", json_text(report, "commit"), json_text(report, "name"));
+    if (str_eq(json_text(report, "status"), "unknown"))
         buf_add_text(out, "cannot tell: not everything that it was made from is here\n");
     else if (n_other == 0)
         buf_printf(out, "%zu outputs of %zu stages, every digest the same\n", n_outputs, n_stages);
     else
         buf_printf(out, "%zu of %zu outputs differ; the first stage that differs is %s\n", n_other,
-                   n_outputs, text_of(report, "first"));
+                   n_outputs, json_text(report, "first"));
 }

@@ -55,12 +55,6 @@ static void say(struct json *unknown, const char *format, ...)
     buf_release(&b);
 }
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const char *text = run_text(o, key);
-    return text != NULL ? text : "";
-}
-
 static const char *stage_file(const struct run_record *r, const char *stage, const char *name)
 {
     char *path = xasprintf("stages/%s/%s", stage, name);
@@ -116,9 +110,9 @@ int reproduce_check_programs(const struct run_record *r, const char *program_fol
     int rc = 0;
     for (const struct json *s = run_items(r->root, "stages"); s != NULL && rc == 0;
          s = json_next(s)) {
-        const char *text = stage_file(r, text_of(s, "stage"), "recipe.json");
+        const char *text = stage_file(r, json_text(s, "stage"), "recipe.json");
         if (text != NULL)
-            rc = check_program(&d, text_of(s, "stage"), text, unknown, e);
+            rc = check_program(&d, json_text(s, "stage"), text, unknown, e);
     }
     describe_release(&d);
     return rc;
@@ -145,12 +139,12 @@ static size_t climbs(const char *path)
 /* The working directory lies so deep below root that no path leads out of it. */
 static int make_work(struct layout *l, struct err *e)
 {
-    size_t depth = climbs(text_of(l->run->root, "manifest_path"));
+    size_t depth = climbs(json_text(l->run->root, "manifest_path"));
     for (size_t i = 0; i < l->n_toolkits; i++)
         depth = climbs(l->toolkits[i].folder) > depth ? climbs(l->toolkits[i].folder) : depth;
     for (const struct json *s = run_items(l->run->root, "stages"); s != NULL; s = json_next(s))
         for (const struct json *i = run_items(s, "inputs"); i != NULL; i = json_next(i)) {
-            size_t n = climbs(text_of(i, "from"));
+            size_t n = climbs(json_text(i, "from"));
             depth = n > depth ? n : depth;
         }
     struct buf b;
@@ -208,7 +202,7 @@ static const char *toolkit_text(const struct layout *l, const char *folder)
     size_t n = 0;
     char *by_name = xasprintf("toolkits/%s/toolkit.yaml", file_base_name(folder));
     for (const struct json *f = run_items(l->run->shown, "files"); f != NULL; f = json_next(f)) {
-        const char *name = text_of(f, "path");
+        const char *name = json_text(f, "path");
         if (!str_starts(name, "toolkits/") || !str_ends(name, "/toolkit.yaml"))
             continue;
         n++;
@@ -286,8 +280,8 @@ struct source {
 static bool is_made(const struct run_record *r, const char *from)
 {
     for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t)) {
-        size_t n = strlen(text_of(t, "stage"));
-        if (n > 0 && strncmp(from, text_of(t, "stage"), n) == 0 && from[n] == '.')
+        size_t n = strlen(json_text(t, "stage"));
+        if (n > 0 && strncmp(from, json_text(t, "stage"), n) == 0 && from[n] == '.')
             return true;
     }
     return false;
@@ -438,8 +432,9 @@ static int place_facet(struct layout *l, const char *from, struct source *s, boo
 static int place_input(struct layout *l, const char *stage, const struct json *input, bool folders,
                        struct err *e)
 {
-    const char *from = text_of(input, "from");
-    struct source s = {.stage = stage, .port = text_of(input, "name"), .id = run_text(input, "id")};
+    const char *from = json_text(input, "from");
+    struct source s = {
+        .stage = stage, .port = json_text(input, "name"), .id = run_text(input, "id")};
     if (s.id == NULL || !str_is_hex(s.id, SHA256_HEX) || is_made(l->run, from))
         return 0;
     s.is_folder = is_folder_input(l->run, stage, s.port);
@@ -463,7 +458,7 @@ static int place_inputs(struct layout *l, struct err *e)
         for (const struct json *s = run_items(l->run->root, "stages"); s != NULL; s = json_next(s))
             for (const struct json *i = run_items(s, "inputs"); i != NULL && rc == 0;
                  i = json_next(i))
-                rc = place_input(l, text_of(s, "stage"), i, pass == 0, e);
+                rc = place_input(l, json_text(s, "stage"), i, pass == 0, e);
     return rc;
 }
 
@@ -485,7 +480,7 @@ int reproduce_lay_out(const struct run_record *r, struct store *s, const char *r
                       char **manifest, struct json *unknown, struct err *e)
 {
     struct layout l = {.run = r, .store = s, .root = root, .unknown = unknown};
-    const char *path = text_of(r->root, "manifest_path");
+    const char *path = json_text(r->root, "manifest_path");
     int rc = open_manifest(&l, e);
     if (rc == 0)
         find_toolkits(&l);

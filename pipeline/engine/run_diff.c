@@ -8,16 +8,10 @@
 #include "pipeline/engine/report.h"
 #include "pipeline/provenance/statement.h"
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const char *text = run_text(o, key);
-    return text != NULL ? text : "";
-}
-
 static const struct json *find(const struct json *first, const char *key, const char *value)
 {
     for (const struct json *v = first; v != NULL; v = json_next(v))
-        if (str_eq(text_of(v, key), value))
+        if (str_eq(json_text(v, key), value))
             return v;
     return NULL;
 }
@@ -52,8 +46,8 @@ static struct json *head(const struct run_record *r)
     struct json *o = json_new_object();
     json_put_string(o, "commit", r->commit);
     json_put_string(o, "name", r->name);
-    json_put_string(o, "status", text_of(r->root, "status"));
-    json_put_string(o, "started", text_of(r->root, "started"));
+    json_put_string(o, "status", json_text(r->root, "status"));
+    json_put_string(o, "started", json_text(r->root, "started"));
     return o;
 }
 
@@ -62,7 +56,7 @@ static struct json *toolkits_of(const struct run_record *r)
 {
     struct json *o = json_new_object();
     for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
-        const char *path = text_of(f, "path"), *text = run_text(f, "text");
+        const char *path = json_text(f, "path"), *text = run_text(f, "text");
         const char *name = path + strlen("toolkits/");
         if (!str_starts(path, "toolkits/") || !str_ends(path, "/toolkit.yaml") || text == NULL)
             continue;
@@ -119,7 +113,7 @@ static const char *recipe_text(const struct run_record *r, const char *stage)
 /* A stage that was made is made in either way: executed or reused says nothing about it. */
 static const char *outcome(const struct json *stage)
 {
-    const char *status = text_of(stage, "status");
+    const char *status = json_text(stage, "status");
     return str_eq(status, "executed") || str_eq(status, "reused") ? "made" : status;
 }
 
@@ -127,7 +121,7 @@ static struct json *diff_recipes(const struct run_record *a, const struct run_re
                                  const struct json *sa, const struct json *sb)
 {
     struct json *list = json_new_array();
-    const char *name = text_of(sb, "stage");
+    const char *name = json_text(sb, "stage");
     const char *ta = recipe_text(a, name), *tb = recipe_text(b, name);
     struct err damaged = {0}; /* verify says it */
     if (!str_eq(outcome(sa), outcome(sb))) {
@@ -148,7 +142,7 @@ static struct json *outputs_of(const struct json *stage)
     struct json *o = json_new_object();
     for (const struct json *v = run_items(stage, "outputs"); v != NULL; v = json_next(v))
         if (run_text(v, "id") != NULL)
-            json_put_string(o, text_of(v, "name"), run_text(v, "id"));
+            json_put_string(o, json_text(v, "name"), run_text(v, "id"));
     return o;
 }
 
@@ -183,7 +177,7 @@ static struct json *diff_stage(const struct run_record *a, const struct run_reco
         json_free(mb);
     }
     bool same = json_count(changes) == 0 && json_count(outputs) == 0;
-    json_put_string(o, "stage", text_of(sb != NULL ? sb : sa, "stage"));
+    json_put_string(o, "stage", json_text(sb != NULL ? sb : sa, "stage"));
     json_put_string(o, "status",
                     sb == NULL   ? "only_old"
                     : sa == NULL ? "only_new"
@@ -204,8 +198,8 @@ static struct json *diff_stage(const struct run_record *a, const struct run_reco
 static const struct json *find_gate(const struct run_record *r, const struct json *gate)
 {
     for (const struct json *g = run_items(r->root, "gates"); g != NULL; g = json_next(g))
-        if (str_eq(text_of(g, "stage"), text_of(gate, "stage")) &&
-            str_eq(text_of(g, "gate"), text_of(gate, "gate")))
+        if (str_eq(json_text(g, "stage"), json_text(gate, "stage")) &&
+            str_eq(json_text(g, "gate"), json_text(gate, "gate")))
             return g;
     return NULL;
 }
@@ -216,7 +210,7 @@ static struct json *judgement(const struct json *gate)
         return NULL;
     struct json *o = json_new_object();
     json_put(o, "value", copy_or_null(json_get(gate, "value")));
-    json_put_string(o, "verdict", text_of(gate, "verdict"));
+    json_put_string(o, "verdict", json_text(gate, "verdict"));
     return o;
 }
 
@@ -233,8 +227,8 @@ static struct json *diff_gates(const struct run_record *a, const struct run_reco
             struct json *now = judgement(pass == 0 ? other : g);
             if (!same_value(was, now)) {
                 struct json *o = json_new_object();
-                json_put_string(o, "stage", text_of(g, "stage"));
-                json_put_string(o, "gate", text_of(g, "gate"));
+                json_put_string(o, "stage", json_text(g, "stage"));
+                json_put_string(o, "gate", json_text(g, "gate"));
                 json_put(o, "old", copy_or_null(was));
                 json_put(o, "new", copy_or_null(now));
                 json_append(list, o);
@@ -250,7 +244,7 @@ static struct json *diff_gates(const struct run_record *a, const struct run_reco
 static bool all_same(const struct json *stages)
 {
     for (const struct json *s = json_first(stages); s != NULL; s = json_next(s))
-        if (!str_eq(text_of(s, "status"), "same"))
+        if (!str_eq(json_text(s, "status"), "same"))
             return false;
     return true;
 }
@@ -263,9 +257,9 @@ struct json *run_diff(const struct run_record *old_run, const struct run_record 
     struct json *root = json_new_object(), *stages = json_new_array();
     for (const struct json *t = new_stages; t != NULL; t = json_next(t))
         json_append(stages, diff_stage(old_run, new_run,
-                                       find(old_stages, "stage", text_of(t, "stage")), t, s));
+                                       find(old_stages, "stage", json_text(t, "stage")), t, s));
     for (const struct json *t = old_stages; t != NULL; t = json_next(t))
-        if (find(new_stages, "stage", text_of(t, "stage")) == NULL)
+        if (find(new_stages, "stage", json_text(t, "stage")) == NULL)
             json_append(stages, diff_stage(old_run, new_run, t, NULL, s));
     struct json *run = diff_run(old_run, new_run), *gates = diff_gates(old_run, new_run);
     json_put_string(root, "schema", "fmforge.diff/1");
@@ -311,7 +305,7 @@ static void add_pair(struct buf *out, const char *label, const struct json *pair
 static void add_list(struct buf *out, const char *kind, const char *key, const struct json *first)
 {
     for (const struct json *v = first; v != NULL; v = json_next(v)) {
-        char *label = xasprintf("%s%s", kind, text_of(v, key));
+        char *label = xasprintf("%s%s", kind, json_text(v, key));
         add_pair(out, label, v);
         xfree(label);
     }
@@ -319,8 +313,8 @@ static void add_list(struct buf *out, const char *kind, const char *key, const s
 
 static void add_stage(struct buf *out, const struct json *s)
 {
-    const char *status = text_of(s, "status");
-    buf_printf(out, "%s%s\n", text_of(s, "stage"),
+    const char *status = json_text(s, "status");
+    buf_printf(out, "%s%s\n", json_text(s, "stage"),
                str_eq(status, "only_old")   ? ": in the old run only"
                : str_eq(status, "only_new") ? ": in the new run only"
                                             : "");
@@ -340,13 +334,13 @@ static void add_gate_side(struct buf *out, const struct json *side)
         return;
     }
     add_value(out, json_get(side, "value"));
-    buf_printf(out, " %s", text_of(side, "verdict"));
+    buf_printf(out, " %s", json_text(side, "verdict"));
 }
 
 static void add_head(struct buf *out, const char *which, const struct json *h)
 {
-    buf_printf(out, "%s  %.12s  %s  %s  %s\n", which, text_of(h, "commit"), text_of(h, "started"),
-               text_of(h, "name"), text_of(h, "status"));
+    buf_printf(out, "%s  %.12s  %s  %s  %s\n", which, json_text(h, "commit"),
+               json_text(h, "started"), json_text(h, "name"), json_text(h, "status"));
 }
 
 void run_diff_to_text(const struct json *diff, struct buf *out)
@@ -357,13 +351,13 @@ void run_diff_to_text(const struct json *diff, struct buf *out)
     add_list(out, "", "field", run_items(diff, "run"));
     for (const struct json *s = run_items(diff, "stages"); s != NULL; s = json_next(s)) {
         n_stages++;
-        if (str_eq(text_of(s, "status"), "same"))
+        if (str_eq(json_text(s, "status"), "same"))
             continue;
         n_other++;
         add_stage(out, s);
     }
     for (const struct json *g = run_items(diff, "gates"); g != NULL; g = json_next(g)) {
-        buf_printf(out, "gate of %s: %s  ", text_of(g, "stage"), text_of(g, "gate"));
+        buf_printf(out, "gate of %s: %s  ", json_text(g, "stage"), json_text(g, "gate"));
         add_gate_side(out, json_get(g, "old"));
         buf_add_text(out, " -> ");
         add_gate_side(out, json_get(g, "new"));

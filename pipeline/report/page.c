@@ -12,12 +12,6 @@
 #include "pipeline/report/page_style.h"
 
 /* The text of a member; "" when there is none, or when it is no text. */
-static const char *text_of(const struct json *o, const char *key)
-{
-    const struct json *v = json_get(o, key);
-    return v && json_type(v) == JSON_STRING ? json_string(v) : "";
-}
-
 static void element_write(const char *element, const char *class_name, const char *text,
                           struct buf *out)
 {
@@ -71,7 +65,7 @@ static void facts_write(const struct json *page, struct buf *out)
     for (; fact; fact = json_next(fact)) {
         struct cell c = value_of(fact);
         buf_add_text(out, "<div><dt>");
-        html_add_text(out, text_of(fact, "name"));
+        html_add_text(out, json_text(fact, "name"));
         buf_add_text(out, "</dt>");
         cell_write(&c, "dd", "", NULL, out);
         buf_add_text(out, "</div>\n");
@@ -88,12 +82,12 @@ static void tiles_write(const struct json *page, struct buf *out)
     for (; tile; tile = json_next(tile)) {
         struct cell c = value_of(tile);
         buf_add_text(out, "<div");
-        html_add_classes(out, "tile", cell_tone(text_of(tile, "tone")), NULL);
+        html_add_classes(out, "tile", cell_tone(json_text(tile, "tone")), NULL);
         buf_add_text(out, "><dt>");
-        html_add_text(out, text_of(tile, "name"));
+        html_add_text(out, json_text(tile, "name"));
         buf_add_text(out, "</dt>");
         cell_write(&c, "dd", "", "figure", out);
-        element_write("dd", "beside", text_of(tile, "note"), out);
+        element_write("dd", "beside", json_text(tile, "note"), out);
         buf_add_text(out, "</div>\n");
     }
     buf_add_text(out, "</dl>\n");
@@ -104,15 +98,15 @@ static void header_write(const struct json *page, const char *title, struct buf 
     const struct json *status = json_get(page, "status");
     buf_add_text(out, "<header>\n<div>");
     element_write("h1", NULL, title, out);
-    if (*text_of(status, "text")) {
+    if (*json_text(status, "text")) {
         buf_add_text(out, "<span");
-        html_add_classes(out, "badge", cell_tone(text_of(status, "tone")), NULL);
+        html_add_classes(out, "badge", cell_tone(json_text(status, "tone")), NULL);
         buf_add_char(out, '>');
-        html_add_text(out, text_of(status, "text"));
+        html_add_text(out, json_text(status, "text"));
         buf_add_text(out, "</span>");
     }
     buf_add_text(out, "</div>\n");
-    element_write("p", "subtitle", text_of(page, "subtitle"), out);
+    element_write("p", "subtitle", json_text(page, "subtitle"), out);
     if (json_type(page) != JSON_OBJECT)
         note_write("page", "expected an object", out);
     facts_write(page, out);
@@ -166,7 +160,7 @@ static void nav_write(const struct section *sections, size_t n, struct buf *out)
 
 static void section_body_write(const struct section *s, struct buf *out)
 {
-    element_write("p", "lead", text_of(s->source, "note"), out);
+    element_write("p", "lead", json_text(s->source, "note"), out);
     if (json_type(s->source) != JSON_OBJECT)
         note_write("section", "expected an object", out);
     const struct json *block = items_of(s->source, "blocks", out);
@@ -205,8 +199,8 @@ static void body_write(const struct json *page, const char *title, struct buf *o
     size_t i = 0;
     for (const struct json *v = first; v; v = json_next(v), i++) {
         sections[i].source = v;
-        sections[i].id = make_id(sections, i, text_of(v, "id"));
-        sections[i].title = *text_of(v, "title") ? text_of(v, "title") : sections[i].id;
+        sections[i].id = make_id(sections, i, json_text(v, "id"));
+        sections[i].title = *json_text(v, "title") ? json_text(v, "title") : sections[i].id;
     }
     nav_write(sections, n, out);
     buf_add_text(out, "<main>\n");
@@ -222,7 +216,7 @@ static void body_write(const struct json *page, const char *title, struct buf *o
 
 void page_write(const struct json *page, struct buf *out)
 {
-    const char *title = *text_of(page, "title") ? text_of(page, "title") : "Report";
+    const char *title = *json_text(page, "title") ? json_text(page, "title") : "Report";
     buf_add_text(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
                       "<link rel=\"icon\" href=\"data:,\">\n");

@@ -41,6 +41,7 @@ void objects_close(struct objects *o)
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    zcoder_close(o->coder);
     xfree(o->session);
     xfree(o->mark);
     xfree(o->home);
@@ -173,27 +174,28 @@ static char *folder_of(const char *path)
     return xstrndup(path, (size_t)(slash - path));
 }
 
-/* The folder of `to`, and the mark that something in it may not be on the disk. */
-static int ready_parent(struct objects *o, const char *to, struct err *e)
+/* rename or link, 0 or -1 and errno. The folder of `to` is seldom not there yet. */
+typedef int name_function(const char *from, const char *to);
+
+static int give_name(name_function *name, const char *from, const char *to)
 {
+    if (name(from, to) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -1;
+    struct err why = {0};
     char *parent = folder_of(to);
-    int rc = unsynced_begin(o, e);
-    if (rc == 0 && !file_is_folder(parent))
-        rc = file_make_folder(parent, e);
+    int rc = file_make_folder(parent, &why);
     xfree(parent);
-    return rc;
+    return rc != 0 ? -1 : name(from, to);
 }
 
 int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
                     struct err *e)
 {
-    int rc = ready_parent(o, to, e);
-    if (rc != 0)
+    int rc = unsynced_begin(o, e);
+    if (rc != 0 || give_name(rename, from, to) == 0)
         return rc;
-    if (!is_folder && chmod(from, 0444) != 0)
-        return err_set_errno(e, errno, "%s: cannot make read-only", from);
-    if (rename(from, to) == 0)
-        return 0;
     if (is_folder && (errno == ENOTEMPTY || errno == EEXIST))
         return file_remove_tree(from, e);
     return err_set_errno(e, errno, "%s: cannot rename to it", to);
@@ -204,14 +206,12 @@ int objects_publish_raw(struct objects *o, const char *from, const char *to, boo
 {
     if (is_folder)
         return objects_publish(o, from, to, true, e);
-    int rc = ready_parent(o, to, e);
+    int rc = unsynced_begin(o, e);
     if (rc != 0)
         return rc;
-    if (chmod(from, 0444) != 0)
-        return err_set_errno(e, errno, "%s: cannot make read-only", from);
-    if (link(from, to) != 0 && errno != EEXIST) /* no links on this file system */
+    if (give_name(link, from, to) != 0 && errno != EEXIST) /* no links on this file system */
         return objects_publish(o, from, to, false, e);
-    return file_remove_tree(from, e);
+    return unlink(from) == 0 ? 0 : err_set_errno(e, errno, "%s: cannot remove", from);
 }
 
 void objects_quarantine(struct objects *o, const char *path, const char *what)
@@ -308,9 +308,39 @@ static int link_raw(const struct objects *o, const char *path, const char *raw)
     return -1;
 }
 
+/* What is small is read whole, so that what the store has is not packed once more. *done: it was
+ * one. */
+static int put_small(struct objects *o, const char *path, bool *done, struct content_id *id,
+                     uint64_t *n_bytes, struct err *e)
+{
+    struct stat before, after;
+    struct buf b;
+    *done =
+        stat(path, &before) == 0 && S_ISREG(before.st_mode) && before.st_size <= OBJECT_SMALL_BYTES;
+    if (!*done)
+        return 0;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    int rc = file_read(path, BUF_MAX_DEFAULT - 1, &b, e);
+    if (rc == 0 &&
+        (stat(path, &after) != 0 || after.st_size != before.st_size ||
+         b.n_bytes != (size_t)before.st_size || after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
+         after.st_mtim.tv_nsec != before.st_mtim.tv_nsec))
+        rc = err_set(e, ERR_IO, "%s: changed while it was stored", path);
+    if (rc == 0)
+        rc = objects_put_bytes(o, buf_text(&b), b.n_bytes, id, e);
+    if (rc == 0 && n_bytes != NULL)
+        *n_bytes = b.n_bytes;
+    buf_release(&b);
+    return rc;
+}
+
 int objects_put_file(struct objects *o, const char *path, const char *raw, struct content_id *id,
                      uint64_t *n_bytes, struct err *e)
 {
+    bool done = false;
+    int small = raw == NULL ? put_small(o, path, &done, id, n_bytes, e) : 0;
+    if (done || small != 0)
+        return small;
     char *temporary = NULL;
     struct packed p;
     int fd = raw == NULL ? -1 : link_raw(o, path, raw);
@@ -349,8 +379,10 @@ int objects_put_bytes(struct objects *o, const void *bytes, size_t n_bytes, stru
     }
     if (rc == 0)
         rc = objects_temporary(o, &temporary, e);
+    if (rc == 0 && o->coder == NULL)
+        o->coder = zcoder_open();
     if (rc == 0)
-        rc = packed_write_bytes(bytes, n_bytes, temporary, e);
+        rc = packed_write_bytes(o->coder, bytes, n_bytes, temporary, e);
     if (rc == 0)
         rc = publish_object(o, temporary, &p, e);
     if (rc != 0 && temporary != NULL)

@@ -29,7 +29,8 @@ struct objects {
     int mark_fd, sync_fd; /* -1 until needed */
     bool sync_failed;     /* then nothing that this process made may be relied on */
     unsigned n_temporaries;
-    struct buf notes; /* damage found, one line each */
+    struct zcoder *coder; /* of packed_write_bytes; NULL until needed */
+    struct buf notes;     /* damage found, one line each */
 };
 
 void objects_open(struct objects *o, const char *home, bool read_only);
@@ -48,7 +49,7 @@ int objects_each_dead(struct objects *o, objects_dead_function *f, void *context
                       struct err *e) MUST_USE;
 /* A new path in the temporary folder; caller xfrees. */
 int objects_temporary(struct objects *o, char **path, struct err *e) MUST_USE;
-/* Renames a finished file (gets mode 0444) or folder to `to`, making parents; on the disk it is
+/* Renames a finished file (read-only) or folder to `to`, making parents; on the disk it is
  * after unsynced_sync. A folder that is there already stays, and ours is removed. */
 int objects_publish(struct objects *o, const char *from, const char *to, bool is_folder,
                     struct err *e) MUST_USE;
@@ -62,6 +63,8 @@ void objects_quarantine(struct objects *o, const char *path, const char *what);
 /* The names of an object: <id> and the suffix of its form (packed.h). */
 #define OBJECT_ZST ".zst"
 #define OBJECT_PLANES ".planes"
+/* No raw copy is kept of an output of up to this many bytes before a stage asks for one. */
+#define OBJECT_SMALL_BYTES (64 << 10)
 /* Where an object is, or would be; caller xfrees. */
 char *objects_file(const struct objects *o, const char *id_hex);
 

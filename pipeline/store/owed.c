@@ -22,7 +22,7 @@ int owed_add(const char *home, const char *name, const char *id_hex, bool sync, 
     bool is_new = !file_exists(path);
     int rc = is_new ? file_make_parents(path, e) : 0;
     if (rc == 0 && is_new)
-        rc = sync ? file_publish(path, "", 0, 0644, e) : file_replace(path, "", 0, 0644, e);
+        rc = sync ? file_publish(path, "", 0, 0644, e) : file_write(path, "", 0, e);
     xfree(path);
     return rc;
 }

@@ -41,13 +41,14 @@ struct packed {
     bool is_planes;
 };
 
-/* Reads the file `from` once: hashes, packs into `to` (a new file, not synced: unsynced.h) and,
- * unless raw_to is NULL, copies to raw_to (likewise). ERR_IO when `from` changes meanwhile,
- * ERR_LIMIT above max_bytes. After an error neither file is there. */
+/* Reads the file `from` once: hashes, packs into `to` (a new file, read-only, not synced:
+ * unsynced.h) and, unless raw_to is NULL, copies to raw_to (likewise). ERR_IO when `from` changes
+ * meanwhile, ERR_LIMIT above max_bytes. After an error neither file is there. */
 int packed_write(const char *from, uint64_t max_bytes, const char *to, const char *raw_to,
                  struct packed *out, struct err *e) MUST_USE;
-/* One frame and a seal. */
-int packed_write_bytes(const void *bytes, size_t n_bytes, const char *to, struct err *e) MUST_USE;
+/* One frame and a seal, by a coder that may have been used before. */
+int packed_write_bytes(struct zcoder *coder, const void *bytes, size_t n_bytes, const char *to,
+                       struct err *e) MUST_USE;
 
 /* Unpacks a file of any form into s (NULL: nowhere; called by one thread at a time) and hashes the
  * raw bytes. check_seal: a seal that is not that of the file is ERR_FORMAT; a file of a bare frame

@@ -336,6 +336,10 @@ int packed_write(const char *from, uint64_t max_bytes, const char *to, const cha
     }
     if (rc == 0) {
         finish(&w);
+        if (fchmod(fileno(w.to.stream), 0444) != 0)
+            rc = err_set_errno(e, errno, "%s: cannot make read-only", to);
+    }
+    if (rc == 0) {
         rc = file_out_close(&w.to, e);
         if (rc != 0)
             unlink(to);
@@ -358,17 +362,16 @@ int packed_write(const char *from, uint64_t max_bytes, const char *to, const cha
     return rc;
 }
 
-int packed_write_bytes(const void *bytes, size_t n_bytes, const char *to, struct err *e)
+int packed_write_bytes(struct zcoder *coder, const void *bytes, size_t n_bytes, const char *to,
+                       struct err *e)
 {
-    struct zcoder *coder = zcoder_open();
     size_t room = zframe_bound(n_bytes) + PACKED_SEAL_BYTES;
     unsigned char *packed = xalloc(room);
     size_t n = zframe_pack(coder, ZFRAME_TEXT, bytes, n_bytes, packed, room);
     packed_put_seal(sha256_of(packed, n).hex, packed + n);
-    int rc = file_write(to, packed, n + PACKED_SEAL_BYTES, e);
+    int rc = file_write_read_only(to, packed, n + PACKED_SEAL_BYTES, e);
     if (rc != 0)
         unlink(to);
     xfree(packed);
-    zcoder_close(coder);
     return rc;
 }

@@ -338,6 +338,8 @@ int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path, 
         if (rc == 0)
             rc = is_folder ? unpack_folder(s, id_hex, temporary, 0444, e)
                            : objects_unpack(&s->objects, id_hex, temporary, NULL, e);
+        if (rc == 0 && !is_folder && chmod(temporary, 0444) != 0)
+            rc = err_set_errno(e, errno, "%s: cannot make read-only", temporary);
         if (rc == 0)
             rc = objects_publish_raw(&s->objects, temporary, to, is_folder, e);
     }
@@ -392,6 +394,24 @@ static int put_folder(struct store *s, const char *path, const char *raw, struct
     return rc;
 }
 
+static bool is_small(const char *path, bool is_folder)
+{
+    struct file_list files = {0};
+    struct err ignored = {0};
+    uint64_t sum = 0, size = 0;
+    if (!is_folder)
+        return file_size(path, &sum, &ignored) == 0 && sum <= OBJECT_SMALL_BYTES;
+    bool known = file_list_folder(path, &files, &ignored) == 0;
+    for (size_t i = 0; i < files.n_paths && known; i++) {
+        char *full = file_join(path, files.paths[i]);
+        known = file_size(full, &size, &ignored) == 0;
+        sum += size;
+        xfree(full);
+    }
+    file_list_release(&files);
+    return known && sum <= OBJECT_SMALL_BYTES;
+}
+
 int store_put_path(struct store *s, const char *path, struct content_id *id, bool *is_folder,
                    uint64_t *n_bytes, struct err *e)
 {
@@ -402,11 +422,11 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
         return err_set(e, ERR_FORMAT, "%s: a symbolic link is not stored", path);
     bool folder = file_is_folder(path);
     char *raw = NULL;
-    int rc = objects_temporary(&s->objects, &raw, e);
+    int rc = is_small(path, folder) ? 0 : objects_temporary(&s->objects, &raw, e);
     if (rc == 0)
         rc = folder ? put_folder(s, path, raw, &found, &size, e)
                     : objects_put_file(&s->objects, path, raw, &found, &size, e);
-    if (rc == 0)
+    if (rc == 0 && raw != NULL)
         rc = keep_raw(s, raw, &found, folder, e);
     struct err ignored = {0};
     if (rc != 0 && raw != NULL && file_remove_tree(raw, &ignored) != 0)
@@ -678,7 +698,7 @@ int store_action_put(struct store *s, const struct action *a, struct err *e)
     if (rc == 0)
         rc = objects_temporary(&s->objects, &temporary, e);
     if (rc == 0)
-        rc = file_write(temporary, b.bytes, b.n_bytes, e);
+        rc = file_write_read_only(temporary, b.bytes, b.n_bytes, e);
     if (rc == 0)
         rc = objects_publish(&s->objects, temporary, path, false, e);
     if (rc != 0)

@@ -3,9 +3,9 @@
 # target. From the project's root: make bench-pipeline
 # Graphs of 10 and of 1,000 stages that copy a file each and depend on three (30 and 3,000 files). Times
 # are medians from fork to exit, CPU is of the program and its children; the programs take turns, so
-# that they see the same machine. A cold run starts from nothing, two stages at a time. The probe stage
-# makes a file and a folder of two, hashed, recorded and brought to the disk; the others copy one file
-# with cp and look at times alone. ROUNDS, COLD and YEAR say how often; COLD=0 and YEAR=0 leave those
+# that they see the same machine. A cold run starts from nothing, two stages at a time; there a stage of
+# ours copies one file, as cp does for the others, and what it read and made is hashed, packed, recorded
+# and brought to the disk, while the others look at times alone. ROUNDS, COLD and YEAR say how often; COLD=0 and YEAR=0 leave those
 # out. snakemake makes 10 stages, with SNAKE=1000 also 1,000.
 set -eu
 export LC_ALL=C
@@ -18,7 +18,7 @@ work=$root/build/bench-pipeline
 chmod -R u+w $work 2>/dev/null || true
 rm -rf $work
 mkdir -p $work/programs $work/in $work/nano
-cp $bin/fmforge $bin/fmforge-engine $bin/fmforge-ledger $probe/stage-probe $work/programs
+cp $bin/fmforge $bin/fmforge-engine $bin/fmforge-ledger $probe/stage-probe $probe/stage-copy $work/programs
 cd $work
 for i in $(seq 1000); do
     mkdir -p also/$i
@@ -31,6 +31,10 @@ toolkit() { # SIGNATURE
 }
 toolkit 0123456789012345678901234567890123456789
 
+cold_manifest() { # N
+    printf 'fmforge: 1\nname: cold%d\nstages:\n' "$1"
+    for i in $(seq "$1"); do echo "  s$i: { run: copy, inputs: { text: in/$i.txt } }"; done
+}
 manifest() { # N
     printf 'fmforge: 1\nname: n%d\ntoolkits: [nano]\nstages:\n' "$1"
     for i in $(seq "$1"); do
@@ -63,9 +67,9 @@ program_of() {
     esac
 }
 has() { command -v "$(program_of $1)" >/dev/null; }
-command_of() { # PEER: what runs it
+command_of() { # PEER MANIFEST: what runs it
     case $1 in
-    fmforge) echo "$(program_of $1) run m.yaml -j 2" ;;
+    fmforge) echo "$(program_of $1) run $2 -j 2" ;;
     make) echo 'make -rR -j 2' ;;
     ninja | samurai) echo "$(program_of $1) -j 2" ;;
     snakemake) echo 'snakemake -j 2 --quiet' ;;
@@ -74,9 +78,10 @@ command_of() { # PEER: what runs it
 for n in 10 1000; do
     for peer in $peers; do
         mkdir -p $n/$peer/made
-        ln -s ../../in ../../also ../../nano $n/$peer/
+        cp -r in also nano $n/$peer/
     done
     manifest $n >$n/fmforge/m.yaml
+    cold_manifest $n >$n/fmforge/cold.yaml
     make_rules $n >$n/make/Makefile
     ninja_rules $n >$n/ninja/build.ninja
     ninja_rules $n >$n/samurai/build.ninja
@@ -84,7 +89,7 @@ for n in 10 1000; do
 done
 
 say() { printf '%s: %s\n' "$1" "$2"; }
-once() { (cd $work/$2/$1 && $timer 1 $(command_of $1)); } # PEER N: "ms KiB CPU"
+once() { (cd $work/$2/$1 && $timer 1 $(command_of $1 ${3:-m.yaml})); } # PEER N [MANIFEST]: "ms KiB CPU"
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 figure() { # FILE: "1.20 ms (CPU 0.90 ms, 712 KiB)", of lines of `once`
     printf '%s ms (CPU %s ms, %s KiB)' "$(cut -d' ' -f1 $1 | median)" "$(cut -d' ' -f3 $1 | median)" \
@@ -121,7 +126,7 @@ for n in 10 1000; do
             has $peer || continue
             [ $peer != snakemake ] || { [ $round = 1 ] && [ $n -le $SNAKE ]; } || continue
             clean $peer $n
-            once $peer $n >>cold$n.$peer
+            once $peer $n cold.yaml >>cold$n.$peer
         done
     done
 done
@@ -156,7 +161,7 @@ done
 cd $work/1000/fmforge
 plan() { $timer $ROUNDS $work/programs/fmforge plan m.yaml | awk '{ print $1 " ms (CPU " $3 " ms, " $2 " KiB)" }'; }
 say 'plan, 1000 stages, nothing changed' "fmforge $(plan)"
-(cd $work && toolkit 9999999999999999999999999999999999999999)
+(cd $work/1000/fmforge && toolkit 9999999999999999999999999999999999999999)
 say 'plan, 1000 stages, another signature' "fmforge $(plan); target 10 ms; the others have no such plan"
 mv .fmforge/state .fmforge/tmp/state.away
 say 'plan, 1000 stages, another signature, nothing kept' "fmforge $(plan)"

@@ -50,7 +50,7 @@ rm copy
 
 # An adapter of this size, delivered by a run and audited.
 mkdir programs
-cp "$bin/fmforge" "$bin/fmforge-ledger" "$probe/stage-probe" programs
+cp "$bin/fmforge" "$bin/fmforge-engine" "$bin/fmforge-ledger" "$probe/stage-probe" programs
 cat >m.yaml <<'X'
 fmforge: 1
 name: large

@@ -624,8 +624,8 @@ static void outputs_are_linked(void **state)
     path = write_weights(f, true, &want);
     assert_int_equal(unlink(raw), 0);
     char *mine = file_join(f->folder, "mine"), *yours = file_join(f->folder, "yours");
-    assert_int_equal(file_write(mine, "same", 4, &e), 0);
-    assert_int_equal(file_write(yours, "same", 4, &e), 0);
+    assert_int_equal(file_write_read_only(mine, "same", 4, &e), 0);
+    assert_int_equal(file_write_read_only(yours, "same", 4, &e), 0);
     struct objects o;
     objects_open(&o, f->home, false);
     assert_int_equal(objects_publish_raw(&o, mine, raw, false, &e), 0);
@@ -646,7 +646,9 @@ static void outputs_are_linked(void **state)
     char *other = file_join(f->folder, "other");
     assert_int_equal(file_make_parents(one, &e), 0);
     assert_int_equal(file_write(one, "one", 3, &e), 0);
-    assert_int_equal(file_write(other, "two", 3, &e), 0);
+    char *large = xalloc(OBJECT_SMALL_BYTES);
+    assert_int_equal(file_write(other, large, OBJECT_SMALL_BYTES, &e), 0);
+    xfree(large);
     assert_int_equal(link(other, two), 0);
     assert_int_equal(store_put_path(f->s, path, &id, NULL, NULL, &e), 0);
     for (int i = 0; i < 2; i++) {
@@ -661,6 +663,50 @@ static void outputs_are_linked(void **state)
     xfree(two);
     xfree(one);
     xfree(raw);
+    xfree(path);
+}
+
+/* What is small has no raw copy before a stage reads it, and is not written once more. */
+static void small_outputs_are_packed_once(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct content_id first, again, folder;
+    struct stat before, after;
+    char *path = file_join(f->folder, "out"), *in = file_join(path, "a/one"), *read = NULL;
+    assert_int_equal(file_make_parents(in, &e), 0);
+    assert_int_equal(file_write(in, "one", 3, &e), 0);
+    assert_int_equal(store_put_path(f->s, in, &first, NULL, NULL, &e), 0);
+    char *object = object_file(f, first.hex, "objects", ".zst");
+    char *raw = object_file(f, first.hex, "raw", "");
+    assert_int_equal(stat(object, &before), 0);
+    assert_int_equal(before.st_mode & 0777, 0444);
+    assert_false(file_exists(raw));
+    uint64_t n_bytes = 0;
+    bool is_folder = false;
+    assert_int_equal(store_put_path(f->s, in, &again, NULL, &n_bytes, &e), 0);
+    assert_string_equal(again.hex, first.hex);
+    assert_int_equal(n_bytes, 3);
+    assert_int_equal(store_put_path(f->s, path, &folder, &is_folder, &n_bytes, &e), 0);
+    assert_true(is_folder && n_bytes == 3);
+    assert_int_equal(stat(object, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(store_raw(f->s, first.hex, false, &read, &e), 0);
+    assert_string_equal(read, raw);
+    assert_int_equal(stat(raw, &after), 0);
+    assert_int_equal(after.st_mode & 0777, 0444);
+    xfree(read);
+    assert_int_equal(store_raw(f->s, folder.hex, true, &read, &e), 0);
+    assert_true(store_is_at(f->s, folder.hex, true, read));
+
+    /* A damaged one is made again. */
+    flip_byte(object, 8);
+    assert_int_equal(store_put_path(f->s, in, &again, NULL, NULL, &e), 0);
+    assert_int_equal(store_check_object(f->s, first.hex, NULL, &e), 0);
+    xfree(read);
+    xfree(raw);
+    xfree(object);
+    xfree(in);
     xfree(path);
 }
 
@@ -727,6 +773,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(damaged_raw_copies_are_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(weights_become_planes, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_are_linked, setup, teardown),
+        cmocka_unit_test_setup_teardown(small_outputs_are_packed_once, setup, teardown),
         cmocka_unit_test_setup_teardown(old_stores_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only_store_moves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(leftovers_of_a_killed_process_are_removed, setup, teardown),

@@ -51,7 +51,8 @@ static int teardown(void **state)
     return rc;
 }
 
-/* Publishes an action with one file output, as a run does; its key is the recipe's id. */
+/* Publishes an action with one file output, as a run does, and reads it; its key is the recipe's
+ * id. */
 static struct action make_action(struct store *s, const char *name)
 {
     struct err e = {0};
@@ -64,6 +65,8 @@ static struct action make_action(struct store *s, const char *name)
     snprintf(a.outputs[0].kind, sizeof a.outputs[0].kind, "adapter");
     assert_int_equal(store_put_path(s, path, &a.outputs[0].id, NULL, NULL, &e), 0);
     assert_int_equal(store_action_put(s, &a, &e), 0);
+    xfree(path);
+    assert_int_equal(store_raw(s, a.outputs[0].id.hex, false, &path, &e), 0);
     xfree(text);
     xfree(path);
     return a;
