@@ -55,8 +55,7 @@ static void add_details(struct run_record *r, struct store *s)
     struct json *stages = json_new_array();
     for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t)) {
         struct json *o = json_clone(t);
-        char *path = xasprintf("stages/%s/recipe.json", text_or(t, "stage", ""));
-        const char *text = run_record_file(r, path);
+        const char *text = run_record_stage_file(r, json_text(t, "stage"), "recipe.json");
         struct recipe recipe;
         struct err ignored = {0};
         if (text != NULL && recipe_parse(text, strlen(text), &recipe, &ignored) == 0) {
@@ -68,7 +67,6 @@ static void add_details(struct run_record *r, struct store *s)
         if (metrics != NULL)
             json_put(o, "metrics", metrics);
         json_append(stages, o);
-        xfree(path);
     }
     json_put(r->root, "stages", stages);
 }

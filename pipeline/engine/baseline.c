@@ -130,21 +130,13 @@ static const char *golden_id(const struct json *stage)
     return golden ? run_text(golden, "id") : NULL;
 }
 
-static const struct json *find_stage(const struct run_record *r, const char *name)
-{
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        if (run_text(t, "stage") && str_eq(run_text(t, "stage"), name))
-            return t;
-    return NULL;
-}
-
 /* Metrics of one stage in every run: ERR_MISSING or ERR_CONFIG when a run lacks them. */
 static int collect(const struct run_record *runs, size_t n_runs, struct store *s,
                    const struct json *stage, struct json **metrics, struct err *e)
 {
     const char *name = run_text(stage, "stage");
     for (size_t k = 0; k < n_runs; k++) {
-        const struct json *t = find_stage(&runs[k], name);
+        const struct json *t = run_record_stage(&runs[k], name);
         const char *golden = t ? golden_id(t) : NULL;
         if (!golden || !str_eq(golden, golden_id(stage)))
             return err_set(e, ERR_CONFIG,

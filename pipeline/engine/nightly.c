@@ -118,14 +118,6 @@ static int compare_stage(struct nightly_item *item, const struct run_record *r, 
     return rc;
 }
 
-static bool has_stage(const struct run_record *r, const char *name)
-{
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        if (run_text(t, "stage") && str_eq(run_text(t, "stage"), name))
-            return true;
-    return false;
-}
-
 /* Baselines of stages that the run does not have. One that failed or was not run is said so. */
 static int compare_absent(struct nightly_item *item, const struct run_record *r, struct err *e)
 {
@@ -138,7 +130,7 @@ static int compare_absent(struct nightly_item *item, const struct run_record *r,
             continue;
         char *stage = xstrndup(files.paths[i], n - strlen(".json"));
         struct baseline b = {0};
-        if (!has_stage(r, stage))
+        if (!run_record_stage(r, stage))
             rc = baseline_read_any(&b, r->name, stage, e);
         add_gone(item, &b, stage, NULL);
         baseline_release(&b);

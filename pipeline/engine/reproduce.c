@@ -96,14 +96,6 @@ static int run_in(const char *work, const char *manifest, const struct run_recor
 
 /* ---- the comparison ---- */
 
-static const struct json *stage_named(const struct run_record *r, const char *name)
-{
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        if (str_eq(json_text(s, "stage"), name))
-            return s;
-    return NULL;
-}
-
 static const char *output_id(const struct json *stage, const char *name)
 {
     for (const struct json *o = run_items(stage, "outputs"); o != NULL; o = json_next(o))
@@ -168,7 +160,7 @@ static struct json *compare(const struct run_record *was, const struct run_recor
     struct json *stages = json_new_array();
     const char *first = NULL;
     for (const struct json *s = run_items(was->root, "stages"); s != NULL; s = json_next(s)) {
-        struct json *one = compare_stage(s, stage_named(now, json_text(s, "stage")));
+        struct json *one = compare_stage(s, run_record_stage(now, json_text(s, "stage")));
         if (one == NULL)
             continue;
         if (first == NULL && !str_eq(json_text(one, "status"), "same"))

@@ -55,14 +55,6 @@ static void say(struct json *unknown, const char *format, ...)
     buf_release(&b);
 }
 
-static const char *stage_file(const struct run_record *r, const char *stage, const char *name)
-{
-    char *path = xasprintf("stages/%s/%s", stage, name);
-    const char *text = run_record_file(r, path);
-    xfree(path);
-    return text;
-}
-
 /* ---- programs ---- */
 
 static void check_libraries(const struct recipe *recipe, const struct stage_desc *d,
@@ -110,7 +102,7 @@ int reproduce_check_programs(const struct run_record *r, const char *program_fol
     int rc = 0;
     for (const struct json *s = run_items(r->root, "stages"); s != NULL && rc == 0;
          s = json_next(s)) {
-        const char *text = stage_file(r, json_text(s, "stage"), "recipe.json");
+        const char *text = run_record_stage_file(r, json_text(s, "stage"), "recipe.json");
         if (text != NULL)
             rc = check_program(&d, json_text(s, "stage"), text, unknown, e);
     }
@@ -290,7 +282,7 @@ static bool is_made(const struct run_record *r, const char *from)
 /* What the statement says about an input: whether it is a folder. */
 static bool is_folder_input(const struct run_record *r, const char *stage, const char *port)
 {
-    const char *text = stage_file(r, stage, "statement.json");
+    const char *text = run_record_stage_file(r, stage, "statement.json");
     struct statement s = {0};
     struct err ignored = {0};
     bool folder = false;
@@ -353,7 +345,7 @@ out:
 /* The parameter that chooses, from the stage's recorded config: text, or NULL. Caller xfrees. */
 static char *chosen(const struct run_record *r, const char *stage, const struct facet *f)
 {
-    const char *text = stage_file(r, stage, "recipe.json");
+    const char *text = run_record_stage_file(r, stage, "recipe.json");
     struct recipe recipe;
     struct err ignored = {0};
     if (text == NULL || recipe_parse(text, strlen(text), &recipe, &ignored) != 0)

@@ -102,14 +102,6 @@ static struct json *diff_run(const struct run_record *a, const struct run_record
 
 /* ---- one stage ---- */
 
-static const char *recipe_text(const struct run_record *r, const char *stage)
-{
-    char *path = xasprintf("stages/%s/recipe.json", stage);
-    const char *text = run_record_file(r, path);
-    xfree(path);
-    return text;
-}
-
 /* A stage that was made is made in either way: executed or reused says nothing about it. */
 static const char *outcome(const struct json *stage)
 {
@@ -122,7 +114,8 @@ static struct json *diff_recipes(const struct run_record *a, const struct run_re
 {
     struct json *list = json_new_array();
     const char *name = json_text(sb, "stage");
-    const char *ta = recipe_text(a, name), *tb = recipe_text(b, name);
+    const char *ta = run_record_stage_file(a, name, "recipe.json"),
+               *tb = run_record_stage_file(b, name, "recipe.json");
     struct err damaged = {0}; /* verify says it */
     if (!str_eq(outcome(sa), outcome(sb))) {
         struct json *was = json_new_string(outcome(sa)), *now = json_new_string(outcome(sb));

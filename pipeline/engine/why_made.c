@@ -39,22 +39,6 @@ static void history_release(struct history *h)
     json_free(h->log);
 }
 
-static const struct json *stage_of(const struct run_record *r, const char *instance)
-{
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        if (run_text(s, "stage") && str_eq(run_text(s, "stage"), instance))
-            return s;
-    return NULL;
-}
-
-static const char *recipe_of(const struct run_record *r, const char *instance)
-{
-    char *path = xasprintf("stages/%s/recipe.json", instance);
-    const char *text = run_record_file(r, path);
-    xfree(path);
-    return text;
-}
-
 /* An invocation is "<Unix milliseconds>-<process>"; the commit's time is that of the run's begin.
  */
 static double invocation_seconds(const struct statement_facts *f)
@@ -80,7 +64,7 @@ static long find_run(const struct history *h, const struct ledger *l,
             continue;
         n_read++;
         if (run_record_load(l, run_text(h->commits[k - 1], "commit"), out, &ignored) == 0) {
-            const struct json *stage = stage_of(out, f->instance);
+            const struct json *stage = run_record_stage(out, f->instance);
             const char *has = stage ? run_text(stage, "key") : NULL;
             if (has != NULL && str_eq(has, key))
                 return (long)(k - 1);
@@ -94,7 +78,7 @@ static long find_run(const struct history *h, const struct ledger *l,
 static void put_before(struct json *o, const struct history *h, const struct ledger *l, size_t k,
                        const struct run_record *r, const char *instance)
 {
-    const char *now = recipe_of(r, instance);
+    const char *now = run_record_stage_file(r, instance, "recipe.json");
     struct json *changes = json_new_array();
     struct json *before = json_new_null();
     for (size_t b = k + 1; b < h->n_commits && b <= k + RUNS_MAX && now != NULL; b++) {
@@ -102,10 +86,11 @@ static void put_before(struct json *o, const struct history *h, const struct led
         struct err ignored = {0};
         const char *was = NULL;
         if (run_record_load(l, run_text(h->commits[b], "commit"), &old, &ignored) == 0)
-            was = recipe_of(&old, instance);
-        bool found = was != NULL &&
-                     change_list_add(changes, was, now, json_get(stage_of(r, instance), "inputs"),
-                                     &ignored) == 0;
+            was = run_record_stage_file(&old, instance, "recipe.json");
+        bool found =
+            was != NULL &&
+            change_list_add(changes, was, now, json_get(run_record_stage(r, instance), "inputs"),
+                            &ignored) == 0;
         if (found) {
             json_free(before);
             before = json_new_string(old.commit);
@@ -127,7 +112,7 @@ static void put_run(struct json *o, const struct ledger *l, const struct stateme
     long k = find_run(&h, l, f, key, &r);
     json_put(o, "run", k >= 0 ? json_new_string(r.commit) : json_new_null());
     if (k >= 0) {
-        const char *why = run_text(stage_of(&r, f->instance), "why");
+        const char *why = run_text(run_record_stage(&r, f->instance), "why");
         if (why != NULL)
             json_put_string(o, "why", why);
         put_before(o, &h, l, (size_t)k, &r, f->instance);

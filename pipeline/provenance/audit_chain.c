@@ -272,10 +272,7 @@ static const struct json *producer_of(const struct step *s, const char *id, cons
     if (dot == NULL)
         return NULL;
     char *instance = xstrndup(from, (size_t)(dot - from));
-    const struct json *found = NULL;
-    for (const struct json *v = run_items(s->run->root, "stages"); v != NULL; v = json_next(v))
-        if (run_text(v, "stage") != NULL && str_eq(run_text(v, "stage"), instance))
-            found = v;
+    const struct json *found = run_record_stage(s->run, instance);
     if (found != NULL) {
         const struct json *made = run_record_producer(s->run, id, instance, NULL);
         if (made == NULL || !str_eq(run_text(made, "stage"), instance))
@@ -324,10 +321,7 @@ static void walk_inputs(struct step *s)
             continue;
         const char *dot = strrchr(from, '.');
         char *instance = xstrndup(from, dot != NULL ? (size_t)(dot - from) : 0);
-        const struct json *producer = NULL;
-        for (const struct json *t = run_items(s->run->root, "stages"); t; t = json_next(t))
-            if (run_text(t, "stage") != NULL && str_eq(run_text(t, "stage"), instance))
-                producer = t;
+        const struct json *producer = run_record_stage(s->run, instance);
         xfree(instance);
         if (producer != NULL)
             audit_walk(s->audit, s->run, producer);

@@ -39,6 +39,22 @@ const char *run_record_file(const struct run_record *r, const char *path)
     return NULL;
 }
 
+const struct json *run_record_stage(const struct run_record *r, const char *stage)
+{
+    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
+        if (run_text(s, "stage") != NULL && str_eq(run_text(s, "stage"), stage))
+            return s;
+    return NULL;
+}
+
+const char *run_record_stage_file(const struct run_record *r, const char *stage, const char *file)
+{
+    char *path = xasprintf("stages/%s/%s", stage, file);
+    const char *text = run_record_file(r, path);
+    xfree(path);
+    return text;
+}
+
 /* run.json, once `shown` is there. */
 static int take_file(struct run_record *r, struct err *e)
 {

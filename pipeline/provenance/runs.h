@@ -43,6 +43,10 @@ void run_record_release(struct run_record *r); /* safe on zeroed and twice */
 
 /* A file of the run, or NULL. Borrowed. */
 const char *run_record_file(const struct run_record *r, const char *path);
+/* A stage of run.json by its name ("train[rank=8]"), and its "recipe.json" or another file of it.
+ * Borrowed, NULL when there is none. */
+const struct json *run_record_stage(const struct run_record *r, const char *stage);
+const char *run_record_stage_file(const struct run_record *r, const char *stage, const char *file);
 /* The digest that a `sha256sum` text gives for a path; false when it lists no such path. */
 bool run_listed_digest(const char *sums, const char *path, char out[65]);
 /* Compares every file with SHA256SUMS. Appends one text a finding to `damage` (array): unreadable,

@@ -185,8 +185,9 @@ static int give_name(name_function *name, const char *from, const char *to)
         return -1;
     struct err why = {0};
     char *parent = folder_of(to);
-    int rc = file_make_folder(parent, &why);
+    int rc = file_make_folder(parent, &why), problem = errno;
     xfree(parent);
+    errno = problem;
     return rc != 0 ? -1 : name(from, to);
 }
 
