@@ -137,7 +137,8 @@ $(BIN)/fmforge: $(call objects,$(FRONT_C)) $(B)/engine.a $(B)/base.a
 $(BIN)/fmforge-engine: $(call objects,$(ENGINE_C)) $(B)/engine.a $(B)/base.a
 	$(call link,$(LIBS_ENGINE))
 
-$(BIN)/fmforge-ledger: $(call objects,$(LEDGER_C)) $(B)/base.a
+# The form in which a run is handed over is known on both sides.
+$(BIN)/fmforge-ledger: $(call objects,$(LEDGER_C) pipeline/provenance/run_files.c) $(B)/base.a
 	$(call link,$(LIBS_LEDGER))
 
 $(BIN)/fmforge-remote: $(call objects,$(REMOTE_C)) $(B)/engine.a $(B)/base.a

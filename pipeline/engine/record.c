@@ -13,43 +13,33 @@
 #include "pipeline/store/owed.h"
 #include "pipeline/store/run_line.h"
 
-static int put_file(const char *tree, const char *relative, const void *bytes, size_t n_bytes,
-                    struct err *e)
-{
-    char *path = file_join(tree, relative);
-    int rc = file_make_parents(path, e);
-    if (rc == 0)
-        rc = file_write(path, bytes, n_bytes, e);
-    xfree(path);
-    return rc;
-}
-
-static int put_object(const struct record *r, const char *tree, const char *relative,
+static int put_object(const struct record *r, struct run_files *files, const char *path,
                       const char *id, struct err *e)
 {
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     int rc = store_get_bytes(r->session->store, id, LIMIT_JSON_BYTES, &b, e);
     if (rc == 0)
-        rc = put_file(tree, relative, b.bytes, b.n_bytes, e);
+        run_files_add(files, path, b.bytes, b.n_bytes);
     buf_release(&b);
     return rc;
 }
 
-static int put_stage(const struct record *r, const char *tree, size_t i, struct err *e)
+static int put_stage(const struct record *r, struct run_files *files, size_t i, struct err *e)
 {
     const struct plan_item *item = &r->session->plan.items[i];
     const char *name = r->session->graph.instances[i]->name;
     char *recipe = xasprintf("stages/%s/recipe.json", name);
     char *statement = xasprintf("stages/%s/statement.json", name);
-    int rc = put_file(tree, recipe, item->recipe.bytes, item->recipe.n_bytes, e);
-    if (rc == 0 && item->action.statement.hex[0])
-        rc = put_object(r, tree, statement, item->action.statement.hex, e);
+    int rc = 0;
+    run_files_add(files, recipe, item->recipe.bytes, item->recipe.n_bytes);
+    if (item->action.statement.hex[0])
+        rc = put_object(r, files, statement, item->action.statement.hex, e);
     struct buf result;
     buf_init(&result, BUF_MAX_DEFAULT);
     if (rc == 0 && test_result_write(r->session, i, r->run, &result)) {
         char *path = xasprintf("stages/%s/test-result.json", name);
-        rc = put_file(tree, path, result.bytes, result.n_bytes, e);
+        run_files_add(files, path, result.bytes, result.n_bytes);
         xfree(path);
     }
     buf_release(&result);
@@ -81,7 +71,7 @@ static int add_artifact(const struct record *r, const struct action_output *o, c
     return rc;
 }
 
-static int put_artifacts(const struct record *r, const char *tree, struct err *e)
+static int put_artifacts(const struct record *r, struct run_files *files, struct err *e)
 {
     const struct graph *g = &r->session->graph;
     struct buf b;
@@ -106,69 +96,61 @@ static int put_artifacts(const struct record *r, const char *tree, struct err *e
         xfree(path);
     }
     if (rc == 0)
-        rc = put_file(tree, "artifacts.sha256", b.bytes, b.n_bytes, e);
+        run_files_add(files, "artifacts.sha256", b.bytes, b.n_bytes);
     buf_release(&b);
     return rc;
 }
 
-static int put_toolkit_file(const char *tree, const struct toolkit_dir *t, const char *name,
-                            const struct yaml_doc *doc, struct err *e)
+static void put_toolkit_file(struct run_files *files, const struct toolkit_dir *t, const char *name,
+                             const struct yaml_doc *doc)
 {
     char *path = xasprintf("toolkits/%s/%s", t->label, name);
-    int rc = put_file(tree, path, doc->source, doc->source_bytes, e);
+    run_files_add(files, path, doc->source, doc->source_bytes);
     xfree(path);
-    return rc;
 }
 
 /* toolkit.yaml; by a layout also that, and the toolkit.yaml is the one of its version. */
-static int put_toolkits(const struct record *r, const char *tree, struct err *e)
+static void put_toolkits(const struct record *r, struct run_files *files)
 {
-    int rc = 0;
-    for (size_t i = 0; i < r->session->graph.n_toolkits && rc == 0; i++) {
+    for (size_t i = 0; i < r->session->graph.n_toolkits; i++) {
         const struct toolkit_dir *t = &r->session->graph.toolkits[i];
         if (t->version_of)
-            rc = put_toolkit_file(tree, t, "layout.yaml", &t->doc, e);
-        if (rc == 0)
-            rc = put_toolkit_file(tree, t, "toolkit.yaml",
-                                  t->version_of ? &t->version_of->doc : &t->doc, e);
+            put_toolkit_file(files, t, "layout.yaml", &t->doc);
+        put_toolkit_file(files, t, "toolkit.yaml", t->version_of ? &t->version_of->doc : &t->doc);
     }
-    return rc;
 }
 
 /* SHA256SUMS of every other file: the check does not rest on git's SHA-1. */
-static int put_sums(const char *tree, struct err *e)
+static void put_sums(struct run_files *files)
 {
-    struct buf listing;
-    struct content_id unused;
-    buf_init(&listing, BUF_MAX_DEFAULT);
-    int rc = sha256_folder(tree, &listing, &unused, e);
-    if (rc == 0)
-        rc = put_file(tree, "SHA256SUMS", listing.bytes, listing.n_bytes, e);
-    buf_release(&listing);
-    return rc;
+    struct buf sums;
+    buf_init(&sums, BUF_MAX_DEFAULT);
+    run_files_sort(files);
+    run_files_sums(files, &sums);
+    run_files_add(files, "SHA256SUMS", sums.bytes, sums.n_bytes);
+    run_files_sort(files);
+    buf_release(&sums);
 }
 
-static int write_tree(const struct record *r, const char *tree, struct err *e)
+static int collect(const struct record *r, struct run_files *files, struct err *e)
 {
     const struct session *s = r->session;
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     json_write_pretty(r->run, 1, &b);
-    int rc = file_make_folder(tree, e);
-    if (rc == 0)
-        rc = put_file(tree, "run.json", b.bytes, b.n_bytes, e);
+    run_files_add(files, "run.json", b.bytes, b.n_bytes);
     buf_release(&b);
-    if (rc == 0)
-        rc = put_file(tree, "manifest.yaml", s->manifest.doc.source, s->manifest.doc.source_bytes,
-                      e);
-    if (rc == 0)
-        rc = put_toolkits(r, tree, e);
+    run_files_add(files, "manifest.yaml", s->manifest.doc.source, s->manifest.doc.source_bytes);
+    put_toolkits(r, files);
+    int rc = 0;
     for (size_t i = 0; i < s->graph.n_instances && rc == 0; i++)
         if (r->done[i])
-            rc = put_stage(r, tree, i, e);
+            rc = put_stage(r, files, i, e);
     if (rc == 0)
-        rc = put_artifacts(r, tree, e);
-    return rc == 0 ? put_sums(tree, e) : rc;
+        rc = put_artifacts(r, files, e);
+    if (rc == 0)
+        put_sums(files);
+    return rc;
 }
 
 /* "support_desk: ok, 3 executed, 4 reused" and one line a stage. */
@@ -225,29 +207,22 @@ int record_settle(const struct record *r, bool all_written, struct err *e)
     return rc == 0 && all_written ? owed_settle(home, name, NULL, e) : rc;
 }
 
-int record_commit(const struct record *r, char commit[41], struct err *e)
+int record_commit(const struct record *r, struct run_files *files, char commit[41], struct err *e)
 {
-    char *tree = NULL;
     char *repo = store_path(r->session->store, "ledger.git");
     char *ref = xasprintf("refs/prov/%s", r->session->manifest.name);
     struct buf message;
     buf_init(&message, BUF_MAX_DEFAULT);
     write_message(r, &message);
-    int rc = store_temporary(r->session->store, &tree, e);
-    if (rc == 0)
-        rc = write_tree(r, tree, e);
+    int rc = collect(r, files, e);
     if (rc == 0)
         rc = ledger_commit(r->helper, repo,
-                           &(struct ledger_entry){ref, tree, buf_text(&message),
+                           &(struct ledger_entry){ref, files, buf_text(&message),
                                                   r->started_unix_ms / 1000, r->sign_key},
                            commit, e);
-    struct err ignored = {0};
-    if (tree && file_remove_tree(tree, &ignored) < 0)
-        ignored.text[0] = '\0'; /* goes with the store's temporary folder */
     buf_release(&message);
     xfree(ref);
     xfree(repo);
-    xfree(tree);
     return rc < 0 ? err_wrap(e, "writing the ledger") : 0;
 }
 

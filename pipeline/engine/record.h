@@ -13,6 +13,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "pipeline/engine/session.h"
+#include "pipeline/provenance/run_files.h"
 
 struct record {
     struct session *session;
@@ -30,8 +31,10 @@ bool record_is_owed(const struct record *r);
 /* After the commit of r: what it contains is owed no more. What an earlier build's mark stands for
  * is contained when `all_written`: no delivery failed. */
 int record_settle(const struct record *r, bool all_written, struct err *e) MUST_USE;
-/* commit: 40 hex digits and a NUL. With a key that cannot sign there is no commit. */
-int record_commit(const struct record *r, char commit[41], struct err *e) MUST_USE;
+/* commit: 40 hex digits and a NUL; files (empty before; the caller releases) is what it holds. With
+ * a key that cannot sign there is no commit. */
+int record_commit(const struct record *r, struct run_files *files, char commit[41],
+                  struct err *e) MUST_USE;
 /* One line of runs.log. */
 int record_line(const struct record *r, struct err *e) MUST_USE;
 /* last/<name>.json: instance -> key, what `why` compares with. Written when it changed. */

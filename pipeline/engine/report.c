@@ -279,15 +279,3 @@ int report_write(const struct run_record *r, struct store *s, const char *root, 
     buf_release(&html);
     return rc;
 }
-
-int report_write_commit(const struct ledger *l, const char *commit, struct store *s,
-                        const char *root, char **path, struct err *e)
-{
-    struct run_record r = {0};
-    *path = NULL;
-    int rc = run_record_load(l, commit, &r, e);
-    if (rc == 0)
-        rc = report_write(&r, s, root, path, e);
-    run_record_release(&r);
-    return rc;
-}

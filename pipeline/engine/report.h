@@ -18,9 +18,6 @@ struct json *report_page(const struct run_record *r, struct store *s);
 /* Draws the page of a run into root/<name>/index.html; *path: caller xfrees. */
 int report_write(const struct run_record *r, struct store *s, const char *root, char **path,
                  struct err *e) MUST_USE;
-/* The same for the commit of a run. */
-int report_write_commit(const struct ledger *l, const char *commit, struct store *s,
-                        const char *root, char **path, struct err *e) MUST_USE;
 
 /* One JSON output of a stage of run.json by its kind; NULL when it has none or the store cannot
  * give it (then *missing says so, when not NULL). The caller frees it. */

@@ -473,6 +473,7 @@ static void close_run(struct run *r)
     json_free(r->gates);
     json_free(r->deliveries);
     buf_release(&r->gate_table);
+    run_files_release(&r->recorded);
     xfree(r->items);
     xfree(r->done);
     xfree(r->delivered);

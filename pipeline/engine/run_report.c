@@ -188,7 +188,9 @@ int run_record(struct run *r, char commit[41], struct err *e)
     int rc = record_last(&record, e);
     bool owed = record_is_owed(&record);
     if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || owed || r->options->record)) {
-        rc = record_commit(&record, commit, e);
+        rc = store_tidy(r->session->store, e);
+        if (rc == 0)
+            rc = record_commit(&record, &r->recorded, commit, e);
         /* A delivery that failed may be in place all the same: the next run looks, and records. */
         if (rc == 0 && owed)
             rc = record_settle(&record, r->n_not_written == 0, e);
@@ -207,17 +209,17 @@ int run_record(struct run *r, char commit[41], struct err *e)
 void run_draw_page(struct run *r, const char *commit)
 {
     struct err cause = {0};
-    char *repo = store_path(r->session->store, "ledger.git");
-    struct ledger ledger = {r->helper, repo};
-    int rc = report_write_commit(&ledger, commit, r->session->store, r->options->reports_root,
-                                 &r->page, &cause);
+    struct run_record record = {0};
+    int rc = run_record_of_files(&r->recorded, commit, &record, &cause);
+    if (rc == 0)
+        rc = report_write(&record, r->session->store, r->options->reports_root, &r->page, &cause);
+    run_record_release(&record);
     if (rc < 0) {
         term_notef(r->term, "the report is not written: %s\n", cause.text);
         r->n_not_written++;
         xfree(r->page);
         r->page = NULL;
     }
-    xfree(repo);
 }
 
 static int exit_status(const struct run *r)

@@ -6,6 +6,7 @@
 #include "pipeline/engine/job.h"
 #include "pipeline/engine/progress.h"
 #include "pipeline/engine/run.h"
+#include "pipeline/provenance/run_files.h"
 
 enum run_status {
     RUN_WAITING,
@@ -45,7 +46,8 @@ struct run {
     struct json *gates;
     struct json *deliveries;
     struct buf gate_table;
-    char *page; /* path of the page that was drawn, or NULL */
+    struct run_files recorded; /* what its commit holds */
+    char *page;                /* path of the page that was drawn, or NULL */
     size_t n_executed, n_fetched, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms, synced_ms, sync_took_ms;

@@ -32,13 +32,13 @@ int ledger_helper(char **path, struct err *e)
     return 0;
 }
 
-/* What the child gets: stdout into `out`, stderr into a memory file, the message at descriptor 3.
- */
+/* What the child gets: stdout into `out`, stderr into a memory file, a run's files as stdin, its
+ * message at descriptor 3. */
 struct call {
     const char *program;
     const char *args[ARGS_MAX];
     size_t n_args;
-    int message_fd; /* or -1 */
+    int files_fd, message_fd; /* or -1 */
 };
 
 static void add_arg(struct call *c, const char *flag, const char *value)
@@ -55,7 +55,7 @@ _Noreturn static void become(const struct call *c, int out_fd, int err_fd)
     memcpy(argv + 1, c->args, c->n_args * sizeof argv[0]);
     argv[0] = xstrdup(c->program);
     argv[c->n_args + 1] = NULL;
-    int in_fd = open("/dev/null", O_RDONLY);
+    int in_fd = c->files_fd >= 0 ? c->files_fd : open("/dev/null", O_RDONLY);
     if (in_fd >= 0 && dup2(in_fd, 0) == 0 && dup2(out_fd, 1) == 1 && dup2(err_fd, 2) == 2 &&
         (c->message_fd < 0 || c->message_fd == 3 || dup2(c->message_fd, 3) == 3))
         execv(c->program, argv);
@@ -184,16 +184,27 @@ static int run_with(const char *helper, struct call *c, struct json **answer, st
 
 static struct call call_of(const char *verb)
 {
-    return (struct call){.args = {verb}, .n_args = 1, .message_fd = -1};
+    return (struct call){.args = {verb}, .n_args = 1, .files_fd = -1, .message_fd = -1};
 }
 
-static int message_file(const char *message, int *fd, struct err *e)
+/* Inherited; read from its beginning. */
+static int memory_file(const char *name, const void *bytes, size_t n_bytes, int *fd, struct err *e)
 {
-    size_t n = strlen(message);
-    *fd = memfd_create("message", 0); /* inherited */
-    if (*fd < 0 || write(*fd, message, n) != (ssize_t)n)
-        return err_set_errno(e, errno, PROGRAM ": the message cannot be handed over");
-    return 0;
+    *fd = memfd_create(name, 0);
+    int rc = *fd < 0 ? -1 : 0;
+    const char *p = bytes;
+    while (rc == 0 && n_bytes > 0) {
+        ssize_t n = write(*fd, p, n_bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            rc = -1;
+        p += n > 0 ? n : 0;
+        n_bytes -= n > 0 ? (size_t)n : 0;
+    }
+    if (rc == 0 && lseek(*fd, 0, SEEK_SET) != 0)
+        rc = -1;
+    return rc == 0 ? 0 : err_set_errno(e, errno, PROGRAM ": the %s cannot be handed over", name);
 }
 
 int ledger_commit(const char *helper, const char *repo, const struct ledger_entry *entry,
@@ -205,11 +216,17 @@ int ledger_commit(const char *helper, const char *repo, const struct ledger_entr
     char *time_text = xasprintf("%lld", (long long)entry->time);
     add_arg(&c, "--repo", repo);
     add_arg(&c, "--ref", entry->ref);
-    add_arg(&c, "--tree", entry->tree_dir);
+    add_arg(&c, "--files", "/dev/fd/0");
     add_arg(&c, "--message-file", "/dev/fd/3");
     add_arg(&c, "--time", time_text);
     add_arg(&c, "--sign", entry->sign_key);
-    int rc = message_file(entry->message, &c.message_fd, e);
+    struct buf files;
+    buf_init(&files, FILES_BYTES_MAX);
+    run_files_pack(entry->files, &files);
+    int rc = memory_file("files", files.bytes, files.n_bytes, &c.files_fd, e);
+    buf_release(&files);
+    if (rc == 0)
+        rc = memory_file("message", entry->message, strlen(entry->message), &c.message_fd, e);
     if (rc == 0)
         rc = run_with(helper, &c, &answer, e);
     if (rc == 0)
@@ -218,6 +235,8 @@ int ledger_commit(const char *helper, const char *repo, const struct ledger_entr
         rc = err_set(e, ERR_FORMAT, "ledger: \"%s\" is no commit", id);
     if (rc == 0)
         memcpy(commit, id, 41);
+    if (c.files_fd >= 0)
+        close(c.files_fd);
     if (c.message_fd >= 0)
         close(c.message_fd);
     json_free(answer);

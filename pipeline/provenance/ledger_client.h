@@ -13,6 +13,7 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
+#include "pipeline/provenance/run_files.h"
 
 /* Path of fmforge-ledger beside the running program; caller xfrees. */
 int ledger_helper(char **path, struct err *e) MUST_USE;
@@ -25,8 +26,8 @@ int ledger_answer(const struct buf *out, int status, int err_fd, struct json **a
                   struct err *e) MUST_USE;
 
 struct ledger_entry {
-    const char *ref;      /* "refs/prov/<name>" */
-    const char *tree_dir; /* everything below it is committed */
+    const char *ref;               /* "refs/prov/<name>" */
+    const struct run_files *files; /* sorted */
     const char *message;
     int64_t time;         /* Unix seconds */
     const char *sign_key; /* SSH key (ledger_ssh.h says which); NULL: unsigned */

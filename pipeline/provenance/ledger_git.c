@@ -365,7 +365,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
     char tree[GIT_HEX + 1];
     int rc = open_incoming(r, &m, e);
     if (rc == 0)
-        rc = ledger_write_tree(r, asked->tree_dir, tree, notes, e);
+        rc = ledger_write_tree(r, asked->files, tree, notes, e);
     if (rc == 0 && git_oid_fromstr(&m.tree, tree) != 0)
         rc = err_set(e, ERR_IO, "%s: %s", r->path, said());
     if (rc == 0 && git_signature_new(&m.who, "fmforge", "fmforge@localhost", asked->time, 0) != 0)

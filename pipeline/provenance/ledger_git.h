@@ -12,6 +12,7 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
+#include "pipeline/provenance/run_files.h"
 
 struct git_repo; /* opaque */
 
@@ -50,7 +51,7 @@ void git_repo_close(struct git_repo *r); /* NULL is fine */
 
 struct git_new_commit {
     const char *ref;
-    const char *tree_dir; /* the files below it */
+    const struct run_files *files; /* sorted */
     const char *message;
     int64_t time;         /* Unix seconds */
     const char *sign_key; /* of ssh_sign (ledger_ssh.h); NULL: unsigned */

@@ -24,7 +24,7 @@
 struct options {
     const char *repo;
     const char *ref;
-    const char *tree;
+    const char *files;
     const char *message_file;
     int64_t time;
     int64_t max;
@@ -42,7 +42,7 @@ static void make_flags(struct options *o, struct flag flags[N_FLAGS])
     const struct flag table[N_FLAGS] = {
         {"repo", 0, FLAG_STRING, &o->repo, "DIR", "the ledger: a bare git repository"},
         {"ref", 0, FLAG_STRING, &o->ref, "REF", "refs/prov/NAME"},
-        {"tree", 0, FLAG_STRING, &o->tree, "DIR", "commit: the run's files"},
+        {"files", 0, FLAG_STRING, &o->files, "FILE", "commit: the run's files (run_files.h)"},
         {"message-file", 0, FLAG_STRING, &o->message_file, "FILE", "commit: its message"},
         {"time", 0, FLAG_INT, &o->time, "UNIX", "commit: its time in seconds"},
         {"max", 0, FLAG_INT, &o->max, "N", "log: at most N runs (0: all)"},
@@ -96,12 +96,13 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
 {
     struct git_repo *repo = NULL;
     struct buf message, notes;
+    struct run_files files = {NULL, 0};
     char commit[GIT_HEX + 1] = "";
     buf_init(&message, BUF_MAX_DEFAULT);
     buf_init(&notes, BUF_MAX_DEFAULT);
     int rc = need(o->ref, "ref", e);
     if (rc == 0)
-        rc = need(o->tree, "tree", e);
+        rc = need(o->files, "files", e);
     if (rc == 0)
         rc = need(o->message_file, "message-file", e);
     if (rc == 0 && (o->time <= 0 || o->time > 253402300799))
@@ -111,10 +112,12 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
     if (rc == 0 && str_utf8_prefix(buf_text(&message), message.n_bytes) != message.n_bytes)
         rc = err_set(e, ERR_FORMAT, "%s: not UTF-8", o->message_file);
     if (rc == 0)
+        rc = run_files_read(o->files, FILES_BYTES_MAX, &files, e);
+    if (rc == 0)
         rc = git_repo_open(o->repo, true, &repo, e);
     if (rc == 0)
         rc = git_repo_commit(
-            repo, &(struct git_new_commit){o->ref, o->tree, buf_text(&message), o->time, o->sign},
+            repo, &(struct git_new_commit){o->ref, &files, buf_text(&message), o->time, o->sign},
             commit, &notes, e);
     if (rc == 0) {
         json_put_string(answer, "commit", commit);
@@ -122,6 +125,7 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
             json_put(answer, "notes", text(buf_text(&notes)));
     }
     git_repo_close(repo);
+    run_files_release(&files);
     buf_release(&message);
     buf_release(&notes);
     return rc;
@@ -506,7 +510,7 @@ void ledger_help(struct buf *out)
     buf_add_text(out,
                  "usage: fmforge-ledger VERB [options]\n\n"
                  "Reads and writes the ledger of fmforge; answers with one JSON object.\n\n"
-                 "  commit --repo --ref --tree --message-file --time [--sign]   record a run\n"
+                 "  commit --repo --ref --files --message-file --time [--sign]   record a run\n"
                  "  log    --repo [--ref] [--max]                      runs, newest first\n"
                  "  cat    --repo --commit --path                      one file of a run\n"
                  "  list   --repo --commit                             files of a run\n"

@@ -87,20 +87,26 @@ int run_record_load(const struct ledger *l, const char *commit, struct run_recor
     return rc == 0 ? run_record_take(shown, out, e) : rc;
 }
 
-static int read_item(const char *folder, const char *path, struct json *files, struct err *e)
+int run_record_of_files(const struct run_files *f, const char *commit, struct run_record *out,
+                        struct err *e)
 {
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    char *full = file_join(folder, path);
-    int rc = file_read(full, LIMIT_JSON_BYTES, &b, e);
-    if (rc == 0) {
+    *out = (struct run_record){0};
+    out->shown = json_new_object();
+    struct json *files = json_new_array();
+    for (size_t i = 0; i < f->n_items; i++) {
         struct json *item = json_new_object();
-        json_put(item, "path", statement_text(path));
-        json_put(item, "text", statement_text(buf_text(&b)));
+        json_put(item, "path", statement_text(f->items[i].path));
+        json_put(item, "text", statement_text((const char *)f->items[i].bytes));
         json_append(files, item);
     }
-    xfree(full);
-    buf_release(&b);
+    json_put(out->shown, "files", files);
+    json_put(out->shown, "commit", statement_text(commit));
+    out->commit = run_text(out->shown, "commit");
+    int rc = take_file(out, e);
+    int64_t ms = 0;
+    const char *started = rc == 0 ? run_text(out->root, "started") : NULL;
+    if (started != NULL && statement_time_parse(started, &ms))
+        out->time = ms / 1000;
     return rc;
 }
 
@@ -108,23 +114,22 @@ int run_record_read_folder(const char *folder, struct run_record *out, struct er
 {
     *out = (struct run_record){0};
     struct file_list list = {0};
+    struct run_files files = {NULL, 0};
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
     int rc = file_list_folder(folder, &list, e);
-    if (rc != 0)
-        return rc;
-    out->shown = json_new_object();
-    struct json *files = json_new_array();
-    for (size_t i = 0; i < list.n_paths && rc == 0; i++)
-        rc = read_item(folder, list.paths[i], files, e);
-    json_put(out->shown, "files", files);
-    json_put(out->shown, "commit", statement_text(folder));
-    out->commit = run_text(out->shown, "commit");
-    file_list_release(&list);
-    if (rc == 0 && take_file(out, e) != 0)
+    for (size_t i = 0; i < list.n_paths && rc == 0; i++) {
+        char *path = file_join(folder, list.paths[i]);
+        rc = file_read(path, LIMIT_JSON_BYTES, &b, e);
+        if (rc == 0)
+            run_files_add(&files, list.paths[i], b.bytes, b.n_bytes);
+        xfree(path);
+    }
+    if (rc == 0 && run_record_of_files(&files, folder, out, e) != 0)
         rc = err_wrap(e, "%s", folder);
-    int64_t ms = 0;
-    const char *started = rc == 0 ? run_text(out->root, "started") : NULL;
-    if (started != NULL && statement_time_parse(started, &ms))
-        out->time = ms / 1000;
+    buf_release(&b);
+    run_files_release(&files);
+    file_list_release(&list);
     return rc;
 }
 

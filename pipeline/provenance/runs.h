@@ -12,6 +12,7 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
+#include "pipeline/provenance/run_files.h"
 
 /* Where the ledger is. */
 struct ledger {
@@ -39,6 +40,9 @@ int run_record_find(const struct ledger *l, const char *id, const char *name,
                     struct run_record *out, struct err *e) MUST_USE;
 /* The same from a folder that holds a checkout of a run: made toolkits carry theirs. */
 int run_record_read_folder(const char *folder, struct run_record *out, struct err *e) MUST_USE;
+/* The same of files that have become a commit. */
+int run_record_of_files(const struct run_files *f, const char *commit, struct run_record *out,
+                        struct err *e) MUST_USE;
 void run_record_release(struct run_record *r); /* safe on zeroed and twice */
 
 /* A file of the run, or NULL. Borrowed. */

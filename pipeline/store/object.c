@@ -114,6 +114,11 @@ int objects_each_dead(struct objects *o, objects_dead_function *f, void *context
     return rc;
 }
 
+int objects_tidy(struct objects *o, struct err *e)
+{
+    return o->session != NULL ? 0 : objects_each_dead(o, remove_dead, NULL, e);
+}
+
 int objects_session(struct objects *o, struct err *e)
 {
     char *tmp = file_join(o->home, "tmp");

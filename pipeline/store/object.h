@@ -47,6 +47,8 @@ int objects_gate(const struct objects *o, int *gate, struct err *e) MUST_USE;
 typedef void objects_dead_function(void *context, const char *folder);
 int objects_each_dead(struct objects *o, objects_dead_function *f, void *context,
                       struct err *e) MUST_USE;
+/* Removes the temporary folders of dead processes; done with the first of our own, too. */
+int objects_tidy(struct objects *o, struct err *e) MUST_USE;
 /* A new path in the temporary folder; caller xfrees. */
 int objects_temporary(struct objects *o, char **path, struct err *e) MUST_USE;
 /* Renames a finished file (read-only) or folder to `to`, making parents; on the disk it is

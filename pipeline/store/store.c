@@ -178,6 +178,11 @@ void store_on_wait(struct store *s, bool (*on_wait)(void *context), void *contex
     s->objects.wait_context = context;
 }
 
+int store_tidy(struct store *s, struct err *e)
+{
+    return objects_tidy(&s->objects, e);
+}
+
 int store_temporary(struct store *s, char **path, struct err *e)
 {
     return objects_temporary(&s->objects, path, e);

@@ -60,6 +60,8 @@ char *store_path(const struct store *s, const char *relative);
 void store_on_wait(struct store *s, bool (*on_wait)(void *context), void *context);
 /* What was found damaged and quarantined since open, one line each; "" when nothing. Borrowed. */
 const char *store_notes(const struct store *s);
+/* Removes what killed writers have left in tmp/, as the first of our own temporary files does. */
+int store_tidy(struct store *s, struct err *e) MUST_USE;
 /* A new path (nothing is there yet) in this process's own temporary folder, which store_close
  * removes and which the next writer removes after a kill. Caller xfrees. */
 int store_temporary(struct store *s, char **path, struct err *e) MUST_USE;

@@ -88,8 +88,23 @@ static void put(const struct fixture *f, const char *name, const char *text)
 static int record(const struct fixture *f, const char *repo, const char *message, int64_t time,
                   char commit[41], struct err *e)
 {
-    const struct ledger_entry entry = {REF, f->tree, message, time, NULL};
-    return ledger_commit(f->helper, repo, &entry, commit, e);
+    struct run_files files = {NULL, 0};
+    struct file_list list = {0};
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    assert_int_equal(file_list_folder(f->tree, &list, e), 0);
+    for (size_t i = 0; i < list.n_paths; i++) {
+        char *path = file_join(f->tree, list.paths[i]);
+        assert_int_equal(file_read(path, BUF_MAX_DEFAULT - 1, &b, e), 0);
+        run_files_add(&files, list.paths[i], b.bytes, b.n_bytes);
+        xfree(path);
+    }
+    const struct ledger_entry entry = {REF, &files, message, time, NULL};
+    int rc = ledger_commit(f->helper, repo, &entry, commit, e);
+    buf_release(&b);
+    file_list_release(&list);
+    run_files_release(&files);
+    return rc;
 }
 
 /* A run whose one artifact is the given text; its commit. */
@@ -376,13 +391,17 @@ static void wrong_calls_say_why(void **state)
     NEED_HELPER(f);
     char commit[41];
     struct json *v = NULL;
-    struct err no_tree = {0}, bad_ref = {0}, no_repo = {0}, short_id = {0}, no_helper = {0};
-    const struct ledger_entry nowhere = {REF, "/nope", "x", 1, NULL};
-    const struct ledger_entry head = {"refs/heads/x", f->tree, "x", 1, NULL};
-    assert_int_equal(ledger_commit(f->helper, f->repo, &nowhere, commit, &no_tree), ERR_MISSING);
-    assert_non_null(strstr(no_tree.text, "/nope"));
-    put(f, "run.json", "{}");
+    struct err bad_path = {0}, bad_ref = {0}, no_repo = {0}, short_id = {0}, no_helper = {0};
+    struct run_files upwards = {NULL, 0}, good = {NULL, 0};
+    run_files_add(&upwards, "stages/../run.json", "{}", 2);
+    run_files_add(&good, "run.json", "{}", 2);
+    const struct ledger_entry above = {REF, &upwards, "x", 1, NULL};
+    const struct ledger_entry head = {"refs/heads/x", &good, "x", 1, NULL};
+    assert_int_equal(ledger_commit(f->helper, f->repo, &above, commit, &bad_path), ERR_FORMAT);
+    assert_non_null(strstr(bad_path.text, "byte 0"));
     assert_int_equal(ledger_commit(f->helper, f->repo, &head, commit, &bad_ref), ERR_CONFIG);
+    run_files_release(&upwards);
+    run_files_release(&good);
     assert_int_equal(ledger_show(f->helper, "/nope", "123456", &v, &no_repo), ERR_MISSING);
     assert_int_equal(ledger_show(f->helper, f->repo, "12", &v, &short_id), ERR_CONFIG);
     assert_int_equal(ledger_check("/nope/fmforge-ledger", f->repo, &v, &no_helper), ERR_MISSING);
