@@ -19,7 +19,7 @@ marks() { find .fmforge/unsynced -type f 2>/dev/null | wc -l; }
 killed() {
     setsid "$BIN/fmforge" run m.yaml >run.out 2>&1 &
     pid=$!
-    for _ in $(seq 300); do
+    for _ in $(seq 3000); do
         grep -q '^two: done' run.out && break
         sleep 0.02
     done
