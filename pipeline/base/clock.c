@@ -20,6 +20,11 @@ long long clock_unix_ms(void)
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+double clock_seconds(struct timeval t)
+{
+    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
 char *clock_text(int64_t unix_ms, char out[25])
 {
     int64_t seconds = unix_ms / 1000;

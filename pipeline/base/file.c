@@ -299,6 +299,12 @@ bool file_is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool file_is_ours(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_uid == geteuid();
+}
+
 int file_size(const char *path, uint64_t *n_bytes, struct err *e)
 {
     struct stat st;

@@ -61,6 +61,7 @@ void file_map_close(struct file_map *m); /* safe on zeroed */
 
 bool file_exists(const char *path);
 bool file_is_folder(const char *path);
+bool file_is_ours(const char *path); /* is there, and of this user */
 int file_size(const char *path, uint64_t *n_bytes, struct err *e) MUST_USE;
 
 /* Makes the folder and its parents (0755). Existing is fine. */

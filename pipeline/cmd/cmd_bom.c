@@ -1,6 +1,7 @@
 /* fmforge bom, fmforge card: what the record says of a package, in the forms of others. */
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/release.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"

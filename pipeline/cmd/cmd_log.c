@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -16,7 +17,7 @@
 static void add_time(struct buf *out, double seconds)
 {
     char text[25];
-    statement_time((int64_t)seconds * 1000, text);
+    clock_text((int64_t)seconds * 1000, text);
     buf_printf(out, "%.10s %.8s", text, text + 11);
 }
 

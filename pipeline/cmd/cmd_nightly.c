@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -44,7 +45,7 @@ static int take_run(struct nightly_command *c, struct nightly_item *item, struct
 /* Whatever is wrong with one manifest is its own result. Returns false when interrupted. */
 static bool run_item(struct nightly_command *c, struct nightly_item *item)
 {
-    double started_ms = spawn_clock_ms();
+    double started_ms = clock_ms();
     struct session s;
     struct session_options so = {item->path, c->common.home, c->context->program_folder, NULL, 0,
                                  true};
@@ -74,7 +75,7 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
         term_notef(c->context->term, "%s: %s\n", item->path, e.text);
     }
     session_release(&s);
-    item->seconds = (spawn_clock_ms() - started_ms) / 1e3;
+    item->seconds = (clock_ms() - started_ms) / 1e3;
     return !str_eq(item->status, "interrupted");
 }
 
@@ -153,7 +154,7 @@ static void say(const struct nightly_command *c)
 static int run_all(struct nightly_command *c, const char *folder, struct err *e)
 {
     char today[25];
-    statement_time(spawn_unix_ms(), today);
+    clock_text(clock_unix_ms(), today);
     today[strlen("2026-01-31")] = '\0';
     if (!c->nightly.date)
         c->nightly.date = today;

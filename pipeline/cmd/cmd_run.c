@@ -1,5 +1,6 @@
 /* fmforge run: makes, tests, delivers and records what a manifest describes. */
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/str.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/cmd/run_flags.h"
@@ -47,7 +48,7 @@ static int run_watched(const struct session_options *so, struct run_options *o, 
 
 int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
-    double started_ms = spawn_clock_ms();
+    double started_ms = clock_ms();
     struct run_flags f = RUN_FLAGS_INIT;
     int rc = run_flags_parse(argc, argv, &f, e);
     if (rc == 0 && f.help)

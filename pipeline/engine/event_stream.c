@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/clock.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -81,7 +82,7 @@ static void give_up(struct event_stream *s, const char *why)
 static bool is_ready(const struct event_stream *s, double until_ms)
 {
     struct pollfd p = {s->fd, POLLOUT, 0};
-    double wait_ms = s->is_file ? 0 : until_ms - spawn_clock_ms();
+    double wait_ms = s->is_file ? 0 : until_ms - clock_ms();
     return s->is_file || poll(&p, 1, wait_ms > 0 ? (int)wait_ms + 1 : 0) > 0;
 }
 
@@ -123,7 +124,7 @@ static bool put_line(struct event_stream *s, const char *event, struct json *o)
     buf_init(&line, BUF_MAX_DEFAULT);
     json_put_string(o, "schema", "fmforge.event/1");
     json_put_i64(o, "seq", s->n_told + 1);
-    json_put_string(o, "time", statement_time(spawn_unix_ms(), when));
+    json_put_string(o, "time", clock_text(clock_unix_ms(), when));
     json_put_string(o, "event", event);
     json_write_canonical(o, &line);
     buf_add_char(&line, '\n');
@@ -172,11 +173,11 @@ bool event_stream_close(struct event_stream *s, struct err *problem)
 {
     if (s == NULL)
         return true;
-    double until = spawn_clock_ms() + LAST_WAIT_MS;
+    double until = clock_ms() + LAST_WAIT_MS;
     if (s->fd >= 0)
         say_lost(s, 0);
     send_waiting(s, until);
-    while (s->is_held && s->fd >= 0 && n_unread(s) > 0 && spawn_clock_ms() < until)
+    while (s->is_held && s->fd >= 0 && n_unread(s) > 0 && clock_ms() < until)
         usleep(1000);
     if (s->fd >= 0 && s->waiting.n_bytes + (size_t)s->n_lost + n_unread(s) > 0)
         give_up(s, "its reader did not take everything");

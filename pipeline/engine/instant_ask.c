@@ -1,7 +1,6 @@
 /* The half of instant.h that the front program has: no JSON, no hash, no library but libc. */
 
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pipeline/base/clock.h"
@@ -34,12 +33,6 @@ bool instant_question(const struct instant *in, struct buf *b)
     return true;
 }
 
-static bool owns(const char *home)
-{
-    struct stat st;
-    return stat(home, &st) == 0 && st.st_uid == geteuid();
-}
-
 static int add_line(const char *home, const struct state_file *s, struct err *e)
 {
     char when[25];
@@ -69,7 +62,7 @@ bool instant_run(const struct instant *in, const struct term *term, double start
     struct state_file s = {.question = question.bytes, .question_bytes = question.n_bytes};
     same = same && state_file_read(in->home, &map, &s);
     /* gc must not remove what is looked at now; this is the lock that a whole run would hold. */
-    int gate = same && owns(in->home) ? hold_gate(in->home) : -1;
+    int gate = same && file_is_ours(in->home) ? hold_gate(in->home) : -1;
     same = gate >= 0 && seen_same(s.seen, s.seen_bytes) && add_line(in->home, &s, &ignored) == 0;
     if (same)
         say(&s, term, started_ms);

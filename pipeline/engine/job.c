@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
@@ -215,8 +216,8 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
     for (size_t k = 0; k < a.n; k++)
         buf_printf(&command, "%s%s", k ? " " : "", a.items[k]);
     out->command = buf_steal(&command);
-    out->started_ms = spawn_clock_ms();
-    out->started_unix_ms = spawn_unix_ms();
+    out->started_ms = clock_ms();
+    out->started_unix_ms = clock_unix_ms();
     if (rc == 0)
         rc = launch(out, &a, e);
     xfree(config);
@@ -420,7 +421,7 @@ static void record_failure(struct job_env *env, const struct job *j, const char 
     json_put_i64(o, "schema", 1);
     json_put_string(o, "stage", env->session->graph.instances[j->i]->name);
     json_put_string(o, "reason", clean);
-    json_put_i64(o, "unix_ms", spawn_unix_ms());
+    json_put_i64(o, "unix_ms", clock_unix_ms());
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     json_write_canonical(o, &b);
@@ -465,7 +466,7 @@ static int failure(const struct job_env *env, const struct job *j, int wait_stat
 
 int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e)
 {
-    j->finished_ms = spawn_clock_ms();
+    j->finished_ms = clock_ms();
     int rc = 0;
     if (wait_status == 0) {
         rc = publish(env, j, e);

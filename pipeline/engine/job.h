@@ -32,8 +32,6 @@ struct job_env {
     struct sandbox_kernel sandbox;
 };
 
-#define FMFORGE_VERSION "0.2"
-
 struct job {
     size_t i; /* the instance */
     pid_t pid;

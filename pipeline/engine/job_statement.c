@@ -1,4 +1,5 @@
 #include "pipeline/engine/job_statement.h"
+#include "pipeline/base/clock.h"
 
 #include <gnu/libc-version.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
+#include "pipeline/base/release.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/key.h"
@@ -179,10 +181,8 @@ static void fill_times(const struct job *j, struct statement_facts *f)
     f->started_ms = j->started_unix_ms;
     f->finished_ms = j->started_unix_ms + (int64_t)(j->finished_ms - j->started_ms);
     f->usage.wall_seconds = (j->finished_ms - j->started_ms) / 1e3;
-    f->usage.user_seconds =
-        (double)j->usage.ru_utime.tv_sec + (double)j->usage.ru_utime.tv_usec / 1e6;
-    f->usage.system_seconds =
-        (double)j->usage.ru_stime.tv_sec + (double)j->usage.ru_stime.tv_usec / 1e6;
+    f->usage.user_seconds = clock_seconds(j->usage.ru_utime);
+    f->usage.system_seconds = clock_seconds(j->usage.ru_stime);
     f->usage.peak_bytes = (uint64_t)j->usage.ru_maxrss * 1024;
 }
 

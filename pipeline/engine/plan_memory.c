@@ -1,7 +1,6 @@
 #include "pipeline/engine/plan_memory.h"
 
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pipeline/base/bytes.h"
@@ -362,12 +361,6 @@ static bool tell(const struct state_file *s, const char *home, struct buf *out)
     return known;
 }
 
-static bool owns(const char *home)
-{
-    struct stat st;
-    return stat(home, &st) == 0 && st.st_uid == geteuid();
-}
-
 bool plan_memory_tell(const struct instant *in, const struct term *term)
 {
     struct buf question, out;
@@ -377,7 +370,7 @@ bool plan_memory_tell(const struct instant *in, const struct term *term)
     bool known = put_question(in, &question);
     struct state_file s = {.question = question.bytes, .question_bytes = question.n_bytes};
     known = known && state_file_read(in->home, &map, &s);
-    int gate = known && owns(in->home) ? hold_gate(in->home) : -1; /* as every reader */
+    int gate = known && file_is_ours(in->home) ? hold_gate(in->home) : -1; /* as every reader */
     known = gate >= 0 && tell(&s, in->home, &out);
     if (known)
         term_out(term, buf_text(&out));

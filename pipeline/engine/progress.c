@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/clock.h"
 #include "pipeline/base/json.h"
 #include "pipeline/base/str.h"
 #include "pipeline/engine/spawn.h"
@@ -79,7 +80,7 @@ struct json *progress_last(const char *events)
 void progress_draw(struct progress *p, size_t n_done, size_t n_all,
                    const struct progress_item *items, size_t n_items)
 {
-    double now = spawn_clock_ms();
+    double now = clock_ms();
     if (!p->term->note_is_terminal || n_items == 0 || now - p->last_ms < INTERVAL_MS)
         return;
     p->last_ms = now;

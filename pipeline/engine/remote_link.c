@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/spawn.h"
 
@@ -80,9 +81,9 @@ void remote_link_close(struct remote_link *l)
     if (l->pid == 0)
         return;
     close(l->fd);
-    double end_ms = spawn_clock_ms() + (l->ended ? 0 : END_MS);
+    double end_ms = clock_ms() + (l->ended ? 0 : END_MS);
     pid_t n;
-    while ((n = waitpid(l->pid, NULL, WNOHANG)) == 0 && spawn_clock_ms() < end_ms)
+    while ((n = waitpid(l->pid, NULL, WNOHANG)) == 0 && clock_ms() < end_ms)
         usleep(1000);
     if (n == 0) {
         kill(l->pid, SIGKILL);

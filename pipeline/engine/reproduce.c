@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -52,7 +53,7 @@ static int run_here(const struct run_record *r, const char *manifest,
     if (rc == 0 && s.absent)
         rc = err_set(cause, ERR_MISSING, "%s (skip_without) is not there", s.absent);
     else if (rc == 0)
-        rc = run_session(&s, &ro, &quiet, spawn_clock_ms(), cause);
+        rc = run_session(&s, &ro, &quiet, clock_ms(), cause);
     session_release(&s);
     xfree(sets);
     return rc;

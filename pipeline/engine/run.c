@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/check.h"
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/thread.h"
@@ -235,12 +236,12 @@ static bool may_retry(const struct run *r, const struct job *j, int wait_status)
  * sync waits until it is a tenth of the time at most. */
 static int sync_results(struct run *r, double seconds, struct err *e)
 {
-    double now = spawn_clock_ms(), since = now - r->synced_ms, least = 10 * r->sync_took_ms;
+    double now = clock_ms(), since = now - r->synced_ms, least = 10 * r->sync_took_ms;
     bool is_long = seconds >= SYNC_STAGE_S && seconds * 1e3 >= least;
     if (!is_long && (since < SYNC_EVERY_MS || since < least))
         return 0;
     int rc = store_sync(r->session->store, e);
-    r->synced_ms = spawn_clock_ms();
+    r->synced_ms = clock_ms();
     r->sync_took_ms = r->synced_ms - now;
     return rc;
 }
@@ -335,7 +336,7 @@ static int watch_all(struct run *r)
         struct job *j = &r->jobs[k];
         if (!is_alive(j))
             continue;
-        int ms = watch_look(&j->watch, j->pid, j->started_ms, spawn_clock_ms());
+        int ms = watch_look(&j->watch, j->pid, j->started_ms, clock_ms());
         if (ms >= 0 && (next < 0 || ms < next))
             next = ms;
     }
@@ -433,7 +434,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->term = term;
     r->started_ms = started_ms;
     r->synced_ms = started_ms;
-    r->started_unix_ms = spawn_unix_ms();
+    r->started_unix_ms = clock_unix_ms();
     size_t n = s->graph.n_instances;
     r->items = xalloc_array(n, sizeof *r->items);
     r->done = xalloc_array(n, sizeof *r->done);

@@ -37,7 +37,7 @@ struct run_options {
     char *commit; /* NULL, or room for 41 bytes: the ledger commit that was made, "" without one */
 };
 
-/* Returns the exit status (0, 1, 3 or 130) or a negative error. started_ms: spawn_clock_ms when the
+/* Returns the exit status (0, 1, 3 or 130) or a negative error. started_ms: clock_ms when the
  * program began, for "nothing to do (4 ms)". */
 int run_session(struct session *s, const struct run_options *o, const struct term *term,
                 double started_ms, struct err *e) MUST_USE;

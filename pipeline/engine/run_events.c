@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "pipeline/base/clock.h"
+#include "pipeline/base/release.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/judge.h"
@@ -125,10 +127,8 @@ void run_events_ended(struct run *r, const struct job *j, const char *outcome)
     json_put_i64(o, "try", j->retries + 1);
     json_put_f64(o, "seconds", item->seconds);
     json_put_i64(o, "peak_bytes", (int64_t)j->usage.ru_maxrss * 1024);
-    json_put_f64(o, "user_seconds",
-                 (double)j->usage.ru_utime.tv_sec + (double)j->usage.ru_utime.tv_usec / 1e6);
-    json_put_f64(o, "system_seconds",
-                 (double)j->usage.ru_stime.tv_sec + (double)j->usage.ru_stime.tv_usec / 1e6);
+    json_put_f64(o, "user_seconds", clock_seconds(j->usage.ru_utime));
+    json_put_f64(o, "system_seconds", clock_seconds(j->usage.ru_stime));
     if (outcome == NULL)
         put_results(r, j->i, o);
     else
@@ -166,7 +166,7 @@ void run_events_progress(struct run *r)
     if (stream(r) == NULL)
         return;
     event_stream_flush(stream(r));
-    double now = spawn_clock_ms();
+    double now = clock_ms();
     if (now - r->told_ms < PROGRESS_MS)
         return;
     r->told_ms = now;
@@ -204,7 +204,7 @@ void run_events_finished(struct run *r, const char *status, int exit_status)
     struct json *o = json_new_object();
     json_put_string(o, "status", status);
     json_put_i64(o, "exit", exit_status);
-    json_put_f64(o, "seconds", (spawn_clock_ms() - r->started_ms) / 1e3);
+    json_put_f64(o, "seconds", (clock_ms() - r->started_ms) / 1e3);
     json_put_i64(o, "executed", (int64_t)r->n_executed);
     json_put_i64(o, "fetched", (int64_t)r->n_fetched);
     json_put_i64(o, "failed", (int64_t)r->n_failed);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -148,7 +149,7 @@ static int start(struct run *r, struct remote_link *l, struct err *e)
 static bool request(struct run *r, const char *line, double limit_ms)
 {
     struct run_remote *m = r->remote;
-    m->began_ms = spawn_clock_ms();
+    m->began_ms = clock_ms();
     m->due_ms = m->began_ms + limit_ms + SLACK_MS;
     return remote_link_say(&m->fetcher, "%s", line);
 }
@@ -186,7 +187,7 @@ static bool ask_objects(struct run *r)
     char *line = xasprintf("objects %s %lld %s", m->claim.action.key.hex, (long long)limit_ms,
                            m->claim.log.hex[0] ? m->claim.log.hex : "-");
     m->has_claim = true;
-    m->spent_ms += spawn_clock_ms() - m->began_ms;
+    m->spent_ms += clock_ms() - m->began_ms;
     bool ok = request(r, line, limit_ms);
     xfree(line);
     return ok;
@@ -240,7 +241,7 @@ static void next(struct run *r, enum run_status status)
     size_t i = m->to_fetch.items[m->to_fetch.first++];
     store_unlock(m->lock_fds[i]);
     r->items[i].status = status;
-    m->spent_ms += spawn_clock_ms() - m->began_ms;
+    m->spent_ms += clock_ms() - m->began_ms;
     m->saved_ms += status == RUN_REUSED ? 1e3 * m->claim.wall_seconds : 0;
     m->has_claim = false;
     if (m->spent_ms - m->saved_ms > 1e3 * (double)m->spec->timeout_seconds) {
@@ -295,8 +296,7 @@ static void take_result(struct run *r)
     }
     char seconds[24];
     term_notef(r->term, "%s: fetched from %s in %s (%s)\n", r->session->graph.instances[i]->name,
-               m->url, str_format_seconds((spawn_clock_ms() - m->began_ms) / 1e3, seconds),
-               item->why);
+               m->url, str_format_seconds((clock_ms() - m->began_ms) / 1e3, seconds), item->why);
     xfree(item->why);
     item->why = xasprintf("same recipe, its result is from %s", m->url);
     r->done[i] = true;
@@ -396,7 +396,7 @@ nfds_t run_remote_poll(const struct run *r, struct pollfd *fds, int *timeout_ms)
     const struct run_remote *m = r->remote;
     nfds_t n = 0;
     if (m && !is_empty(&m->to_fetch)) {
-        double left_ms = m->due_ms - spawn_clock_ms();
+        double left_ms = m->due_ms - clock_ms();
         int ms = left_ms > 0 ? (int)(left_ms < 1e6 ? left_ms : 1e6) + 1 : 0;
         if (*timeout_ms < 0 || ms < *timeout_ms)
             *timeout_ms = ms;
@@ -423,7 +423,7 @@ void run_remote_take(struct run *r)
         take_sent(r, line);
         xfree(line);
     }
-    if (!is_empty(&m->to_fetch) && spawn_clock_ms() >= m->due_ms) {
+    if (!is_empty(&m->to_fetch) && clock_ms() >= m->due_ms) {
         m->fetcher.ended = true; /* it is not asked to end */
         turn_off(r, "fmforge-remote does not answer");
     }
@@ -449,14 +449,14 @@ void run_remote_end(struct run *r)
         return;
     if (!is_empty(&m->to_fetch)) /* the run has failed meanwhile */
         run_remote_drop(r);
-    double began_ms = spawn_clock_ms();
+    double began_ms = clock_ms();
     double end_ms = began_ms + 1e3 * (double)m->spec->wait_seconds;
     bool said = false;
-    while (!is_empty(&m->to_send) && r->interrupts == 0 && spawn_clock_ms() < end_ms) {
+    while (!is_empty(&m->to_send) && r->interrupts == 0 && clock_ms() < end_ms) {
         size_t n = m->to_send.end - m->to_send.first;
-        double left_ms = end_ms - spawn_clock_ms();
+        double left_ms = end_ms - clock_ms();
         struct pollfd fd = {m->sender.fd, POLLIN, 0};
-        if (!said && spawn_clock_ms() - began_ms >= SAY_WAITING_MS) {
+        if (!said && clock_ms() - began_ms >= SAY_WAITING_MS) {
             term_notef(r->term, "remote: sending %zu %s to %s, for %lld s at most\n", n,
                        n == 1 ? "result" : "results", m->url, (long long)m->spec->wait_seconds);
             said = true;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
@@ -107,8 +108,8 @@ struct json *run_to_json(const struct run *r)
     if (s->manifest.description)
         json_put_string(root, "description", s->manifest.description);
     json_put_string(root, "status", outcome(r));
-    json_put_string(root, "started", statement_time(r->started_unix_ms, when));
-    json_put_string(root, "finished", statement_time(spawn_unix_ms(), when));
+    json_put_string(root, "started", clock_text(r->started_unix_ms, when));
+    json_put_string(root, "finished", clock_text(clock_unix_ms(), when));
     json_put_string(root, "manifest", r->env.manifest_id.hex);
     json_put_string(root, "manifest_path", s->manifest.doc.path);
     for (size_t i = 0; i < r->options->n_sets; i++)
@@ -278,7 +279,7 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
     const struct graph *g = &r->session->graph;
     const char *name = r->session->manifest.name;
     char seconds[24];
-    str_format_seconds((spawn_clock_ms() - r->started_ms) / 1e3, seconds);
+    str_format_seconds((clock_ms() - r->started_ms) / 1e3, seconds);
     for (size_t i = 0; i < g->n_instances; i++)
         if (r->items[i].status == RUN_BLOCKED)
             buf_printf(b, "%s: not run: %s\n", g->instances[i]->name, r->items[i].why);

@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pipeline/base/clock.h"
 #include "pipeline/base/str.h"
 #include "pipeline/engine/sandbox.h"
 
@@ -185,14 +184,4 @@ const char *spawn_environment(const char *name)
         if (strncmp(*entry, name, n) == 0 && (*entry)[n] == '=')
             return *entry + n + 1;
     return NULL;
-}
-
-double spawn_clock_ms(void)
-{
-    return clock_ms();
-}
-
-long long spawn_unix_ms(void)
-{
-    return clock_unix_ms();
 }

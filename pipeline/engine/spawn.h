@@ -36,8 +36,4 @@ char *spawn_status_text(int wait_status, char *text, size_t size);
 /* What a manifest names of our environment; NULL without. Borrowed. */
 const char *spawn_environment(const char *name);
 
-/* Milliseconds: monotonic, for durations, and Unix time, for records. */
-double spawn_clock_ms(void);
-long long spawn_unix_ms(void);
-
 #endif

@@ -24,7 +24,7 @@ enum watch_limit { WATCH_NONE, WATCH_SECONDS, WATCH_MEMORY };
 struct watch {
     struct stage_limits limits;
     enum watch_limit passed; /* the first one that it passed */
-    double passed_ms;        /* when, on spawn_clock_ms */
+    double passed_ms;        /* when, on clock_ms */
     double seconds;          /* measured then */
     uint64_t memory_bytes;   /* the most that was measured */
     bool killed;

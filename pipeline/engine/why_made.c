@@ -1,4 +1,5 @@
 #include "pipeline/engine/why_made.h"
+#include "pipeline/base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +140,7 @@ struct json *why_made(const struct plan *p, size_t i, const struct ledger *l)
         statement_parse(buf_text(&b), b.n_bytes, &s, &ignored) == 0 && s.facts.instance != NULL &&
         s.facts.pipeline != NULL) {
         o = json_new_object();
-        json_put_string(o, "at", statement_time(s.facts.finished_ms, when));
+        json_put_string(o, "at", clock_text(s.facts.finished_ms, when));
         json_put_f64(o, "seconds", (double)(s.facts.finished_ms - s.facts.started_ms) / 1e3);
         json_put_string(o, "pipeline", s.facts.pipeline);
         json_put_string(o, "stage", s.facts.instance);

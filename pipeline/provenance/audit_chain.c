@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
@@ -374,8 +375,8 @@ static void describe(struct step *s)
     const struct statement_facts *f = &s->statement.facts;
     char when[25];
     put(out, "toolkit", f->toolkit);
-    put(out, "started", statement_time(f->started_ms, when));
-    put(out, "finished", statement_time(f->finished_ms, when));
+    put(out, "started", clock_text(f->started_ms, when));
+    put(out, "finished", clock_text(f->finished_ms, when));
     put(out, "manifest", f->manifest_uri);
     put(out, "manifest_id", f->manifest);
     put(out, "fmforge", f->builder_version);

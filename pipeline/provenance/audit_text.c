@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "pipeline/base/clock.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/audit.h"
@@ -39,7 +40,7 @@ static void head_to_text(const struct json *report, struct buf *out)
         buf_printf(out, "  is     %s\n", run_text(report, "as"));
     if (run != NULL) {
         char when[25];
-        statement_time((int64_t)number_or_zero(run, "time") * 1000, when);
+        clock_text((int64_t)number_or_zero(run, "time") * 1000, when);
         buf_printf(out, "  run    %.12s of %s, %.10s %.8s UTC\n", text_or(run, "commit", "?"),
                    text_or(run, "name", "?"), when, when + 11);
     }

@@ -1,4 +1,5 @@
 #include "pipeline/provenance/bom.h"
+#include "pipeline/base/clock.h"
 
 #include <string.h>
 
@@ -383,7 +384,7 @@ static struct json *metadata(const struct origin *o, struct json *model, const c
     struct json *m = json_new_object(), *tools = json_new_object(), *list = json_new_array();
     struct json *tool = json_new_object(), *properties = json_new_array();
     char when[25];
-    json_put_string(m, "timestamp", statement_time(o->run.time * 1000, when));
+    json_put_string(m, "timestamp", clock_text(o->run.time * 1000, when));
     json_put_string(tool, "type", "application");
     json_put_string(tool, "name", "fmforge");
     json_put_string(tool, "version", version);

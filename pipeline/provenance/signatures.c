@@ -1,4 +1,5 @@
 #include "pipeline/provenance/signatures.h"
+#include "pipeline/base/clock.h"
 
 #include <string.h>
 
@@ -56,7 +57,7 @@ static void run_to_text(const struct json *run, struct buf *out)
     char when[25];
     const struct json *time = json_get(run, "time");
     bool has_time = time != NULL && json_type(time) == JSON_NUMBER;
-    statement_time(has_time ? (long long)json_number(time) * 1000 : 0, when);
+    clock_text(has_time ? (long long)json_number(time) * 1000 : 0, when);
     buf_printf(out, "  %.12s  %.10s %.8s  %s: ", text_or(run, "commit", "?"), when, when + 11,
                text_or(run, "name", "?"));
     if (is_state(run, "good"))

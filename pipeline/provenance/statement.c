@@ -213,8 +213,8 @@ static struct json *build_metadata(const struct statement_facts *f)
     char time_text[25];
     struct json *v = json_new_object();
     put_text(v, "invocationId", f->invocation);
-    json_put_string(v, "startedOn", statement_time(f->started_ms, time_text));
-    json_put_string(v, "finishedOn", statement_time(f->finished_ms, time_text));
+    json_put_string(v, "startedOn", clock_text(f->started_ms, time_text));
+    json_put_string(v, "finishedOn", clock_text(f->finished_ms, time_text));
     json_put(v, "fmforge_host", build_pairs(f->host, f->n_host));
     json_put(v, "fmforge_tools", build_pairs(f->tools, f->n_tools));
     struct json *usage = json_new_object();
@@ -278,11 +278,6 @@ static bool is_written_year(int year)
     return year >= 70 && year < 8100;
 }
 
-char *statement_time(int64_t unix_ms, char out[25])
-{
-    return clock_text(unix_ms, out);
-}
-
 /* n decimal digits at s. */
 static bool digits(const char *s, int n, int *out)
 {
@@ -311,5 +306,5 @@ bool statement_time_parse(const char *s, int64_t *unix_ms)
     tm.tm_mon -= 1;
     *unix_ms = (int64_t)timegm(&tm) * 1000 + ms; /* days and hours too many moved on in tm */
     char again[25];
-    return is_written_year(tm.tm_year) && str_eq(statement_time(*unix_ms, again), s);
+    return is_written_year(tm.tm_year) && str_eq(clock_text(*unix_ms, again), s);
 }

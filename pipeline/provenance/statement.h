@@ -141,9 +141,7 @@ void statement_release(struct statement *s); /* safe on zeroed and twice */
 /* Any bytes as a JSON string, changed as statement_build does; caller owns. */
 struct json *statement_text(const char *s);
 
-/* "2026-01-31T12:00:00.250Z"; writes 25 bytes with the NUL. */
-char *statement_time(int64_t unix_ms, char out[25]);
-/* And back; false for other forms. */
+/* A time as clock_text writes it, in Unix milliseconds; false for other forms. */
 bool statement_time_parse(const char *text, int64_t *unix_ms);
 
 #endif
