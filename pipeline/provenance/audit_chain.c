@@ -135,7 +135,6 @@ static void read_statement(struct step *s)
 
 /* ---- objects ---- */
 
-/* What it unpacks to is hashed; the seal of its file is for verify. */
 static const char *check_one(struct audit *a, const char *id_hex)
 {
     const char *known = run_text(a->objects, id_hex);
@@ -145,7 +144,7 @@ static const char *check_one(struct audit *a, const char *id_hex)
     struct err e = {0};
     if (a->store != NULL && store_has(a->store, id_hex)) {
         a->checked.objects++;
-        if (store_print(a->store, id_hex, NULL, &e) == 0) {
+        if (store_check_object(a->store, id_hex, NULL, &e) == 0) {
             state = "present";
         } else {
             state = "damaged";

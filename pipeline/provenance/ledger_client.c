@@ -221,7 +221,7 @@ int ledger_commit(const char *helper, const char *repo, const struct ledger_entr
     add_arg(&c, "--time", time_text);
     add_arg(&c, "--sign", entry->sign_key);
     struct buf files;
-    buf_init(&files, FILES_BYTES_MAX);
+    buf_init(&files, RUN_FILES_BYTES_MAX);
     run_files_pack(entry->files, &files);
     int rc = memory_file("files", files.bytes, files.n_bytes, &c.files_fd, e);
     buf_release(&files);

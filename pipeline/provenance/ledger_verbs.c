@@ -112,7 +112,7 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
     if (rc == 0 && str_utf8_prefix(buf_text(&message), message.n_bytes) != message.n_bytes)
         rc = err_set(e, ERR_FORMAT, "%s: not UTF-8", o->message_file);
     if (rc == 0)
-        rc = run_files_read(o->files, FILES_BYTES_MAX, &files, e);
+        rc = run_files_read(o->files, RUN_FILES_BYTES_MAX, &files, e);
     if (rc == 0)
         rc = git_repo_open(o->repo, true, &repo, e);
     if (rc == 0)

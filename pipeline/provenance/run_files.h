@@ -13,7 +13,8 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 
-#define FILES_BYTES_MAX ((uint64_t)1 << 30)
+/* All files of a run together. */
+#define RUN_FILES_BYTES_MAX ((uint64_t)1 << 30)
 
 struct run_file {
     char *path;           /* "stages/train/recipe.json" */

@@ -366,19 +366,16 @@ int store_put_bytes(struct store *s, const void *bytes, size_t n_bytes, struct c
 }
 
 /* raw: a folder that is made, with the same files; or NULL. */
-static int put_folder(struct store *s, const char *path, const char *raw, struct content_id *id,
-                      uint64_t *n_bytes, struct err *e)
+static int put_folder(struct store *s, const char *path, const struct file_list *files,
+                      const char *raw, struct content_id *id, uint64_t *n_bytes, struct err *e)
 {
-    struct file_list files = {0};
-    int rc = file_list_folder(path, &files, e);
     struct buf listing;
     buf_init(&listing, BUF_MAX_DEFAULT);
     uint64_t total = 0;
-    if (rc == 0 && raw)
-        rc = file_make_folder(raw, e);
-    for (size_t i = 0; i < files.n_paths && rc == 0; i++) {
-        char *full = file_join(path, files.paths[i]);
-        char *copy = raw ? file_join(raw, files.paths[i]) : NULL;
+    int rc = raw ? file_make_folder(raw, e) : 0;
+    for (size_t i = 0; i < files->n_paths && rc == 0; i++) {
+        char *full = file_join(path, files->paths[i]);
+        char *copy = raw ? file_join(raw, files->paths[i]) : NULL;
         struct content_id one = {{0}};
         uint64_t size = 0;
         if (copy)
@@ -386,7 +383,7 @@ static int put_folder(struct store *s, const char *path, const char *raw, struct
         if (rc == 0)
             rc = objects_put_file(&s->objects, full, copy, &one, &size, e);
         if (rc == 0)
-            buf_printf(&listing, "%s  %s\n", one.hex, files.paths[i]);
+            buf_printf(&listing, "%s  %s\n", one.hex, files->paths[i]);
         total += size;
         xfree(copy);
         xfree(full);
@@ -395,25 +392,21 @@ static int put_folder(struct store *s, const char *path, const char *raw, struct
         rc = objects_put_bytes(&s->objects, buf_text(&listing), listing.n_bytes, id, e);
     *n_bytes = total;
     buf_release(&listing);
-    file_list_release(&files);
     return rc;
 }
 
-static bool is_small(const char *path, bool is_folder)
+/* files: of a folder; NULL: the path is a file. */
+static bool is_small(const char *path, const struct file_list *files)
 {
-    struct file_list files = {0};
     struct err ignored = {0};
     uint64_t sum = 0, size = 0;
-    if (!is_folder)
-        return file_size(path, &sum, &ignored) == 0 && sum <= OBJECT_SMALL_BYTES;
-    bool known = file_list_folder(path, &files, &ignored) == 0;
-    for (size_t i = 0; i < files.n_paths && known; i++) {
-        char *full = file_join(path, files.paths[i]);
+    bool known = files != NULL || file_size(path, &sum, &ignored) == 0;
+    for (size_t i = 0; files != NULL && i < files->n_paths && known; i++) {
+        char *full = file_join(path, files->paths[i]);
         known = file_size(full, &size, &ignored) == 0;
         sum += size;
         xfree(full);
     }
-    file_list_release(&files);
     return known && sum <= OBJECT_SMALL_BYTES;
 }
 
@@ -427,9 +420,12 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
         return err_set(e, ERR_FORMAT, "%s: a symbolic link is not stored", path);
     bool folder = file_is_folder(path);
     char *raw = NULL;
-    int rc = is_small(path, folder) ? 0 : objects_temporary(&s->objects, &raw, e);
+    struct file_list files = {0};
+    int rc = folder ? file_list_folder(path, &files, e) : 0;
+    if (rc == 0 && !is_small(path, folder ? &files : NULL))
+        rc = objects_temporary(&s->objects, &raw, e);
     if (rc == 0)
-        rc = folder ? put_folder(s, path, raw, &found, &size, e)
+        rc = folder ? put_folder(s, path, &files, raw, &found, &size, e)
                     : objects_put_file(&s->objects, path, raw, &found, &size, e);
     if (rc == 0 && raw != NULL)
         rc = keep_raw(s, raw, &found, folder, e);
@@ -437,6 +433,7 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
     if (rc != 0 && raw != NULL && file_remove_tree(raw, &ignored) != 0)
         ignored.text[0] = '\0'; /* the temporary folder goes as a whole */
     xfree(raw);
+    file_list_release(&files);
     if (rc != 0)
         return err_wrap(e, "storing %s", path);
     *id = found;
@@ -451,8 +448,13 @@ int store_put_object(struct store *s, const char *path, struct content_id *id, u
                      struct err *e)
 {
     uint64_t size = 0;
-    int rc = file_is_folder(path) ? put_folder(s, path, NULL, id, &size, e)
-                                  : objects_put_file(&s->objects, path, NULL, id, &size, e);
+    bool folder = file_is_folder(path);
+    struct file_list files = {0};
+    int rc = folder ? file_list_folder(path, &files, e) : 0;
+    if (rc == 0)
+        rc = folder ? put_folder(s, path, &files, NULL, id, &size, e)
+                    : objects_put_file(&s->objects, path, NULL, id, &size, e);
+    file_list_release(&files);
     if (n_bytes)
         *n_bytes = size;
     return rc < 0 ? err_wrap(e, "storing %s", path) : 0;

@@ -92,8 +92,8 @@ int store_hold(struct store *s, const char *id_hex, bool is_folder, struct err *
 /* Verified bytes of one object (of a folder: its listing). out is initialised by the caller. */
 int store_get_bytes(struct store *s, const char *id_hex, uint64_t max_bytes, struct buf *out,
                     struct err *e) MUST_USE;
-/* Gives an object's raw bytes to `to` (NULL: to nobody), piece by piece; they are verified with the
- * last one: after an error what it got is to be thrown away. */
+/* Gives an object's raw bytes to `to`, piece by piece; they are verified with the last one: after
+ * an error what it got is to be thrown away. */
 int store_print(struct store *s, const char *id_hex, const struct zfile_sink *to,
                 struct err *e) MUST_USE;
 /* n_bytes from `offset` on, unpacking little more than them: the SHA-256 is not compared. ERR_LIMIT
