@@ -318,6 +318,11 @@ void json_put_f64(struct json *object, const char *key, double v)
     json_put(object, key, json_new_f64(v));
 }
 
+void json_put_seconds(struct json *object, const char *key, double v)
+{
+    json_put_f64(object, key, round(v * 1e6) / 1e6);
+}
+
 void json_put_bool(struct json *object, const char *key, bool v)
 {
     json_put(object, key, json_new_bool(v));

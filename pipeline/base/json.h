@@ -88,6 +88,7 @@ void json_append(struct json *array, struct json *value);
 void json_put_string(struct json *object, const char *key, const char *s);
 void json_put_i64(struct json *object, const char *key, int64_t v);
 void json_put_f64(struct json *object, const char *key, double v);
+void json_put_seconds(struct json *object, const char *key, double v); /* to the microsecond */
 void json_put_bool(struct json *object, const char *key, bool v);
 struct json *json_clone(const struct json *v);               /* caller owns */
 bool json_equal(const struct json *a, const struct json *b); /* key order ignored */

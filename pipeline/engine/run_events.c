@@ -125,10 +125,10 @@ void run_events_ended(struct run *r, const struct job *j, const char *outcome)
     bool again = outcome != NULL && item->status == RUN_WAITING;
     struct json *o = of_stage(r, j->i);
     json_put_i64(o, "try", j->retries + 1);
-    json_put_f64(o, "seconds", item->seconds);
+    json_put_seconds(o, "seconds", item->seconds);
     json_put_i64(o, "peak_bytes", (int64_t)j->usage.ru_maxrss * 1024);
-    json_put_f64(o, "user_seconds", clock_seconds(j->usage.ru_utime));
-    json_put_f64(o, "system_seconds", clock_seconds(j->usage.ru_stime));
+    json_put_seconds(o, "user_seconds", clock_seconds(j->usage.ru_utime));
+    json_put_seconds(o, "system_seconds", clock_seconds(j->usage.ru_stime));
     if (outcome == NULL)
         put_results(r, j->i, o);
     else
@@ -204,7 +204,7 @@ void run_events_finished(struct run *r, const char *status, int exit_status)
     struct json *o = json_new_object();
     json_put_string(o, "status", status);
     json_put_i64(o, "exit", exit_status);
-    json_put_f64(o, "seconds", (clock_ms() - r->started_ms) / 1e3);
+    json_put_seconds(o, "seconds", (clock_ms() - r->started_ms) / 1e3);
     json_put_i64(o, "executed", (int64_t)r->n_executed);
     json_put_i64(o, "fetched", (int64_t)r->n_fetched);
     json_put_i64(o, "failed", (int64_t)r->n_failed);

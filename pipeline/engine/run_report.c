@@ -90,7 +90,7 @@ static struct json *stage_to_json(const struct run *r, size_t i)
     json_put(o, "inputs", plan_inputs_to_json(p, i));
     json_put(o, "outputs", plan_outputs_to_json(p, i));
     if (item->status == RUN_EXECUTED || item->status == RUN_FAILED)
-        json_put_f64(o, "seconds", item->seconds);
+        json_put_seconds(o, "seconds", item->seconds);
     if (item->retries > 0)
         json_put_i64(o, "retries", item->retries);
     return o;

@@ -218,9 +218,9 @@ static struct json *build_metadata(const struct statement_facts *f)
     json_put(v, "fmforge_host", build_pairs(f->host, f->n_host));
     json_put(v, "fmforge_tools", build_pairs(f->tools, f->n_tools));
     struct json *usage = json_new_object();
-    json_put_f64(usage, "wall_seconds", f->usage.wall_seconds);
-    json_put_f64(usage, "user_seconds", f->usage.user_seconds);
-    json_put_f64(usage, "system_seconds", f->usage.system_seconds);
+    json_put_seconds(usage, "wall_seconds", f->usage.wall_seconds);
+    json_put_seconds(usage, "user_seconds", f->usage.user_seconds);
+    json_put_seconds(usage, "system_seconds", f->usage.system_seconds);
     json_put_i64(usage, "peak_bytes", (int64_t)f->usage.peak_bytes);
     if (f->usage.retries > 0)
         json_put_i64(usage, "retries", f->usage.retries);

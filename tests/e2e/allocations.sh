@@ -1,11 +1,11 @@
 # The Nth allocation of a program fails, or it and all after it: of the engine and of its ledger
 # program, their libraries (zstd, libyaml, cJSON, libgit2, libcrypto) and libc. Each time: exit 0
 # with the right bytes, or exit 1 and a message that says memory; the store and the ledger verify,
-# and the next run makes the same. Usage: allocations.sh BIN ROOT [POINTS]: how many allocations of
-# each command fail, evenly spread (all with a large number).
+# and the next run makes the same. Usage: allocations.sh BIN ROOT [POINTS [one|after]]: how many
+# allocations of each command fail, evenly spread (all with a large number); only one of the two ways.
 . "$2/tests/e2e/e2e_lib.sh"
 . "$2/tests/e2e/fault_lib.sh"
-points=${3:-2}
+points=${3:-2} ways=${4:-one after}
 is_built_with asan && skip "the address sanitizer has an allocator of its own"
 is_built_with tsan && skip "the thread sanitizer has an allocator of its own"
 shim=$(preloaded fault_memory)
@@ -66,8 +66,8 @@ campaign() { # STATE PROGRAM COMMAND...
     done
 }
 
-for FAULT_ON in '' 1; do
-    if [ -n "$FAULT_ON" ]; then export FAULT_ON; else unset FAULT_ON; fi
+for way in $ways; do
+    if [ "$way" = after ]; then export FAULT_ON=1; else unset FAULT_ON; fi
     for program in fmforge fmforge-ledger; do
         campaign fresh $program run m.yaml
         campaign second $program run m.yaml

@@ -90,7 +90,6 @@ static void check_number(double v, const char *expected)
     buf_release(&b);
 }
 
-/* Values and texts of RFC 8785 appendix B and ECMA-262. */
 /* An array of n ones has n + 1 values; a scan builds nothing. */
 static int scan_ones(size_t n, struct err *e)
 {
@@ -115,6 +114,7 @@ static void test_value_limit(void **state)
     assert_non_null(strstr(e.text, "LIMIT_JSON_VALUES"));
 }
 
+/* Values and texts of RFC 8785 appendix B and ECMA-262. */
 static void test_numbers(void **state)
 {
     (void)state;
@@ -137,6 +137,21 @@ static void test_numbers(void **state)
     check_number(0.1, "0.1");
     check_number(100, "100");
     takes("[295147905179352830000,-100000000000000000000]");
+}
+
+static void test_seconds(void **state)
+{
+    struct json *v = json_new_object();
+    struct buf b;
+    (void)state;
+    json_put_seconds(v, "a", 0.010163079999387264);
+    json_put_seconds(v, "b", 1e-7);
+    json_put_seconds(v, "c", 86400.1234565);
+    buf_init(&b, 1000);
+    json_write_canonical(v, &b);
+    assert_string_equal(buf_text(&b), "{\"a\":0.010163,\"b\":0,\"c\":86400.123457}");
+    buf_release(&b);
+    json_free(v);
 }
 
 /* The sorting example of RFC 8785 3.2.3 and its strings. */
@@ -240,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_depth_limit), cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_canonical),   cmocka_unit_test(test_need),
         cmocka_unit_test(test_suite),       cmocka_unit_test(test_value_limit),
+        cmocka_unit_test(test_seconds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
