@@ -192,7 +192,7 @@ static int evaluate(struct train_loop *l, struct err *e)
     s->last_valid_loss = loss;
     l->valid_curve.points[s->n_valid_points++] = (struct loss_point){s->step, loss};
     tell_point(l, "valid", loss);
-    if (l->keep_best && s->step > 0 && (s->best_step == 0 || loss < s->best_loss)) {
+    if (l->keep_best && (s->n_valid_points == 1 || loss < s->best_loss)) {
         s->best_step = s->step;
         s->best_loss = loss;
         memcpy(l->best, l->trainer->params, best_bytes(l));
@@ -261,7 +261,7 @@ int train_loop_run(struct train_loop *l, struct err *e)
     /* A stage of one phase has its name, and that is printed anyway. */
     if (rc)
         return str_eq(l->phase, l->run->spec->name) ? rc : err_wrap(e, "%s", l->phase);
-    if (l->keep_best && l->state.best_step > 0)
+    if (l->keep_best)
         memcpy(l->trainer->params, l->best, best_bytes(l));
     return 0;
 }

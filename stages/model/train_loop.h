@@ -37,7 +37,7 @@ struct train_state {
     int64_t n_input_tokens, n_labels;
     int64_t n_train_points, n_valid_points;
     double sum_loss, sum_labels; /* since the last point of the training curve */
-    int64_t best_step;           /* 0 = none yet */
+    int64_t best_step;           /* 0 = before the first */
     double best_loss;            /* valid, at best_step */
     double last_valid_loss;
     double last_train_loss; /* of the last point */

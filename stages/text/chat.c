@@ -5,6 +5,7 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/text/template.h"
 
 /* How many bad lines a message spells out. */
 #define BAD_LINES_SHOWN 8
@@ -252,6 +253,14 @@ static const struct json *messages_of(const struct json *v, bool objects_allowed
     return messages;
 }
 
+static char *message_text(const struct chat_message *m)
+{
+    struct buf text;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    chat_write_message(m, &text);
+    return buf_steal(&text);
+}
+
 int chat_take(struct chat *c, const struct json *v, const char *text, size_t n_bytes,
               bool objects_allowed, struct err *e)
 {
@@ -279,11 +288,14 @@ int chat_take(struct chat *c, const struct json *v, const char *text, size_t n_b
                     column_of(text, n_bytes, n - 1), ROLE_NAMES[c->messages[n - 1].role]);
     if (status < 0)
         chat_release(c);
+    else if (c->messages[n - 1].tools)
+        c->called = message_text(&c->messages[n - 1]);
     return status;
 }
 
 void chat_release(struct chat *c)
 {
+    xfree(c->called);
     for (size_t i = 0; i < c->n_messages; i++) {
         xfree(c->messages[i].content);
         xfree(c->messages[i].tools);
@@ -306,7 +318,22 @@ const char *chat_last_user(const struct chat *c)
 const char *chat_answer(const struct chat *c)
 {
     CHECK(c->n_messages >= 2);
-    return c->messages[c->n_messages - 1].content;
+    return c->called ? c->called : c->messages[c->n_messages - 1].content;
+}
+
+void chat_write_message(const struct chat_message *m, struct buf *out)
+{
+    buf_add_text(out, m->content);
+    if (m->tools && m->role == CHAT_SYSTEM) {
+        buf_add_text(out, "\nsystem tools: ");
+        buf_add_text(out, m->tools);
+    } else if (m->tools) {
+        buf_add_text(out, TEMPLATE_PIECES[TEMPLATE_EXECUTABLE_START]);
+        buf_add_text(out, "```function\n");
+        buf_add_text(out, m->tools);
+        buf_add_text(out, "\n```");
+        buf_add_text(out, TEMPLATE_PIECES[TEMPLATE_EXECUTABLE_END]);
+    }
 }
 
 void chat_write(const struct chat *c, struct buf *out)

@@ -40,6 +40,7 @@ struct chat_message {
 struct chat {
     struct chat_message *messages;
     size_t n_messages;
+    char *called; /* the last message with its tool calls, as text; NULL = it has none */
     uint64_t line; /* where it came from, from 1 */
 };
 
@@ -51,9 +52,12 @@ void chat_release(struct chat *c); /* safe on zeroed, safe twice */
 const char *chat_role_name(enum chat_role role); /* "system", ... */
 /* The system text, NULL when there is none. */
 const char *chat_system(const struct chat *c);
-/* The last user message and the last answer: there always are. Borrowed. */
+/* The last user message and the last answer, as a model writes it: with its tool calls, as above.
+ * There always are. Borrowed. */
 const char *chat_last_user(const struct chat *c);
 const char *chat_answer(const struct chat *c);
+/* What stands between a turn's head and its end: content, tools or tool calls; appended. */
+void chat_write_message(const struct chat_message *m, struct buf *out);
 /* One canonical text of everything in the row: what it is hashed and compared by; appended. */
 void chat_write(const struct chat *c, struct buf *out);
 

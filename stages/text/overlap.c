@@ -73,41 +73,92 @@ struct overlap overlap_words(const char *expected, const char *answer)
     return compare(&bags[0], &bags[1]);
 }
 
-/* path is restored before returning; the scanner has bounded the depth. */
-static void add_leaves(const struct json *v, struct buf *path, struct bag *b)
+static bool is_leaf(const struct json *v)
 {
     enum json_type type = json_type(v);
-    if ((type != JSON_OBJECT && type != JSON_ARRAY) || json_count(v) == 0) {
-        struct buf leaf;
-        buf_init(&leaf, BUF_MAX_DEFAULT);
-        buf_add_text(&leaf, buf_text(path));
-        buf_add_char(&leaf, '=');
-        json_write_canonical(v, &leaf);
-        bag_add(b, buf_steal(&leaf));
-        return;
+    return (type != JSON_OBJECT && type != JSON_ARRAY) || json_count(v) == 0;
+}
+
+static size_t n_leaves(const struct json *v)
+{
+    size_t n = is_leaf(v);
+    if (n == 0)
+        for (const struct json *item = json_first(v); item; item = json_next(item))
+            n += n_leaves(item);
+    return n;
+}
+
+static size_t both_leaves(const struct json *a, const struct json *b);
+
+/* An item of one array and one of the other, and what they have in common. */
+struct item_pair {
+    size_t i, j, n_both;
+};
+
+static int best_first(const void *a, const void *b)
+{
+    const struct item_pair *x = a, *y = b;
+    if (x->n_both != y->n_both)
+        return x->n_both > y->n_both ? -1 : 1;
+    if (x->i != y->i)
+        return x->i < y->i ? -1 : 1;
+    return (x->j > y->j) - (x->j < y->j);
+}
+
+/* Each item has one partner at most, those that have most in common first. */
+static size_t both_items(const struct json *a, const struct json *b)
+{
+    size_t n_pairs = 0, n = 0, i = 0;
+    struct item_pair *pairs = xalloc_array(json_count(a) * json_count(b), sizeof *pairs);
+    bool *taken_a = xalloc_array(json_count(a), sizeof *taken_a);
+    bool *taken_b = xalloc_array(json_count(b), sizeof *taken_b);
+    for (const struct json *x = json_first(a); x; x = json_next(x), i++) {
+        size_t j = 0;
+        for (const struct json *y = json_first(b); y; y = json_next(y), j++) {
+            size_t n_both = both_leaves(x, y);
+            if (n_both > 0)
+                pairs[n_pairs++] = (struct item_pair){i, j, n_both};
+        }
     }
-    for (const struct json *item = json_first(v); item; item = json_next(item)) {
-        size_t before = path->n_bytes;
-        if (type == JSON_OBJECT)
-            json_add_string(path, json_key(item));
-        else
-            buf_add_text(path, "[]");
-        add_leaves(item, path, b);
-        path->n_bytes = before;
-        path->bytes[before] = '\0';
+    if (n_pairs > 0)
+        qsort(pairs, n_pairs, sizeof *pairs, best_first);
+    for (size_t k = 0; k < n_pairs; k++) {
+        if (taken_a[pairs[k].i] || taken_b[pairs[k].j])
+            continue;
+        taken_a[pairs[k].i] = taken_b[pairs[k].j] = true;
+        n += pairs[k].n_both;
     }
+    xfree(pairs);
+    xfree(taken_a);
+    xfree(taken_b);
+    return n;
+}
+
+/* The scanner has bounded the depth. */
+static size_t both_leaves(const struct json *a, const struct json *b)
+{
+    size_t n = 0;
+    if (is_leaf(a) || is_leaf(b))
+        return is_leaf(a) && is_leaf(b) && json_equal(a, b);
+    if (json_type(a) != json_type(b))
+        return 0;
+    if (json_type(a) == JSON_ARRAY)
+        return both_items(a, b);
+    for (const struct json *item = json_first(a); item; item = json_next(item)) {
+        const struct json *other = json_get(b, json_key(item));
+        if (other)
+            n += both_leaves(item, other);
+    }
+    return n;
 }
 
 struct overlap overlap_leaves(const struct json *expected, const struct json *answer)
 {
-    struct bag bags[2] = {{0}, {0}};
-    struct buf path;
-    buf_init(&path, BUF_MAX_DEFAULT);
-    add_leaves(expected, &path, &bags[0]);
-    if (answer)
-        add_leaves(answer, &path, &bags[1]);
-    buf_release(&path);
-    return compare(&bags[0], &bags[1]);
+    return (struct overlap){
+        .n_both = answer ? both_leaves(expected, answer) : 0,
+        .n_expected = n_leaves(expected),
+        .n_answer = answer ? n_leaves(answer) : 0,
+    };
 }
 
 double overlap_f1(const struct overlap *o)
@@ -144,6 +195,34 @@ static size_t before_thousands(const char *text, size_t first, size_t end)
     return first;
 }
 
+/* Where the exponent of a number begins whose last digits are [first, end); end without one. */
+static size_t before_exponent(const char *text, size_t first, size_t end)
+{
+    size_t at = first;
+    if (at > 0 && (text[at - 1] == '+' || text[at - 1] == '-'))
+        at--;
+    bool has_e = at > 1 && (text[at - 1] == 'e' || text[at - 1] == 'E');
+    return has_e && is_digit(text[at - 2]) ? at - 1 : end;
+}
+
+static size_t before_digits(const char *text, size_t end)
+{
+    while (end > 0 && is_digit(text[end - 1]))
+        end--;
+    return end;
+}
+
+/* Bytes of a minus in front of text[at], U+2212 too, where it is a sign; else 0. */
+static size_t sign_before(const char *text, size_t at)
+{
+    size_t n = 0;
+    if (at > 0 && text[at - 1] == '-')
+        n = 1;
+    else if (at > 2 && memcmp(text + at - 3, "\xE2\x88\x92", 3) == 0)
+        n = 3;
+    return n > 0 && (at == n || !is_word(text[at - n - 1])) ? n : 0;
+}
+
 bool overlap_last_number(const char *text, double *out)
 {
     size_t end = strlen(text);
@@ -151,20 +230,26 @@ bool overlap_last_number(const char *text, double *out)
         end--;
     if (end == 0)
         return false;
-    size_t first = end, whole_end = end; /* of the digits before a point */
-    while (first > 0 && is_digit(text[first - 1]))
-        first--;
-    if (first > 1 && text[first - 1] == '.' && is_digit(text[first - 2])) {
-        whole_end = first - 1;
-        for (first = whole_end; first > 0 && is_digit(text[first - 1]);)
+    size_t exponent = before_exponent(text, before_digits(text, end), end);
+    size_t first = before_digits(text, exponent), whole_end = exponent;
+    bool is_fraction = false; /* ".5" */
+    if (first > 0 && text[first - 1] == '.') {
+        if (first > 1 && is_digit(text[first - 2])) {
+            whole_end = first - 1;
+            first = before_digits(text, whole_end);
+        } else if (first == 1 || (!is_word(text[first - 2]) && text[first - 2] != '.')) {
+            is_fraction = true;
             first--;
+        }
     }
-    first = before_thousands(text, first, whole_end);
+    if (!is_fraction)
+        first = before_thousands(text, first, whole_end);
     struct buf digits;
     buf_init(&digits, BUF_MAX_DEFAULT);
-    bool minus = first > 0 && text[first - 1] == '-';
-    if (minus && (first == 1 || !is_word(text[first - 2])))
+    if (sign_before(text, first) > 0)
         buf_add_char(&digits, '-');
+    if (is_fraction)
+        buf_add_char(&digits, '0');
     while (text[first] == '0' && is_digit(text[first + 1]))
         first++;
     for (size_t i = first; i < end; i++)

@@ -59,20 +59,12 @@ static void add_head(const struct render *r, enum chat_role role, struct buf *ou
 /* The body of a turn: content, tools, `<turn_end>`. */
 static void add_body(const struct render *r, const struct chat_message *m, struct buf *out)
 {
-    char *const *pieces = r->template->pieces;
-    add_lines(r, m->content, out);
-    if (m->tools && m->role == CHAT_SYSTEM) {
-        buf_add_text(out, pieces[TEMPLATE_NEWLINE]);
-        buf_add_text(out, "system tools: ");
-        add_lines(r, m->tools, out);
-    } else if (m->tools) {
-        buf_add_text(out, pieces[TEMPLATE_EXECUTABLE_START]);
-        add_lines(r, "```function\n", out);
-        add_lines(r, m->tools, out);
-        add_lines(r, "\n```", out);
-        buf_add_text(out, pieces[TEMPLATE_EXECUTABLE_END]);
-    }
-    buf_add_text(out, pieces[TEMPLATE_TURN_END]);
+    struct buf text;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    chat_write_message(m, &text);
+    add_lines(r, buf_text(&text), out);
+    buf_release(&text);
+    buf_add_text(out, r->template->pieces[TEMPLATE_TURN_END]);
 }
 
 /* Encodes text behind a special piece and adds its ids without the space and that piece. */

@@ -221,6 +221,30 @@ static void rows_alone_of_text(void **state)
     goldenset_close(&g);
 }
 
+/* What is expected of a call is what the model writes: the call, too. */
+static void rows_with_calls(void **state)
+{
+    static const char rows[] =
+        "[{\"role\":\"user\",\"content\":\"Weather?\"},{\"role\":\"assistant\",\"content\":\"I ask.\","
+        "\"tool_calls\":[{\"function\":{\"name\":\"w\",\"arguments\":\"{\\\"a\\\": 1}\"}}]}]\n";
+    static const char *const call[] = {
+        "I ask.<executable_start>```function\n[{\"name\": \"w\", \"arguments\": {\"a\": 1}}]\n```"
+        "<executable_end>"};
+    static const char *const no_call[] = {"I ask."};
+    struct goldenset g;
+    struct score s;
+    (void)state;
+    score_file(rows, call, 1, &g, &s);
+    assert_string_equal(chat_answer(&g.rows.rows[0]), call[0]);
+    assert_true(metric(&s, "exact_match") == 1);
+    score_release(&s);
+    goldenset_close(&g);
+    score_file(rows, no_call, 1, &g, &s);
+    assert_true(metric(&s, "exact_match") == 0);
+    score_release(&s);
+    goldenset_close(&g);
+}
+
 static void rows_alone_of_json(void **state)
 {
     /* Both tags in another order; one of two and one wrong; an object; no JSON. */
@@ -256,6 +280,19 @@ static void leaves_and_numbers(void **state)
     assert_int_equal(o.n_answer, 0);
     json_free(a);
     json_free(b);
+    /* Records that exchanged a value have only the other in common; their order is no matter. */
+    x = "{\"a\":[{\"x\":1,\"y\":2},{\"x\":3,\"y\":4}],\"b\":[1,1,2],\"c\":[]}";
+    y = "{\"a\":[{\"x\":3,\"y\":2},{\"x\":1,\"y\":4}],\"b\":[2,1],\"c\":{}}";
+    assert_int_equal(json_parse(x, strlen(x), &a, &e), 0);
+    assert_int_equal(json_parse(y, strlen(y), &b, &e), 0);
+    o = overlap_leaves(a, b);
+    assert_int_equal(o.n_both, 4);
+    assert_int_equal(o.n_expected, 8);
+    assert_int_equal(o.n_answer, 7);
+    o = overlap_leaves(a, a);
+    assert_int_equal(o.n_both, 8);
+    json_free(a);
+    json_free(b);
     static const struct {
         const char *text;
         bool found;
@@ -265,7 +302,10 @@ static void leaves_and_numbers(void **state)
         {"x -4.", true, -4},      {"1.2.", true, 1.2},   {"10,", true, 10},
         {"#### 007", true, 7},    {"at 10:05", true, 5}, {"3-4", true, 4},
         {"pages 1,2,3", true, 3}, {"v1.2.3", true, 2.3}, {"1,234,567", true, 1234567},
-        {"1234,567", true, 567},  {"0.50", true, 0.5},   {"-0", true, 0}};
+        {"1234,567", true, 567},  {"0.50", true, 0.5},   {"-0", true, 0},
+        {"is .5.", true, 0.5},    {"-.5", true, -0.5},   {"so ...5", true, 5},
+        {"1e3", true, 1000},      {"2.5E-1", true, 0.25}, {"x \xE2\x88\x92" "4", true, -4},
+        {"3\xE2\x88\x92" "4", true, 4}, {"e3", true, 3}, {"1.5e+2 m", true, 150}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         double v = 0;
         assert_int_equal(overlap_last_number(numbers[i].text, &v), numbers[i].found);
@@ -339,6 +379,7 @@ int main(void)
         cmocka_unit_test(written_and_read_back),
         cmocka_unit_test(rows_alone_of_text),
         cmocka_unit_test(rows_alone_of_json),
+        cmocka_unit_test(rows_with_calls),
         cmocka_unit_test(leaves_and_numbers),
         cmocka_unit_test(confusions),
         cmocka_unit_test(content_words),
