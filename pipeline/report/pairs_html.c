@@ -25,7 +25,7 @@ static bool is_yes_or_no(const char *text)
 static int check_rows(struct pairs *p, struct err *e)
 {
     for (size_t i = 0; i < p->n_columns; i++)
-        p->columns[i].is_badge = json_first(p->rows) != NULL;
+        p->columns[i].is_badge = json_first(p->rows) != NULL && str_eq(p->columns[i].name, "same");
     for (const struct json *row = json_first(p->rows); row; row = json_next(row)) {
         p->n_rows++;
         struct column *column = p->columns;

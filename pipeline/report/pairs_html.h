@@ -3,8 +3,8 @@
 
 /*
  * A block of type "pairs": texts to read side by side. On a narrow screen each row becomes a card
- * of labelled lines. A column that says only yes or no is drawn as badges. Behind the first
- * PAIRS_ROWS_SHOWN rows the others are folded away.
+ * of labelled lines. The column "same" is drawn as badges, where it says only yes or no. Behind the
+ * first PAIRS_ROWS_SHOWN rows the others are folded away.
  */
 
 #include "pipeline/base/buf.h"

@@ -12,9 +12,9 @@
 /* --- acceptance --------------------------------------------------------------------------------
  */
 
-static void add_accept(struct distil_acceptance *a, int32_t row, double accept)
+static void add_accept(struct distil_acceptance *a, int32_t row, bool begins, double accept)
 {
-    if (row != a->last_row + 1)
+    if (row != a->last_row + 1 || begins)
         a->n_run = 0;
     a->last_row = row;
     if (a->n_run == DISTIL_DRAFT_TOKENS)
@@ -43,7 +43,8 @@ static int kl_head(void *context, struct compute *c, const struct head_slice *sl
     if (d->acceptance) {
         ops_overlap(c, slice->n_rows, vocab, slice->logits, d->teacher_logits, d->row_values);
         for (int i = 0; i < slice->n_rows; i++)
-            add_accept(d->acceptance, slice->rows[i], d->row_values[i]);
+            add_accept(d->acceptance, slice->rows[i], d->batch->pos[slice->rows[i]] == 0,
+                       d->row_values[i]);
     }
     ops_reverse_kl(c, slice->n_rows, vocab, slice->logits, d->teacher_logits,
                    slice->want_grad ? d->scale : 0, d->row_values);
@@ -65,6 +66,7 @@ static int kl_loss(void *context, const struct batch *b, float scale, float *gra
     if (rc)
         return rc;
     d->scale = scale;
+    d->batch = b;
     d->sum = sum;
     if (d->acceptance)
         d->acceptance->last_row = -2;

@@ -53,7 +53,8 @@ struct distil {
     float *teacher_logits; /* (slice, V) */
     double *row_values;    /* (slice) */
     struct arena arena;
-    float scale; /* of the batch at hand */
+    const struct batch *batch; /* at hand */
+    float scale;               /* of it */
     struct loss_sum *sum;
     struct distil_acceptance *acceptance; /* NULL unless measured */
 };

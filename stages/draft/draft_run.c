@@ -132,9 +132,8 @@ static int open_teacher(struct draft_run *d, struct err *e)
 
 static int64_t steps_for(const struct draft_run *d, int64_t tokens, uint32_t rows_per_step)
 {
-    double per_step = (double)d->pass_tokens / d->rows.n_rows * rows_per_step;
-    int64_t steps = (int64_t)((double)tokens / per_step);
-    return steps > 0 ? steps : 1;
+    double row_tokens = (double)d->pass_tokens / d->rows.n_rows;
+    return trainer_steps_for((double)tokens / row_tokens, d->rows.n_rows, rows_per_step);
 }
 
 static void set_options(struct draft_run *d)

@@ -8,7 +8,7 @@ struct expected {
     const struct expected_job *job;
     struct transformer pass;
     struct sample row;
-    int32_t *pos, *target; /* (context) */
+    int32_t *pos, *target; /* (longest row) */
     size_t *n_left_out;
 };
 
@@ -36,6 +36,32 @@ static int add_row(struct expected *x, size_t i, struct loss_sum *sum, struct er
                             e);
 }
 
+/* Tokens of the longest row that fits the context, at least one. */
+static int find_longest(struct expected *x, int context, int *longest, struct err *e)
+{
+    const struct expected_job *job = x->job;
+    *longest = 1;
+    for (size_t i = 0; i < job->golden->rows.n_rows; i++) {
+        int rc = render_chat(&job->format->render, &job->golden->rows.rows[i], job->default_system,
+                             &x->row, e);
+        if (rc)
+            return err_wrap(e, "golden row %zu", i + 1);
+        int n = x->row.n_ids <= (size_t)context ? (int)x->row.n_ids : 1;
+        *longest = n > *longest ? n : *longest;
+    }
+    return 0;
+}
+
+static void say_memory(const struct expected *x, const struct transformer_plan *plan, int n_threads)
+{
+    struct plan_mem parts = {0};
+    transformer_memory(&x->job->adapted->model.shape, plan, n_threads, &parts);
+    char *text = plan_mem_text(&parts);
+    stage_say(x->job->run, "expected answers: rows of up to %d tokens; memory: %s",
+              plan->tokens_max, text);
+    xfree(text);
+}
+
 int expected_measure(const struct expected_job *job, struct compute *c, struct loss_sum *sum,
                      size_t *n_left_out, struct err *e)
 {
@@ -43,13 +69,15 @@ int expected_measure(const struct expected_job *job, struct compute *c, struct l
     const struct adapter *a = job->adapted->adapter;
     struct expected x = {.job = job, .n_left_out = n_left_out};
     *n_left_out = 0;
-    struct transformer_plan plan = {.tokens_max = s->context,
-                                    .rank = a ? a->rank : 0,
-                                    .what = TRAIN_NOTHING,
-                                    .precision = c->precision};
-    x.pos = xalloc_array((size_t)s->context, sizeof *x.pos);
-    x.target = xalloc_array((size_t)s->context, sizeof *x.target);
-    int rc = transformer_reserve(&x.pass, c, s, &plan, e);
+    struct transformer_plan plan = {
+        .rank = a ? a->rank : 0, .what = TRAIN_NOTHING, .precision = c->precision};
+    int rc = find_longest(&x, s->context, &plan.tokens_max, e);
+    x.pos = xalloc_array((size_t)plan.tokens_max, sizeof *x.pos);
+    x.target = xalloc_array((size_t)plan.tokens_max, sizeof *x.target);
+    if (!rc) {
+        say_memory(&x, &plan, job->run->n_threads);
+        rc = transformer_reserve(&x.pass, c, s, &plan, e);
+    }
     for (size_t i = 0; !rc && i < job->golden->rows.n_rows; i++) {
         rc = stage_interrupted() ? err_set(e, ERR_IO, "interrupted") : add_row(&x, i, sum, e);
         if (rc)

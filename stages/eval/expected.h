@@ -4,11 +4,13 @@
 /* How likely a model finds the answers that a golden set expects. Finer than counting right
  * answers: it moves before one flips. */
 
+#include "stages/kit/stage.h"
 #include "stages/model/adapted.h"
 #include "stages/model/transformer.h"
 #include "stages/text/prompt_format.h"
 
 struct expected_job {
+    const struct stage_run *run;
     const struct adapted *adapted;
     const struct prompt_format *format;
     const struct goldenset *golden;

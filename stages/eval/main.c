@@ -193,13 +193,15 @@ static int answer_all(struct eval *v, struct err *e)
 /* The mean probability of a token of the expected answers: geometric, so a loss turned round. */
 static int measure_expected(struct eval *v, struct answers_extra *out, size_t *n_out, struct err *e)
 {
-    struct expected_job job = {.adapted = &v->adapted,
+    struct expected_job job = {.run = v->run,
+                               .adapted = &v->adapted,
                                .format = &v->format,
                                .golden = &v->golden,
                                .prompts = v->prompts,
                                .default_system = v->config->system == SYSTEM_DEFAULT};
     struct loss_sum sum = {0};
     size_t n_left_out = 0;
+    decoder_release(&v->decoder); /* one of the two is held at a time */
     int status = expected_measure(&job, &v->compute, &sum, &n_left_out, e);
     if (n_left_out > 0)
         stage_say(v->run,

@@ -191,6 +191,7 @@ static struct json *training(const struct stage_run *run, const struct facts_mod
     lora_training_memory(&t, &p);
     int tokens_max = lora_training_tokens_max(&t);
     plan_mem_add(&p, "rows of a batch", 2 * token_batch_bytes(tokens_max));
+    lora_training_sample_memory(&base->shape, rank, (int)longest, run->n_threads, &p);
     struct json *o = plan_json(&p);
     put_count(o, "rank", (uint64_t)rank);
     put_count(o, "rows", (uint64_t)c->rows);

@@ -118,15 +118,20 @@ static void look_at_rows(void *context, int first, int n)
     }
 }
 
-/* Every row's scale for a grid; false when a row has none. */
+/* Every row's scale for a grid; false when a row has none, or none has one. With 4 bits a row of
+ * nothing but +0 has the scale 0 (quant.h). */
 static bool row_scales(const struct row *rows, int n, float half, float *scale)
 {
+    bool any = false;
     for (int r = 0; r < n; r++) {
-        scale[r] = find_scale(&rows[r].values, half);
-        if (scale[r] == 0)
+        const struct values *v = &rows[r].values;
+        bool zeros = half == 7.5f && v->n == 1 && v->bits[0] == 0;
+        scale[r] = find_scale(v, half);
+        if (scale[r] == 0 && !zeros)
             return false;
+        any |= !zeros;
     }
-    return true;
+    return any;
 }
 
 /* A row may fit several scales: what fits all rows is meant. */

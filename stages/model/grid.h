@@ -3,10 +3,15 @@
 
 /*
  * Which storage form holds a matrix without any loss. A base that was trained on a grid and saved
- * as fp32 (REFERENCE 6.2) has few distinct values; they are found, not assumed: q2   every value is
- * scale * (q - 1.5), q in 0..3, one scale for the matrix or one per row q4   every value is scale *
- * (q - 7.5), q in 0..15, one scale per row bf16 every value is a bfloat16 f32  the rest "is" means
- * the same fp32 bits as the products unpack (weight.h).
+ * as fp32 (REFERENCE 6.2) has few distinct values; they are found, not assumed:
+ *
+ * - q2: every value is scale * (q - 1.5), q in 0..3, one scale for the matrix or one per row;
+ * - q4: every value is scale * (q - 7.5), q in 0..15, one scale per row; 0 for a row of zeros, as
+ *   the one of the padding id can be;
+ * - bf16: every value is a bfloat16;
+ * - f32: the rest.
+ *
+ * "Is" means the same fp32 bits as the products unpack (weight.h).
  */
 
 #include <stdbool.h>

@@ -49,7 +49,7 @@ static int open_toolkit(struct lora_import *l, const char *path, struct err *e)
     for (size_t i = 0; i < l->source.n_tensors && rc == 0 && l->config.rank == 0; i++) {
         const struct source_tensor *t = &l->source.tensors[i];
         struct lora_name name;
-        if (lora_name_parse(l->format, l->shape, t->name, &name) && !name.b && t->is_float &&
+        if (lora_name_parse(l->format, l->shape, t->name, &name) && !name.b &&
             t->view.n_dims == 2 && t->view.dims[1] >= 1 && t->view.dims[1] <= LORA_RANK_MAX)
             l->config.rank = (int)t->view.dims[1];
     }

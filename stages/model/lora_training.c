@@ -7,6 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
+#include "stages/model/decoder.h"
 
 static int loss(void *context, const struct batch *b, float scale, float *grads,
                 struct loss_sum *sum, struct err *e)
@@ -84,6 +85,18 @@ static struct transformer_plan transformer_plan(const struct lora_training *t)
                                      .what = TRAIN_LORA,
                                      .recompute = t->options.recompute,
                                      .precision = t->options.precision};
+}
+
+void lora_training_sample_memory(const struct shape *shape, int rank, int prompt_tokens,
+                                 int n_threads, struct plan_mem *out)
+{
+    struct decoder_plan plan = {.sequences = LORA_TRAINING_SAMPLES,
+                                .positions = prompt_tokens + LORA_TRAINING_SAMPLE_TOKENS};
+    struct plan_mem parts = {0};
+    if (plan.positions > shape->context)
+        plan.positions = shape->context;
+    decoder_memory(shape, &plan, rank, n_threads, &parts);
+    plan_mem_add(out, "sampled answers", plan_mem_total(&parts));
 }
 
 void lora_training_memory(struct lora_training *t, struct plan_mem *out)

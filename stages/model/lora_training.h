@@ -14,6 +14,10 @@
  * bounds memory and changes no bit of the result. */
 #define LORA_MICRO_TOKENS 2048 /* where micro_tokens is 0 */
 
+/* Answers that are tried after each epoch, and their longest. */
+#define LORA_TRAINING_SAMPLES 4
+#define LORA_TRAINING_SAMPLE_TOKENS 48
+
 struct lora_options {
     int64_t total_steps;
     uint32_t rows_per_step;
@@ -52,6 +56,10 @@ int lora_training_tokens_max(const struct lora_training *t);
 /* What lora_training_run reserves, by parts. Of base, adapter and rows only the sizes are looked
  * at: shape, rank and n_values, n_rows and row_tokens_max. Adds to *out. */
 void lora_training_memory(struct lora_training *t, struct plan_mem *out);
+/* What answering a few prompts after each epoch takes beside it (train's sample check), of prompts
+ * of up to so many tokens. */
+void lora_training_sample_memory(const struct shape *shape, int rank, int prompt_tokens,
+                                 int n_threads, struct plan_mem *out);
 /* NULL when the plan fits into so many bytes; else what is needed and which settings would make it
  * fit, or that none does. Caller xfrees. */
 char *lora_training_advice(const struct lora_training *t, uint64_t available_bytes);

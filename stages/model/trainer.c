@@ -17,6 +17,11 @@ int64_t trainer_epoch_steps(uint32_t n_rows, uint32_t rows_per_step)
     return ((int64_t)n_rows + rows_per_step - 1) / rows_per_step;
 }
 
+int64_t trainer_steps_for(double rows, uint32_t n_rows, uint32_t rows_per_step)
+{
+    return (int64_t)ceil(rows * (double)trainer_epoch_steps(n_rows, rows_per_step) / n_rows);
+}
+
 void trainer_memory(size_t n_params, uint32_t n_rows, struct plan_mem *out)
 {
     size_t floats = arena_cost(size_mul(n_params, sizeof(float)));

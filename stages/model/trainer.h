@@ -75,6 +75,9 @@ struct trainer_result {
 
 /* Steps in one epoch of n_rows rows. */
 int64_t trainer_epoch_steps(uint32_t n_rows, uint32_t rows_per_step);
+/* Steps that see so many rows: one sees n_rows / trainer_epoch_steps of them, which is fewer than
+ * rows_per_step where that does not divide n_rows. */
+int64_t trainer_steps_for(double rows, uint32_t n_rows, uint32_t rows_per_step);
 
 /* Bytes that trainer_reserve takes. */
 size_t trainer_bytes(size_t n_params, uint32_t n_rows);

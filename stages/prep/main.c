@@ -204,6 +204,9 @@ static int write_tokens(struct prep *p, const struct stage_run *r, struct err *e
         status = prep_add_rows(&p->valid_sink, &p->raw, p->held_out, true, &p->render, config, e);
     if (status < 0)
         return err_wrap(e, "valid");
+    static const char changed[] = "answer that the tokenizer changes: it cannot be learned exactly";
+    finding_close(&p->train_sink.changed, "raw", changed, p->findings);
+    finding_close(&p->valid_sink.changed, "valid", changed, p->findings);
     if (p->train_sink.counts.samples == 0)
         return err_set(e, ERR_FORMAT,
                        "raw: no training row is left after cutting to max_length %lld",
@@ -238,6 +241,8 @@ static void release(struct prep *p)
 {
     tokfile_writer_release(&p->train_sink.writer);
     tokfile_writer_release(&p->valid_sink.writer);
+    finding_release(&p->train_sink.changed);
+    finding_release(&p->valid_sink.changed);
     chat_list_release(&p->raw);
     chat_list_release(&p->valid);
     goldenset_close(&p->golden);

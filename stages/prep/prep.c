@@ -1,6 +1,7 @@
 #include "stages/prep/prep.h"
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/str.h"
 
 /* How many too long rows a message names. */
 #define LONG_ROWS_SHOWN 8
@@ -47,6 +48,24 @@ static void add_sample(struct prep_sink *sink, const struct sample *s,
     sink->counts.samples++;
 }
 
+/* A tokenizer that normalises turns "Wait…" into "Wait...": what the model learns is not what it is
+ * judged by. */
+static int find_changed(struct finding *changed, const struct chat *c, const struct sample *s,
+                        const struct render *render, struct err *e)
+{
+    struct buf text;
+    size_t end = s->n_ids - 1; /* of the turn */
+    size_t first = end;
+    while (first > 0 && s->labels[first - 1])
+        first--;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    int status = render_answer(render, s->ids + first, end - first, &text, e);
+    if (status == 0 && !str_eq(buf_text(&text), chat_answer(c)))
+        finding_add(changed, "%llu", (unsigned long long)c->line);
+    buf_release(&text);
+    return status;
+}
+
 static int refuse_long(const struct buf *where, uint64_t n, const struct prep_config *config,
                        struct err *e)
 {
@@ -72,6 +91,8 @@ int prep_add_rows(struct prep_sink *sink, const struct chat_list *rows, const bo
             continue;
         sink->counts.rows++;
         status = render_chat(render, c, config->system == PREP_SYSTEM_DEFAULT, &s, e);
+        if (status == 0)
+            status = find_changed(&sink->changed, c, &s, render, e);
         if (status < 0) {
             status = err_wrap(e, "line %llu", (unsigned long long)c->line);
             break;

@@ -8,6 +8,7 @@
 
 #include "pipeline/base/err.h"
 #include "stages/text/chat.h"
+#include "stages/text/finding.h"
 #include "stages/text/render.h"
 #include "stages/text/tokfile.h"
 
@@ -55,6 +56,7 @@ struct prep_sink {
     struct tokfile_writer writer;
     uint64_t row_tokens; /* in the open row */
     struct prep_counts counts;
+    struct finding changed; /* answers that the tokenizer does not give back as they are */
 };
 
 /* Renders a sample of each row for which held_out matches and adds it to the sink. Too long rows

@@ -83,6 +83,8 @@ int summary_add_samples(struct json *report, const struct chat_list *rows, const
         if (held_out[i])
             continue;
         status = render_chat(render, &rows->rows[i], config->system == PREP_SYSTEM_DEFAULT, &s, e);
+        if (s.n_ids > (size_t)config->max_length)
+            s.n_ids = (size_t)config->max_length;
         if (status == 0) {
             buf_clear(&text);
             status = render_show(render, &s, &text, e);

@@ -220,8 +220,8 @@ static void start_phase(struct pretrain_run *p, struct train_loop *loop, const c
 {
     const struct pretrain_config *c = p->config;
     struct trainer *t = &p->trainer;
-    int64_t per_step = (int64_t)t->plan.rows_per_step * c->sequence_length;
-    int64_t steps = (tokens + per_step - 1) / per_step;
+    int64_t steps = trainer_steps_for((double)tokens / (double)c->sequence_length, p->text.n_rows,
+                                      t->plan.rows_per_step);
     t->plan.stream = phase;
     t->plan.schedule.peak = rate;
     t->plan.schedule.total_steps = steps;

@@ -35,7 +35,8 @@ static void set_options(struct recover_run *r)
     int64_t rows = c->batch_tokens / c->window;
     if (rows < 1)
         rows = 1;
-    int64_t steps = (c->tokens + rows * c->window - 1) / (rows * c->window);
+    int64_t steps =
+        trainer_steps_for((double)c->tokens / (double)c->window, r->text.n_rows, (uint32_t)rows);
     int64_t eval_every = (steps + c->evaluations - 1) / c->evaluations;
     struct lora_training *l = &r->training;
     l->run = r->run;

@@ -138,8 +138,14 @@ static void add_pairs(struct json *report, const struct answers_job *job, const 
     static const char *const columns_beside[] = {"prompt", "expected", "answer",
                                                  "same",   "beside",   NULL};
     const struct chat_list *golden = &job->golden->rows;
+    struct buf title;
+    buf_init(&title, 100);
+    buf_add_text(&title, "Answers");
+    if (golden->n_rows > ANSWERS_SHOWN)
+        buf_printf(&title, ": the first %d of %zu", ANSWERS_SHOWN, golden->n_rows);
     struct json *rows =
-        blocks_add_table(report, "pairs", "Answers", against ? columns_beside : columns);
+        blocks_add_table(report, "pairs", buf_text(&title), against ? columns_beside : columns);
+    buf_release(&title);
     for (size_t i = 0; i < golden->n_rows && i < ANSWERS_SHOWN; i++) {
         struct json *row = blocks_row(rows);
         json_append(row, json_new_string(chat_last_user(&golden->rows[i])));

@@ -40,7 +40,7 @@ struct chat_message {
 struct chat {
     struct chat_message *messages;
     size_t n_messages;
-    char *called; /* the last message with its tool calls, as text; NULL = it has none */
+    char *called;  /* the last message with its tool calls, as text; NULL = it has none */
     uint64_t line; /* where it came from, from 1 */
 };
 

@@ -11,7 +11,9 @@
  *
  * Where a label begins is known by construction, not found again in the ids: the turn's head and
  * its body are encoded apart, which is possible because special pieces never join with their
- * neighbours. Each time it is checked that the parts give the ids of the whole.
+ * neighbours. Each time it is checked that the parts give the ids of the whole, and that there are
+ * no more special pieces among them than in the text. Text that holds a special piece as such is
+ * refused before (rules_find_special).
  */
 
 #include <stdbool.h>
@@ -50,7 +52,8 @@ int render_chat(const struct render *r, const struct chat *c, bool default_syste
 int render_prompt(const struct render *r, const struct chat_message *messages, size_t n_messages,
                   bool default_system, struct sample *out, struct err *e) MUST_USE;
 /* Generated ids as text (appended): the reverse of what a body's encoding did, so that encoding an
- * answer and reading it back gives the same bytes. NUL reads as U+FFFD. */
+ * answer and reading it back gives the same bytes. NUL reads as U+FFFD, an id of a vocabulary that
+ * is padded beyond the tokenizer's pieces as the unknown piece. */
 int render_answer(const struct render *r, const int32_t *ids, size_t n_ids, struct buf *out,
                   struct err *e) MUST_USE;
 /* Does generation end at this id: EOS or the end of the turn. */

@@ -100,15 +100,55 @@ static bool is_kept(unsigned char x)
     return (x >= 'a' && x <= 'z') || (x >= '0' && x <= '9') || x >= 0x80;
 }
 
-/* Letters (those of ASCII in lower case) and digits; all of a message that has none. */
+static bool is_digit(char x)
+{
+    return x >= '0' && x <= '9';
+}
+
+/* An operator of sums and code, and no mark of prose: "12 - 3" and "C++", but "e-mail", "*so*". */
+static bool is_operator(const char *text, const char *at, char last)
+{
+    const char *next = at + 1;
+    while (*next == ' ')
+        next++;
+    switch (*at) {
+    case '=':
+    case '<':
+    case '>':
+    case '^':
+    case '%':
+        return true;
+    case '+':
+    case '#':
+        return is_digit(*next) || (at > text && is_kept((unsigned char)(at[-1] | 0x20)));
+    case '-':
+    case '*':
+    case '/':
+        return is_digit(last) || is_digit(*next) || *next == '=';
+    default:
+        return false;
+    }
+}
+
+/* Letters (those of ASCII in lower case), digits, operators, and a space between two numbers; all
+ * of a message that has none. */
 static void write_letters(const char *text, struct buf *out)
 {
     size_t before = out->n_bytes;
+    char last = 0;      /* kept */
+    bool apart = false; /* something but a comma was left out since */
     for (const char *at = text; *at;) {
         size_t n = mark_bytes(at);
         char x = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
-        if (n == 0 && is_kept((unsigned char)x))
+        if (n == 0 && (is_kept((unsigned char)x) || is_operator(text, at, last))) {
+            if (apart && is_digit(last) && is_digit(x))
+                buf_add_char(out, ' ');
             buf_add_char(out, x);
+            last = x;
+            apart = false;
+        } else {
+            apart |= x != ',';
+        }
         at += n > 0 ? n : 1;
     }
     if (out->n_bytes == before)
@@ -121,6 +161,8 @@ static void write_prompt(const struct chat *c, struct buf *out)
     for (size_t m = 0; m + 1 < c->n_messages; m++) {
         buf_add_char(out, '\n');
         write_letters(c->messages[m].content, out);
+        if (c->messages[m].tools)
+            buf_add_text(out, c->messages[m].tools);
     }
 }
 

@@ -6,9 +6,9 @@
  *
  * Refused: special pieces of the template (and U+2581, which SentencePiece reads as a space)
  * written out in a message, because the model would take them for turns; golden rows whose prompt
- * is also a training prompt (by letters and digits, case ignored). Warned of: rows that occur
- * twice, one prompt with different answers, rows with and without system message in one set, empty
- * messages, near repeats between training and held-out rows.
+ * is also a training prompt (by letters, digits and operators, case ignored). Warned of: rows that
+ * occur twice, one prompt with different answers, rows with and without system message in one set,
+ * empty messages, near repeats between training and held-out rows.
  */
 
 #include "pipeline/base/err.h"

@@ -66,24 +66,18 @@ int spm_size(const struct spm *s)
     return s->n_pieces;
 }
 
-int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t *ids, size_t max,
-               size_t *n_ids, struct err *e)
+int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t **ids, size_t *n_ids,
+               struct err *e)
 {
     char reason[SPM_SHIM_ERROR_BYTES] = "";
-    int32_t *found = NULL;
     size_t n_valid = str_utf8_prefix(text, n_bytes);
+    *ids = NULL;
+    *n_ids = 0;
     if (n_valid != n_bytes)
         return err_set(e, ERR_FORMAT, "text to encode: invalid UTF-8 at byte %zu", n_valid + 1);
-    if (spm_shim_encode(s->shim, text, n_bytes, &found, n_ids, reason) < 0)
+    if (spm_shim_encode(s->shim, text, n_bytes, ids, n_ids, reason) < 0)
         return err_set(e, ERR_FORMAT, "SentencePiece cannot encode: %s", reason);
-    int status = 0;
-    if (*n_ids > max)
-        status = err_set(e, ERR_LIMIT, "text of %zu bytes has %zu tokens, room for %zu", n_bytes,
-                         *n_ids, max);
-    else if (*n_ids > 0)
-        memcpy(ids, found, *n_ids * sizeof *ids);
-    xfree(found);
-    return status;
+    return 0;
 }
 
 static int check_id(const struct spm *s, int32_t id, struct err *e)
@@ -210,7 +204,7 @@ int spm_train(const struct spm_training *t, struct buf *model, struct err *e)
         {"unk_id", "3"},
         /* A piece that is unknown and has no bytes shows as U+FFFD, never as an invented word. */
         {"unk_surface", "\xEF\xBF\xBD"},
-        {"normalization_rule_name", "identity"},
+        {"normalization_rule_name", t->normalisation ? t->normalisation : "identity"},
         {"add_dummy_prefix", "true"},
         {"remove_extra_whitespaces", "false"},
         {"allow_whitespace_only_pieces", "true"},

@@ -4,9 +4,12 @@
 /*
  * A SentencePiece model: text to token ids and back, and its training. SentencePiece itself is
  * known only to spm_shim.cc. Ids 0..3 are <pad>, </s> (end of text, and the first token of every
- * sample), <s> and <unk>; 256 byte pieces stand in for what has no piece. Text is not normalised:
- * decode(encode(text)) gives the same bytes, with two exceptions that callers must know: the
- * character U+2581 reads as a space, and control pieces (ids 0..2) decode to nothing.
+ * sample), <s> and <unk>; 256 byte pieces stand in for what has no piece. A model that is trained
+ * here does not normalise: decode(encode(text)) gives the same bytes, with two exceptions that
+ * callers must know: the character U+2581 reads as a space, and control pieces (ids 0..2) decode to
+ * nothing. A model of somebody else may normalise (SentencePiece's default is NFKC): then a text
+ * can get longer, other letters, and special pieces where it had look-alikes (render.h refuses
+ * those).
  *
  * spm_encode puts a space in front of the text (the dummy prefix): the first id is the piece of
  * that space, alone or joined with what follows. In front of a user-defined symbol it is always
@@ -44,10 +47,10 @@ void spm_close(struct spm *s); /* NULL is fine */
 
 int spm_size(const struct spm *s); /* number of pieces = size of the vocabulary */
 
-/* ids[0..*n_ids); more than max ids is ERR_LIMIT. n_bytes ids are always enough for n_bytes - 1
- * bytes of text. text may hold any bytes; invalid UTF-8 is ERR_FORMAT. */
-int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t *ids, size_t max,
-               size_t *n_ids, struct err *e) MUST_USE;
+/* *n_ids ids; caller xfrees them, they are NULL after a failure. text may hold any bytes; invalid
+ * UTF-8 is ERR_FORMAT. */
+int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t **ids, size_t *n_ids,
+               struct err *e) MUST_USE;
 /* Appends the text to out (initialised by the caller). An id outside the vocabulary is ERR_FORMAT.
  */
 int spm_decode(struct spm *s, const int32_t *ids, size_t n_ids, struct buf *out,
@@ -58,11 +61,12 @@ int32_t spm_piece_id(struct spm *s, const char *piece);
 /* The piece as the model writes it ("▁the", "<0x0A>"); appended to out. */
 int spm_piece(struct spm *s, int32_t id, struct buf *out, struct err *e) MUST_USE;
 
-/* How to train: byte-pair encoding with byte fallback, one thread, no shuffling, text as it is. */
+/* How to train: byte-pair encoding with byte fallback, one thread, no shuffling. */
 struct spm_training {
     int vocab;                  /* pieces in all */
     double character_coverage;  /* share of characters that get a piece, (0, 1] */
     bool split_digits;          /* every digit its own piece */
+    const char *normalisation;  /* a rule of SentencePiece's; NULL = "identity", text as it is */
     const char *const *symbols; /* user-defined pieces, never split or merged */
     size_t n_symbols;
     size_t line_bytes_max; /* no line is longer (a longer one would be left out) */

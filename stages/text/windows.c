@@ -62,12 +62,18 @@ static void add_id(struct buf *ids, int32_t id)
     buf_add(ids, &id, sizeof id);
 }
 
-/* One document, without the newline at its end. */
+/* Bytes of a line without the CR of a CRLF. */
+static size_t without_cr(const char *line, size_t n)
+{
+    return n > 0 && line[n - 1] == '\r' ? n - 1 : n;
+}
+
+/* One document, without the newlines at its end. */
 static int add_document(struct windows *w, struct spm *spm, const char *text, size_t n,
                         struct buf *ids, struct err *e)
 {
     while (n > 0 && text[n - 1] == '\n')
-        n--;
+        n = without_cr(text, n - 1);
     if (n == 0)
         return 0;
     struct buf line;
@@ -75,14 +81,14 @@ static int add_document(struct windows *w, struct spm *spm, const char *text, si
     for (size_t at = 0; at < n;) {
         const char *end = memchr(text + at, '\n', n - at);
         size_t part = end ? (size_t)(end - text) - at : n - at;
-        buf_add(&line, text + at, part);
+        buf_add(&line, text + at, end ? without_cr(text + at, part) : part);
         if (end)
             buf_add_text(&line, NEWLINE);
         at += part + (end != NULL);
     }
-    size_t n_ids = 0, max = line.n_bytes + 1;
-    int32_t *out = xalloc_array(max, sizeof *out);
-    int rc = spm_encode(spm, line.bytes, line.n_bytes, out, max, &n_ids, e);
+    size_t n_ids = 0;
+    int32_t *out = NULL;
+    int rc = spm_encode(spm, line.bytes, line.n_bytes, &out, &n_ids, e);
     if (!rc) {
         add_id(ids, SPM_EOS);
         buf_add(ids, out, size_mul(n_ids, sizeof *out));
@@ -101,7 +107,7 @@ static size_t document_end(const char *text, size_t from, size_t n, size_t *next
         const char *end = memchr(text + at, '\n', n - at);
         size_t line = end ? (size_t)(end - text) - at : n - at;
         size_t after = at + line + (end != NULL);
-        if (line == mark && memcmp(text + at, END_MARK, mark) == 0) {
+        if (without_cr(text + at, line) == mark && memcmp(text + at, END_MARK, mark) == 0) {
             *next = after;
             return at;
         }

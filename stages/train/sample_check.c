@@ -4,6 +4,7 @@
 
 #include "pipeline/base/xalloc.h"
 #include "stages/model/generation.h"
+#include "stages/text/spm.h"
 
 /* The place of the first label of a row, 0 when there is none; *end: behind its run of labels. */
 static uint32_t first_answer(const struct tokfile *t, uint64_t row, uint32_t *end)
@@ -17,13 +18,33 @@ static uint32_t first_answer(const struct tokfile *t, uint64_t row, uint32_t *en
     return first < n ? first : 0;
 }
 
+/* The end of a turn: what most answers end with (Boyer and Moore's vote). One that was cut ends
+ * with anything: where most were cut there is no end to learn. */
+static int32_t find_stop(const struct tokfile *t)
+{
+    int32_t stop = SPM_EOS;
+    uint64_t votes = 0;
+    if (2 * t->counts.cut_samples >= t->counts.samples)
+        return stop;
+    for (uint64_t row = 0; row < t->counts.rows; row++) {
+        uint32_t end = 0;
+        if (first_answer(t, row, &end) == 0)
+            continue;
+        int32_t id = tokfile_id(t, row, end - 1);
+        if (votes == 0)
+            stop = id;
+        votes = id == stop ? votes + 1 : votes - 1;
+    }
+    return stop;
+}
+
 static void choose(struct sample_check *s, const struct tokfile *t, int context)
 {
-    for (uint64_t row = 0; row < t->counts.rows && s->n < SAMPLE_CHECK_ROWS; row++) {
+    s->stop = find_stop(t);
+    for (uint64_t row = 0; row < t->counts.rows && s->n < LORA_TRAINING_SAMPLES; row++) {
         uint32_t end = 0, n = first_answer(t, row, &end);
-        if (n == 0 || (int64_t)n + SAMPLE_CHECK_TOKENS > context)
+        if (n == 0 || (int64_t)n + LORA_TRAINING_SAMPLE_TOKENS > context)
             continue;
-        s->stop = tokfile_id(t, row, end - 1); /* the end of a turn */
         s->requests[s->n].n_prompt = (int)n;
         s->rows[s->n++] = row;
     }
@@ -35,7 +56,7 @@ static int copy_prompts(struct sample_check *s, const struct tokfile *t)
     int longest = 0;
     size_t total = 0;
     for (int i = 0; i < s->n; i++)
-        total += (size_t)s->requests[i].n_prompt + SAMPLE_CHECK_TOKENS;
+        total += (size_t)s->requests[i].n_prompt + LORA_TRAINING_SAMPLE_TOKENS;
     int32_t *at = s->ids = xalloc_array(total, sizeof *s->ids);
     for (int i = 0; i < s->n; i++) {
         struct decoder_request *r = &s->requests[i];
@@ -43,11 +64,11 @@ static int copy_prompts(struct sample_check *s, const struct tokfile *t)
             at[j] = tokfile_id(t, s->rows[i], (uint32_t)j);
         r->prompt = at;
         r->out = at + r->n_prompt;
-        r->max_new = SAMPLE_CHECK_TOKENS;
-        at = r->out + SAMPLE_CHECK_TOKENS;
+        r->max_new = LORA_TRAINING_SAMPLE_TOKENS;
+        at = r->out + LORA_TRAINING_SAMPLE_TOKENS;
         longest = r->n_prompt > longest ? r->n_prompt : longest;
     }
-    return longest + SAMPLE_CHECK_TOKENS;
+    return longest + LORA_TRAINING_SAMPLE_TOKENS;
 }
 
 int sample_check_open(struct sample_check *s, struct compute *c, const struct model *base,

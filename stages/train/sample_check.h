@@ -8,15 +8,13 @@
  */
 
 #include "stages/model/decoder.h"
+#include "stages/model/lora_training.h"
 #include "stages/text/tokfile.h"
-
-#define SAMPLE_CHECK_ROWS 4
-#define SAMPLE_CHECK_TOKENS 48
 
 struct sample_check {
     struct decoder decoder;
-    struct decoder_request requests[SAMPLE_CHECK_ROWS];
-    uint64_t rows[SAMPLE_CHECK_ROWS]; /* in the file, from 0 */
+    struct decoder_request requests[LORA_TRAINING_SAMPLES];
+    uint64_t rows[LORA_TRAINING_SAMPLES]; /* in the file, from 0 */
     int n;
     int32_t stop;
     int32_t *ids; /* prompts and answers; owned */

@@ -240,11 +240,12 @@ int train_run_save(struct train_run *t, const char *path, struct err *e)
     const struct tensor_meta meta[] = {{"fmforge.base", t->base_id.hex}};
     const struct train_loop *loop = &t->training.loop;
     if (loop->keep_best && loop->state.best_step == 0)
-        stage_say(t->run,
-                  "warning: keep: best: the held-out loss was never below the %.4f before the first "
-                  "step, so what is written is what the training began with. Is learning_rate too "
-                  "high?",
-                  loop->state.best_loss);
+        stage_say(
+            t->run,
+            "warning: keep: best: the held-out loss was never below the %.4f before the first "
+            "step, so what is written is what the training began with. Is learning_rate too "
+            "high?",
+            loop->state.best_loss);
     /* What is judged and tried is then what the package holds, to the bit (where alpha is rank / 2,
      * as in the class; else the package's B is rounded once more). */
     adapter_round_f16(&t->adapter);

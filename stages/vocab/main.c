@@ -104,18 +104,17 @@ static int measure(const struct lines *lines, const struct buf *model, struct me
     struct lines_walk walk = lines_walk_open(lines, MEASURE_LINES);
     const char *line = NULL;
     size_t n_bytes = 0;
-    size_t max = lines->line_bytes_max + 2;
-    int32_t *ids = xalloc_array(max, sizeof *ids);
     int status = spm_open_bytes(buf_text(model), model->n_bytes, &spm, e);
     while (status == 0 && lines_walk_next(&walk, &line, &n_bytes)) {
+        int32_t *ids = NULL;
         size_t n_ids = 0;
-        status = spm_encode(spm, line, n_bytes, ids, max, &n_ids, e);
+        status = spm_encode(spm, line, n_bytes, &ids, &n_ids, e);
+        xfree(ids);
         m->n_lines++;
         m->n_bytes += n_bytes;
         m->n_tokens += n_ids;
     }
     spm_close(spm);
-    xfree(ids);
     return status;
 }
 

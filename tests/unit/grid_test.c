@@ -38,7 +38,7 @@ static void assert_holds(const struct grid_found *f)
     for (int r = 0; r < N; r++)
         for (int i = 0; i < K; i++) {
             float s = scale[f->n_scales == 1 ? 0 : r],
-                  level = rintf(w[r * K + i] / s + half) - half;
+                  level = s == 0 ? 0.5f : rintf(w[r * K + i] / s + half) - half;
             assert_true(level >= -half && level <= half && s * level == w[r * K + i]);
         }
 }
@@ -110,12 +110,28 @@ static void forms_of_rows_are_mixed(void **state)
     assert_holds(&f);
 }
 
+/* A row of zeros, as the one of the padding id can be, is a row of 4 bits; -0 is another value. */
+static void rows_of_zeros(void **state)
+{
+    (void)state;
+    fill(16, true);
+    for (int i = 0; i < K; i++)
+        w[i] = 0;
+    struct grid_found f = grid_find(&compute, w, N, K, scale);
+    assert_int_equal(f.form, WEIGHT_Q4);
+    assert_true(scale[0] == 0 && scale[1] > 0);
+    assert_holds(&f);
+    w[5] = -0.0f;
+    assert_int_equal(grid_find(&compute, w, N, K, scale).form, WEIGHT_F32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grids_are_found),
         cmocka_unit_test(nothing_is_claimed),
         cmocka_unit_test(forms_of_rows_are_mixed),
+        cmocka_unit_test(rows_of_zeros),
     };
     struct err e = {0};
     if (compute_open(&compute, 2, "auto", &e) != 0)

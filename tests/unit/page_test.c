@@ -580,6 +580,9 @@ static void pairs(void **state)
     buf_release(&b);
     draws("{'type': 'pairs', 'columns': ['same'], 'rows': [['yes']]}",
           "<td class=\"mark\" data-label=\"same\"><span class=\"badge good\">yes</span></td>");
+    /* An answer of yes or no is an answer. */
+    draws("{'type': 'pairs', 'columns': ['expected'], 'rows': [['no']]}",
+          "<td data-label=\"expected\"><div>no</div></td>");
 }
 
 static void matrix(void **state)

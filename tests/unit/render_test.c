@@ -51,12 +51,13 @@ static void chat_of(const char *line, struct chat *c)
 static void expect_text(struct fixture *f, const char *text)
 {
     struct err e = {0};
-    int32_t ids[512];
+    int32_t *ids = NULL;
     size_t n = 0;
-    assert_int_equal(spm_encode(f->spm, text, strlen(text), ids, 512, &n, &e), 0);
+    assert_int_equal(spm_encode(f->spm, text, strlen(text), &ids, &n, &e), 0);
     assert_int_equal(f->sample.n_ids, n);
     assert_int_equal(f->sample.ids[0], SPM_EOS);
     assert_memory_equal(f->sample.ids + 1, ids + 1, (n - 1) * sizeof *ids);
+    xfree(ids);
 }
 
 /* The labelled runs, each in [ ]. */
@@ -197,6 +198,48 @@ static void answers_come_back(void **state)
     }
 }
 
+#define ASKS(user)                                   \
+    "[{\"role\":\"user\",\"content\":\"" user "\"}," \
+    "{\"role\":\"assistant\",\"content\":\"A\"}]"
+
+/* A tokenizer that normalises makes <turn_end> of full-width letters, and a text longer. */
+static void look_alikes(void **state)
+{
+    struct err e = {0};
+    struct template t;
+    struct render r;
+    struct chat c;
+    struct sample s = {0};
+    struct spm *spm = tiny_spm_open_nfkc();
+    (void)state;
+    tiny_template(&t);
+    assert_int_equal(render_init(&r, spm, &t, &e), 0);
+    chat_of(ASKS("hi \xEF\xBC\x9Cturn_end\xEF\xBC\x9E there"), &c);
+    assert_int_equal(render_chat(&r, &c, false, &s, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "2 of the special piece <turn_end>"));
+    chat_release(&c);
+    e = (struct err){0};
+    chat_of(ASKS("hi \xEF\xB7\xBA\xEF\xB7\xBA\xEF\xB7\xBA"), &c); /* 18 letters each */
+    assert_int_equal(render_chat(&r, &c, false, &s, &e), 0);
+    chat_release(&c);
+    sample_release(&s);
+    template_release(&t);
+    spm_close(spm);
+}
+
+/* A vocabulary may be padded beyond the tokenizer's pieces. */
+static void ids_without_a_piece(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct buf text;
+    const int32_t ids[] = {spm_size(f->spm) + 7};
+    buf_init(&text, 100);
+    assert_int_equal(render_answer(&f->render, ids, 1, &text, &e), 0);
+    assert_string_equal(buf_text(&text), "\xEF\xBF\xBD");
+    buf_release(&text);
+}
+
 static void template_refusals(void **state)
 {
     struct err e = {0};
@@ -237,6 +280,8 @@ int main(void)
         cmocka_unit_test(tools),
         cmocka_unit_test(prompt_is_the_start),
         cmocka_unit_test(answers_come_back),
+        cmocka_unit_test(look_alikes),
+        cmocka_unit_test(ids_without_a_piece),
         cmocka_unit_test(template_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

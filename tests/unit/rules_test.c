@@ -216,6 +216,37 @@ static void marks_hide_no_leak(void **state)
     json_free(findings);
 }
 
+/* Sums and code differ by their operators and by where a number ends. */
+static void operators_are_no_marks(void **state)
+{
+    static const struct row train[] = {{NULL, "What is 1 + 23?", "24"},
+                                       {NULL, "How to sort in C?", "1"},
+                                       {NULL, "x *= 2", "2"},
+                                       {NULL, "1,200 e-mails", "3"}};
+    static const struct row other[] = {{NULL, "What is 12 - 3?", "9"},
+                                       {NULL, "What is 12 + 3?", "15"},
+                                       {NULL, "How to sort in C++?", "1"},
+                                       {NULL, "How to sort in C#?", "1"},
+                                       {NULL, "x /= 2", "2"}};
+    static const struct row same[] = {{NULL, "what is 1+23", "24"},
+                                      {NULL, "*How* to - sort / in C", "1"},
+                                      {NULL, "1200 emails!", "3"}};
+    struct chat_list t, held;
+    struct err e = {0};
+    struct json *findings = json_new_array();
+    (void)state;
+    list_of(train, 4, &t);
+    list_of(other, 5, &held);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), 0);
+    chat_list_release(&held);
+    list_of(same, 3, &held);
+    assert_int_equal(check_leak(&t, &held, "golden", true, findings, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "3 prompts"));
+    chat_list_release(&t);
+    chat_list_release(&held);
+    json_free(findings);
+}
+
 static struct textindex_match nearest(struct textindex *x, const char *text)
 {
     return textindex_nearest(x, text, strlen(text));
@@ -294,6 +325,7 @@ int main(void)
         cmocka_unit_test(leaks),
         cmocka_unit_test(leaks_are_dropped),
         cmocka_unit_test(marks_hide_no_leak),
+        cmocka_unit_test(operators_are_no_marks),
         cmocka_unit_test(nearest_text),
         cmocka_unit_test(split),
     };

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "stages/model/schedule.h"
+#include "stages/model/trainer.h"
 
 static void test_warmup_reaches_the_peak(void **state)
 {
@@ -63,6 +64,18 @@ static void test_warmup_from_a_share(void **state)
     assert_int_equal(schedule_warmup(0.5, 0), 0);
 }
 
+/* Rows that are asked for are seen, also where one step would take more than there are, and where
+ * the last step of an epoch leaves fewer for each. */
+static void test_steps_for_rows(void **state)
+{
+    (void)state;
+    assert_int_equal(trainer_steps_for(512, 27, 256), 19);
+    assert_int_equal(trainer_steps_for(650, 65, 64), 20);
+    assert_int_equal(trainer_steps_for(640, 64, 64), 10);
+    assert_int_equal(trainer_steps_for(1, 1000, 8), 1);
+    assert_int_equal(trainer_steps_for(15e6 / 256, 53861, 8), 7325);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -71,6 +84,7 @@ int main(void)
         cmocka_unit_test(test_every_step_has_a_rate),
         cmocka_unit_test(test_constant_after_warmup),
         cmocka_unit_test(test_warmup_from_a_share),
+        cmocka_unit_test(test_steps_for_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

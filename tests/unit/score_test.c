@@ -225,7 +225,8 @@ static void rows_alone_of_text(void **state)
 static void rows_with_calls(void **state)
 {
     static const char rows[] =
-        "[{\"role\":\"user\",\"content\":\"Weather?\"},{\"role\":\"assistant\",\"content\":\"I ask.\","
+        "[{\"role\":\"user\",\"content\":\"Weather?\"},{\"role\":\"assistant\",\"content\":\"I "
+        "ask.\","
         "\"tool_calls\":[{\"function\":{\"name\":\"w\",\"arguments\":\"{\\\"a\\\": 1}\"}}]}]\n";
     static const char *const call[] = {
         "I ask.<executable_start>```function\n[{\"name\": \"w\", \"arguments\": {\"a\": 1}}]\n```"
@@ -297,15 +298,34 @@ static void leaves_and_numbers(void **state)
         const char *text;
         bool found;
         double value;
-    } numbers[] = {
-        {"none", false, 0},       {"7", true, 7},        {"a 12. Or 3,456.5!", true, 3456.5},
-        {"x -4.", true, -4},      {"1.2.", true, 1.2},   {"10,", true, 10},
-        {"#### 007", true, 7},    {"at 10:05", true, 5}, {"3-4", true, 4},
-        {"pages 1,2,3", true, 3}, {"v1.2.3", true, 2.3}, {"1,234,567", true, 1234567},
-        {"1234,567", true, 567},  {"0.50", true, 0.5},   {"-0", true, 0},
-        {"is .5.", true, 0.5},    {"-.5", true, -0.5},   {"so ...5", true, 5},
-        {"1e3", true, 1000},      {"2.5E-1", true, 0.25}, {"x \xE2\x88\x92" "4", true, -4},
-        {"3\xE2\x88\x92" "4", true, 4}, {"e3", true, 3}, {"1.5e+2 m", true, 150}};
+    } numbers[] = {{"none", false, 0},
+                   {"7", true, 7},
+                   {"a 12. Or 3,456.5!", true, 3456.5},
+                   {"x -4.", true, -4},
+                   {"1.2.", true, 1.2},
+                   {"10,", true, 10},
+                   {"#### 007", true, 7},
+                   {"at 10:05", true, 5},
+                   {"3-4", true, 4},
+                   {"pages 1,2,3", true, 3},
+                   {"v1.2.3", true, 2.3},
+                   {"1,234,567", true, 1234567},
+                   {"1234,567", true, 567},
+                   {"0.50", true, 0.5},
+                   {"-0", true, 0},
+                   {"is .5.", true, 0.5},
+                   {"-.5", true, -0.5},
+                   {"so ...5", true, 5},
+                   {"1e3", true, 1000},
+                   {"2.5E-1", true, 0.25},
+                   {"x \xE2\x88\x92"
+                    "4",
+                    true, -4},
+                   {"3\xE2\x88\x92"
+                    "4",
+                    true, 4},
+                   {"e3", true, 3},
+                   {"1.5e+2 m", true, 150}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         double v = 0;
         assert_int_equal(overlap_last_number(numbers[i].text, &v), numbers[i].found);

@@ -27,7 +27,7 @@ static bool next_line(void *context, const char **line, size_t *n_bytes)
     return true;
 }
 
-void tiny_spm_model(struct buf *model)
+static void train(struct buf *model, const char *normalisation)
 {
     struct err e = {0};
     struct walk walk = {0};
@@ -35,6 +35,7 @@ void tiny_spm_model(struct buf *model)
         .vocab = 400,
         .character_coverage = 1,
         .split_digits = true,
+        .normalisation = normalisation,
         .symbols = TEMPLATE_PIECES,
         .n_symbols = TEMPLATE_N_PIECES,
         .line_bytes_max = 1000,
@@ -46,16 +47,31 @@ void tiny_spm_model(struct buf *model)
     CHECK(status == 0);
 }
 
-struct spm *tiny_spm_open(void)
+void tiny_spm_model(struct buf *model)
+{
+    train(model, NULL);
+}
+
+static struct spm *open_trained(const char *normalisation)
 {
     struct err e = {0};
     struct buf model;
     struct spm *s = NULL;
-    tiny_spm_model(&model);
+    train(&model, normalisation);
     int status = spm_open_bytes(model.bytes, model.n_bytes, &s, &e);
     CHECK(status == 0);
     buf_release(&model);
     return s;
+}
+
+struct spm *tiny_spm_open(void)
+{
+    return open_trained(NULL);
+}
+
+struct spm *tiny_spm_open_nfkc(void)
+{
+    return open_trained("nmt_nfkc");
 }
 
 void tiny_template(struct template *t)

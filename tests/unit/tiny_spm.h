@@ -9,7 +9,8 @@
 
 /* The bytes of the model; buf is initialised here, the caller releases it. */
 void tiny_spm_model(struct buf *model);
-struct spm *tiny_spm_open(void);        /* spm_close */
+struct spm *tiny_spm_open(void);      /* spm_close */
+struct spm *tiny_spm_open_nfkc(void); /* one that normalises, as SentencePiece's own default does */
 void tiny_template(struct template *t); /* template_release */
 
 #endif

@@ -121,6 +121,30 @@ static void test_reads_documents_of_all_files(void **state)
     windows_close(&w);
 }
 
+/* The ends of lines of the one system and of the other give the same ids. */
+static void test_crlf(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct windows w;
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    for (int i = 0; i < 30; i++)
+        buf_printf(&text, "%s\r\n%s\r\n<|endoftext|>\r\n", LINES[i % 3], LINES[0]);
+    put(f, "a.txt", buf_text(&text));
+    buf_clear(&text);
+    for (int i = 0; i < 30; i++)
+        buf_printf(&text, "%s\n%s\n<|endoftext|>\n", LINES[i % 3], LINES[0]);
+    put(f, "b.txt", buf_text(&text));
+    buf_release(&text);
+    struct windows_plan plan = {.window = WINDOW, .seed = 1};
+    assert_int_equal(open_all(f, &plan, &w, &e), 0);
+    assert_int_equal(w.n_documents, 60);
+    assert_int_equal(w.files[0].n_ids, w.files[1].n_ids);
+    assert_memory_equal(w.files[0].ids, w.files[1].ids, w.files[0].n_ids * sizeof *w.files[0].ids);
+    windows_close(&w);
+}
+
 static void test_rows_begin_with_eos_and_predict_the_next(void **state)
 {
     struct fixture *f = *state;
@@ -241,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reads_documents_of_all_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rows_begin_with_eos_and_predict_the_next, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_crlf, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weights, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held_out_text_is_the_same_in_every_epoch, setup,
                                         teardown),
