@@ -134,6 +134,34 @@ static void fail_item(struct run *r, size_t i, const char *reason)
     r->n_failed++;
 }
 
+/* One that could not be started. */
+static void fail_start(struct run *r, size_t i, const char *reason)
+{
+    fail_item(r, i, reason);
+    run_events_settled(r, i);
+    term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, reason);
+}
+
+/* Its own inputs as they are now: one that cannot be read fails this instance, not the run. */
+static int resolve(struct run *r, size_t i, struct err *e)
+{
+    const struct plan_item *item = &r->session->plan.items[i];
+    struct content_id before = item->key;
+    struct err cause = {0};
+    int rc = plan_resolve(&r->session->plan, i, &cause);
+    if (rc < 0 && r->interrupts > 0) /* it may have waited for gc */
+        return err_set(e, cause.code, "%s", cause.text);
+    if (rc < 0) {
+        fail_start(r, i, cause.text);
+        return 0;
+    }
+    if (item->cached || !str_eq(item->key.hex, before.hex)) {
+        xfree(r->items[i].why);
+        r->items[i].why = plan_why(&r->session->plan, i);
+    }
+    return 0;
+}
+
 /* Starts instance i, or takes the result that another process has published meanwhile. */
 static int launch(struct run *r, size_t i, struct err *e)
 {
@@ -155,11 +183,16 @@ static int launch(struct run *r, size_t i, struct err *e)
         item->said_waiting = true;
         return 0;
     }
-    rc = plan_resolve(plan, i, e);
-    if (rc < 0 || plan->items[i].cached || r->interrupts > 0) { /* it may have waited for gc */
+    const struct content_id locked = plan->items[i].key;
+    rc = resolve(r, i, e);
+    bool is_other = !str_eq(plan->items[i].key.hex, locked.hex);
+    if (rc < 0 || item->status == RUN_FAILED || plan->items[i].cached || is_other ||
+        r->interrupts > 0) {
         store_unlock(lock_fd);
         if (rc == 0 && plan->items[i].cached)
             take_result(r, i, RUN_REUSED);
+        else if (is_other) /* an input was edited since the plan: the next pass locks its new key */
+            r->waits_for_lock = true;
         return rc;
     }
     if (run_remote_ask(r, i, lock_fd))
@@ -174,9 +207,7 @@ static int launch(struct run *r, size_t i, struct err *e)
     j->retries = item->retries;
     if (started < 0) {
         job_release(&r->env, j);
-        fail_item(r, i, cause.text);
-        run_events_settled(r, i);
-        term_notef(r->term, "%s: failed: %s\n", r->session->graph.instances[i]->name, cause.text);
+        fail_start(r, i, cause.text);
         return 0;
     }
     item->status = RUN_RUNNING;
@@ -203,16 +234,15 @@ static int advance(struct run *r, bool *moved, struct err *e)
             continue;
         }
         if (!plan->items[i].has_key) {
-            rc = plan_resolve(plan, i, e);
+            rc = resolve(r, i, e);
             if (rc < 0)
                 return rc;
-            CHECK(plan->items[i].has_key);
-            xfree(item->why);
-            item->why = plan_why(plan, i);
+            CHECK(plan->items[i].has_key || item->status == RUN_FAILED);
         }
         if (plan->items[i].cached)
             take_result(r, i, RUN_REUSED);
-        else if (r->interrupts == 0 && r->n_running < (size_t)r->options->jobs)
+        else if (item->status == RUN_WAITING && r->interrupts == 0 &&
+                 r->n_running < (size_t)r->options->jobs)
             rc = launch(r, i, e);
         *moved |= is_final(r, i);
         if (rc == 0 && is_final(r, i))

@@ -32,7 +32,7 @@ struct probe_config {
 
 static const char *const DOES[] = {"copy", "read",    "list",   "write", "link", "remove",
                                    "bind", "connect", "signal", "steps", "hang", "eat",
-                                   "map",  "fail",    "die",    NULL};
+                                   "map",  "fail",    "die",    "early", NULL};
 enum does {
     DO_COPY,
     DO_READ,    /* the file at path */
@@ -49,6 +49,8 @@ enum does {
     DO_MAP,     /* reads the input `more` mapped, and n times 50 ms */
     DO_FAIL,    /* n times, then no more */
     DO_DIE,     /* n times by SIGKILL, then no more */
+    DO_EARLY,   /* its output is what it reads after 0.4 s; that is a checkpoint, then n times 50 ms
+                 */
 };
 
 #define AT(member) offsetof(struct probe_config, member)
@@ -179,6 +181,28 @@ static int try_again(const char *count, int64_t n, bool dies, struct err *e)
     return err_set(e, ERR_IO, "try %lld fails", (long long)tries);
 }
 
+static int read_early(const struct stage_run *r, int64_t n, struct err *e)
+{
+    struct buf b;
+    char *early = file_join(r->work, "early");
+    buf_init(&b, INPUT_BYTES_MAX);
+    int rc = 0;
+    if (!file_exists(early)) {
+        pause_ms(400);
+        rc = file_read(stage_in(r, "text"), INPUT_BYTES_MAX, &b, e);
+        if (rc == 0)
+            rc = file_publish(early, b.bytes, b.n_bytes, 0644, e);
+    }
+    for (int64_t i = 0; i < n && rc == 0; i++) {
+        if (stage_interrupted())
+            rc = err_set(e, ERR_IO, "interrupted");
+        pause_ms(50);
+    }
+    buf_release(&b);
+    xfree(early);
+    return rc;
+}
+
 static int misbehave(const struct stage_run *r, const struct probe_config *c, struct err *e)
 {
     struct buf b;
@@ -231,6 +255,9 @@ static int misbehave(const struct stage_run *r, const struct probe_config *c, st
     case DO_DIE:
         rc = try_again(count, c->n, c->does == DO_DIE, e);
         break;
+    case DO_EARLY:
+        rc = read_early(r, c->n, e);
+        break;
     }
     file_list_release(&names);
     buf_release(&b);
@@ -244,8 +271,11 @@ static int run(const struct stage_run *r, struct err *e)
     struct buf b;
     buf_init(&b, INPUT_BYTES_MAX);
     int rc = misbehave(r, r->config, e);
+    const struct probe_config *c = r->config;
+    char *early = file_join(r->work, "early");
     if (rc == 0)
-        rc = file_read(stage_in(r, "text"), INPUT_BYTES_MAX, &b, e);
+        rc = file_read(c->does == DO_EARLY ? early : stage_in(r, "text"), INPUT_BYTES_MAX, &b, e);
+    xfree(early);
     if (rc == 0)
         rc = file_write(stage_out(r, "text"), b.bytes, b.n_bytes, e);
     static const char *const names[] = {"a.txt", "below/b.txt"};
