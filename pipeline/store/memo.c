@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/bytes.h"
@@ -11,13 +10,12 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/seen.h"
 
 #define MAGIC "FMMEMO01"
 #define HEADER_BYTES 24
 #define ENTRY_BYTES 76 /* without the path */
 #define SUM_BYTES 32
-/* Ticks of old kernels are 4 ms; a file this fresh is hashed again next time. */
-#define RACY_NS 10000000
 
 struct entry {
     char *path;
@@ -212,9 +210,7 @@ int memo_hash(struct memo *m, const char *path, struct content_id *id, uint64_t 
             *n_bytes = known->size;
         return 0;
     }
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now); /* the clock of file times */
-    int64_t safe_ns = time_ns(now) - RACY_NS;
+    int64_t began_ns = seen_clock_ns();
     struct entry after;
     m->n_misses++;
     rc = sha256_file(path, &before.id, NULL, e);
@@ -227,8 +223,8 @@ int memo_hash(struct memo *m, const char *path, struct content_id *id, uint64_t 
     *id = before.id;
     if (n_bytes != NULL)
         *n_bytes = before.size;
-    if (before.mtime_ns >= safe_ns || before.ctime_ns >= safe_ns)
-        return 0; /* racy: could change again without a trace */
+    if (!seen_is_old(before.mtime_ns, began_ns) || !seen_is_old(before.ctime_ns, began_ns))
+        return 0; /* racy: could change again without a trace; it is hashed again next time */
     known = entry_of(m, path, strlen(path));
     char *name = known->path;
     *known = before;

@@ -15,8 +15,10 @@
 
 #define HEAD_BYTES 5
 #define STATE_BYTES 44
-/* As in the memo: ticks of old kernels are 4 ms. */
+/* Ticks of old kernels are 4 ms. Some file systems keep seconds only, and FAT every other one: of a
+ * time without a fraction it is not known that it is not one of theirs. */
 #define RACY_NS 10000000
+#define RACY_WHOLE_NS (2000000000 + (int64_t)RACY_NS)
 
 static int64_t time_ns(struct timespec t)
 {
@@ -30,10 +32,15 @@ int64_t seen_clock_ns(void)
     return time_ns(now);
 }
 
+bool seen_is_old(int64_t time_ns, int64_t moment_ns)
+{
+    return time_ns < moment_ns - (time_ns % 1000000000 == 0 ? RACY_WHOLE_NS : RACY_NS);
+}
+
 void seen_init(struct seen *s, int64_t began_ns)
 {
     memset(s, 0, sizeof *s);
-    s->before_ns = began_ns - RACY_NS;
+    s->began_ns = began_ns;
     s->is_sound = true;
 }
 
@@ -111,7 +118,8 @@ static void put_state(const struct stat *st, unsigned char out[STATE_BYTES])
 
 static bool is_old(const struct seen *s, const struct stat *st)
 {
-    return time_ns(st->st_mtim) < s->before_ns && time_ns(st->st_ctim) < s->before_ns;
+    return seen_is_old(time_ns(st->st_mtim), s->began_ns) &&
+           seen_is_old(time_ns(st->st_ctim), s->began_ns);
 }
 
 /* A path that appeared and went again meanwhile has left its trace in the folder it was in. */

@@ -6,7 +6,7 @@
  *
  * A set is collected *after* its files were read, so each must be older than the moment before the
  * first of them was opened: what changed since then, or within one tick of the clock before it,
- * spoils the set (is_sound). From then on equal device, inode, mode, size, mtime and ctime mean the
+ * spoils the set (is_sound); a tick of file systems that keep whole seconds is two of them. From then on equal device, inode, mode, size, mtime and ctime mean the
  * same bytes, of a folder the same names. Of a path that is absent its nearest folder must be that
  * old.
  *
@@ -42,12 +42,14 @@ struct seen {
     size_t n_paths;
     char **trees; /* that were added already */
     size_t n_trees;
-    int64_t before_ns;
+    int64_t began_ns;
     bool is_sound; /* false for good once a path cannot be relied on */
 };
 
 /* Nanoseconds of the clock that file times come from. */
 int64_t seen_clock_ns(void);
+/* Would a change at moment_ns or later give a file another time than this one? */
+bool seen_is_old(int64_t time_ns, int64_t moment_ns);
 
 /* began_ns: seen_clock_ns before anything was read. */
 void seen_init(struct seen *s, int64_t began_ns);

@@ -89,6 +89,25 @@ static bool is_same(const struct buf *b)
     return seen_same(b->bytes, b->n_bytes);
 }
 
+#define S_NS ((int64_t)1000000000)
+
+/* Times of whole seconds may be those of a file system that keeps no others, FAT every other one.
+ */
+static void test_old_enough(void **state)
+{
+    (void)state;
+    int64_t now = 1800000000 * S_NS + 500000000;
+    assert_false(seen_is_old(now, now));
+    assert_false(seen_is_old(now + S_NS, now));
+    assert_false(seen_is_old(now - 10000000, now));
+    assert_true(seen_is_old(now - 10000001, now));
+    assert_false(seen_is_old(1800000000 * S_NS, now));
+    assert_false(seen_is_old(1799999999 * S_NS, now));
+    assert_true(seen_is_old(1799999999 * S_NS + 1, now));
+    assert_true(seen_is_old(1799999998 * S_NS, now));
+    assert_false(seen_is_old(1799999998 * S_NS, 1800000000 * S_NS));
+}
+
 static void test_unchanged(void **state)
 {
     (void)state;
@@ -265,6 +284,7 @@ static void test_no_set(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_old_enough),
         cmocka_unit_test_setup_teardown(test_unchanged, setup, teardown),
         cmocka_unit_test(test_changes),
         cmocka_unit_test_setup_teardown(test_another_file, setup, teardown),
