@@ -13,6 +13,7 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/job_inputs.h"
 #include "pipeline/engine/job_statement.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/store/owed.h"
@@ -194,11 +195,14 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
     const struct manifest_stage *stage = env->session->graph.instances[i]->stage;
     watch_init(&out->watch, stage ? &stage->limits : NULL);
     buf_init(&out->log, BUF_MAX_DEFAULT);
+    buf_init(&out->inputs, BUF_MAX_DEFAULT);
     const struct plan_item *item = &env->session->plan.items[i];
     struct content_id id;
     struct arguments a = {{NULL}, 0};
     char *config = NULL;
-    int rc = make_folders(env, out, e);
+    int rc = job_inputs_look(env, out, e);
+    if (rc == 0)
+        rc = make_folders(env, out, e);
     if (rc == 0 && out->watch.limits.memory_bytes > 0 && watch_memory(getpid()) == 0)
         rc = err_set(e, ERR_IO,
                      "limits.memory: /proc/PID/status does not say here what a process "
@@ -268,66 +272,6 @@ static int keep_log(struct job_env *env, struct job *j, struct content_id *id, s
     return rc;
 }
 
-static int edited(const struct graph_input *in, struct err *e)
-{
-    return err_set(e, ERR_IO,
-                   "input %s (%s) was edited while the stage ran: its result is not kept",
-                   in->port->name, in->path);
-}
-
-/* An input, or the program, that changed while the stage ran may have been read half old, half
- * new. */
-static int check_unchanged(struct job_env *env, const struct job *j, struct err *e)
-{
-    struct store *s = env->session->store;
-    const struct instance *n = env->session->graph.instances[j->i];
-    const struct plan_item *item = &env->session->plan.items[j->i];
-    struct content_id now;
-    for (size_t i = 0; i < n->n_inputs; i++) {
-        const struct graph_input *in = &n->inputs[i];
-        if (in->source != SOURCE_PATH)
-            continue;
-        int rc = store_hash_source(s, in->path, &now, NULL, NULL, e);
-        if (rc < 0)
-            return err_wrap(e, "input %s", in->port->name);
-        if (!str_eq(now.hex, item->inputs[i].id.hex))
-            return edited(in, e);
-    }
-    int rc = store_hash_source(s, n->desc->program, &now, NULL, NULL, e);
-    if (rc == 0 && !str_eq(now.hex, n->desc->binary.hex))
-        rc = err_set(e, ERR_IO, "the program %s was replaced while it ran: its result is not kept",
-                     n->desc->program);
-    return rc;
-}
-
-/* What the manifest names is kept, too, so that a run can be made again when its sources are gone
- * from where they were; not what is larger than LIMIT_KEPT_INPUT_BYTES. It is no part of the
- * result: a source that cannot be kept is a note. */
-static int store_inputs(struct job_env *env, struct job *j, struct err *e)
-{
-    struct store *s = env->session->store;
-    const struct instance *n = env->session->graph.instances[j->i];
-    const struct plan_item *item = &env->session->plan.items[j->i];
-    for (size_t i = 0; i < n->n_inputs; i++) {
-        const struct graph_input *in = &n->inputs[i];
-        const struct plan_input *known = &item->inputs[i];
-        struct content_id id = {{0}};
-        struct err why = {0};
-        if (in->source != SOURCE_PATH || known->n_bytes > LIMIT_KEPT_INPUT_BYTES)
-            continue;
-        int rc = store_hold(s, known->id.hex, known->is_folder, &why);
-        if (rc == 0 && store_has(s, known->id.hex))
-            continue;
-        if (rc == 0)
-            rc = store_put_object(s, in->path, &id, NULL, &why);
-        if (rc == 0 && !str_eq(id.hex, known->id.hex))
-            return edited(in, e);
-        if (rc < 0 && !j->note)
-            j->note = xasprintf("input %s is not kept in the store: %s", in->port->name, why.text);
-    }
-    return 0;
-}
-
 static int store_outputs(struct job_env *env, const struct job *j, struct action *a, struct err *e)
 {
     const struct instance *n = env->session->graph.instances[j->i];
@@ -371,9 +315,9 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     if (rc == 0)
         rc = store_outputs(env, j, &a, e);
     if (rc == 0)
-        rc = store_inputs(env, j, e);
+        rc = job_inputs_keep(env, j, e);
     if (rc == 0) { /* after the outputs were read: the last moment at which it matters */
-        rc = check_unchanged(env, j, e);
+        rc = job_inputs_check(env, j, e);
         struct err left = {0};
         if (rc < 0 && file_remove_tree(j->work, &left) < 0) /* its checkpoints are as doubtful */
             rc = err_wrap(e, "%s", left.text);
@@ -506,6 +450,7 @@ void job_release(struct job_env *env, struct job *j)
     store_unlock(j->lock_fd);
     sandbox_close(&j->sandbox);
     buf_release(&j->log);
+    buf_release(&j->inputs);
     xfree(j->attempt);
     xfree(j->work);
     xfree(j->events);

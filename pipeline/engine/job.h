@@ -39,6 +39,7 @@ struct job {
     int lock_fd;
     struct buf log;
     bool log_was_cut;
+    struct buf inputs; /* their state before it began (job_inputs.h) */
     char *attempt, *work, *events;
     char *command; /* to run it by hand */
     char *note;    /* what people are told beside its result; or NULL */

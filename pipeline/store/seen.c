@@ -57,7 +57,8 @@ void seen_release(struct seen *s)
 
 void seen_add(struct seen *s, enum seen_kind kind, const char *path)
 {
-    if (s->n_paths >= SEEN_PATHS_MAX || strlen(path) >= LIMIT_PATH_BYTES)
+    if ((s->n_paths >= SEEN_PATHS_MAX && s->began_ns != SEEN_ANY_AGE) ||
+        strlen(path) >= LIMIT_PATH_BYTES)
         s->is_sound = false;
     if (!s->is_sound)
         return;
@@ -216,9 +217,15 @@ static bool is_same(unsigned char kind, const char *path, const unsigned char *s
 
 bool seen_same(const void *bytes, size_t n_bytes)
 {
+    char path[LIMIT_PATH_BYTES];
+    return seen_same_path(bytes, n_bytes, path);
+}
+
+bool seen_same_path(const void *bytes, size_t n_bytes, char *path)
+{
     const unsigned char *p = bytes, *end = p + n_bytes;
-    char path[LIMIT_PATH_BYTES] = "";
     size_t n_path = 0;
+    *path = '\0';
     while (p < end) {
         if ((size_t)(end - p) < HEAD_BYTES)
             return false;
@@ -226,7 +233,8 @@ bool seen_same(const void *bytes, size_t n_bytes)
         size_t shared = bytes_get_u16(p + 1), rest = bytes_get_u16(p + 3);
         size_t n_state = has_state(kind) ? STATE_BYTES : 0;
         p += HEAD_BYTES;
-        if (shared > n_path || shared + rest >= sizeof path || (size_t)(end - p) < n_state + rest)
+        if (shared > n_path || shared + rest >= LIMIT_PATH_BYTES ||
+            (size_t)(end - p) < n_state + rest)
             return false;
         memcpy(path + shared, p + n_state, rest);
         n_path = shared + rest;

@@ -6,9 +6,9 @@
  *
  * A set is collected *after* its files were read, so each must be older than the moment before the
  * first of them was opened: what changed since then, or within one tick of the clock before it,
- * spoils the set (is_sound); a tick of file systems that keep whole seconds is two of them. From then on equal device, inode, mode, size, mtime and ctime mean the
- * same bytes, of a folder the same names. Of a path that is absent its nearest folder must be that
- * old.
+ * spoils the set (is_sound); a tick of file systems that keep whole seconds is two of them. From
+ * then on equal device, inode, mode, size, mtime and ctime mean the same bytes, of a folder the
+ * same names. Of a path that is absent its nearest folder must be that old.
  *
  * Packed, in the order of the paths:
  *
@@ -51,7 +51,10 @@ int64_t seen_clock_ns(void);
 /* Would a change at moment_ns or later give a file another time than this one? */
 bool seen_is_old(int64_t time_ns, int64_t moment_ns);
 
-/* began_ns: seen_clock_ns before anything was read. */
+/* A set of files that may be of any age, and any number of them: it tells what was written later,
+ * not what was written at this very moment. */
+#define SEEN_ANY_AGE INT64_MAX
+/* began_ns: seen_clock_ns before anything was read; or SEEN_ANY_AGE. */
 void seen_init(struct seen *s, int64_t began_ns);
 void seen_release(struct seen *s); /* safe on zeroed */
 
@@ -64,5 +67,7 @@ void seen_add_tree(struct seen *s, const char *path);
 bool seen_pack(struct seen *s, struct buf *out);
 /* Is everything as it was? False also for bytes that are no packed set. */
 bool seen_same(const void *bytes, size_t n_bytes);
+/* The same, and `changed` (LIMIT_PATH_BYTES) is the first path that is not as it was. */
+bool seen_same_path(const void *bytes, size_t n_bytes, char *changed);
 
 #endif

@@ -25,7 +25,6 @@ wait_for() { # COMMAND...
     done
     die "never: $*"
 }
-early_is_read() { compgen -G '.fmforge/work/*/early'; }
 anew() { chmod -R u+w .fmforge 2>/dev/null; rm -rf .fmforge out reports; }
 made() { # TEXT: the output of the newest run of `one`, as the store has it
     local id
@@ -39,9 +38,9 @@ made() { # TEXT: the output of the newest run of `one`, as the store has it
 # share a work folder, and `why` speaks of that key.
 echo AAAA >in.txt
 echo slow >slow.txt
-manifest "$(early first 12 slow.txt)" "$(early one 12)"
+manifest "$(early first 6 slow.txt)" "$(early one 12)"
 start -j1
-wait_for early_is_read
+wait_for compgen -G '.fmforge/work/*/early'
 echo BBBB >in.txt
 wait_for grep -q 'first: done' err1.txt
 manifest "$(early one 12)"
@@ -55,7 +54,7 @@ made BBBB
 # After waiting for it, its result is there.
 anew
 start
-wait_for early_is_read
+wait_for compgen -G '.fmforge/work/*/early'
 expect 0 fm run m.yaml --json
 has stderr.txt 'another run is making it'
 tr -d ' \n' <stdout.txt >json.txt
@@ -68,7 +67,7 @@ echo b >b.txt
 manifest "$(early one 6)" "$(early two 0 b.txt)" "$(early three 0 one.text)"
 echo 'deliver: { three.text: three.txt }' >>m.yaml
 start -j1
-wait_for early_is_read
+wait_for compgen -G '.fmforge/work/*/early'
 mv b.txt x
 ended 1
 has err1.txt 'two: failed: m.yaml:5:'
@@ -76,4 +75,99 @@ cmp out/probes/three.txt in.txt || die "three is not delivered"
 mv x b.txt
 expect 0 fm run m.yaml
 has stdout.txt '1 executed, 2 cached'
+
+# Edited while its stage runs and put back before it ends: the bytes are those of the key again, and
+# the stage has read others. However it is done: in place, with its old time, a file in a folder.
+put_back() { # FILE: begins to hold something else before the stage reads it, and ends as it was
+    wait_for compgen -G '.fmforge/work/*.json'
+    cp -p "$1" kept
+    cp other "$1"
+    wait_for compgen -G '.fmforge/work/*/early'
+    cp ${how:+"$how"} kept "$1"
+}
+echo BBBB >other
+echo AAAA >in.txt
+manifest "$(early one 5)"
+for how in '' -p; do
+    anew
+    start
+    put_back in.txt
+    ended 1
+    has err1.txt 'input text (in.txt) was written while the stage ran, and has the same bytes again'
+    expect 0 fm run m.yaml
+    made AAAA
+    fm verify >verify.txt || die "the store does not verify"
+done
+mkdir in
+echo more >in/a.txt
+manifest "one: { run: probe, inputs: { text: in.txt, also: in }, with: { does: early, n: 5 } }"
+anew
+start
+put_back in/a.txt
+ended 1
+has err1.txt 'input also (in/a.txt) was written while the stage ran'
+anew
+start
+wait_for compgen -G '.fmforge/work/*/early'
+echo other >in/b.txt
+rm in/b.txt
+ended 1
+has err1.txt 'input also (in) was written while the stage ran'
+expect 0 fm run m.yaml
+
+# Its program and its libraries: replaced before it starts, while it runs, and put back meanwhile.
+anew
+manifest "$(early one 5)"
+start
+wait_for compgen -G '.fmforge/work/*/early'
+cp programs/stage-probe other.program
+mv other.program programs/stage-probe
+ended 1
+has err1.txt 'was written while the stage ran, and has the same bytes again'
+cat >programs/stage-lib <<X
+#!$(realpath /bin/sh)
+[ "\$1" != --describe ] || {
+    echo '{"schema":1,"name":"lib","summary":"Copies a file.","tool":false,"portable":true,'
+    echo '"inputs":[{"name":"text","kind":"text"}],"outputs":[{"name":"text","kind":"text"}],'
+    echo '"params":[],"libraries":["libx","sh","sleep"],"library_paths":{"libx":"$PWD/libx",'
+    echo '"sh":"$(realpath /bin/sh)","sleep":"$(realpath "$(command -v sleep)")"}}'
+    exit
+}
+while [ \$# -gt 0 ]; do
+    case \$1 in
+    --in) in=\${2#*=} ;;
+    --out) out=\${2#*=} ;;
+    --work) echo >\$2/early ;;
+    esac
+    shift 2
+done
+$(realpath "$(command -v sleep)") 0.6
+read -r line <\$in
+echo \$line >\$out
+X
+chmod +x programs/stage-lib
+lib='lib: { run: lib, inputs: { text: in.txt } }'
+echo one >libx
+anew
+manifest "$(early one 5)" "$lib"
+start -j1
+wait_for compgen -G '.fmforge/work/*/early'
+echo two >libx
+ended 1
+has err1.txt "lib: failed: a library of the stage: $PWD/libx was replaced since this run began"
+anew
+manifest "$lib"
+start
+wait_for compgen -G '.fmforge/work/*/early'
+echo six >libx
+ended 1
+has err1.txt "$PWD/libx was replaced while it ran: its result is not kept"
+start
+wait_for compgen -G '.fmforge/work/*/early'
+cp libx kept
+echo one >libx
+cp kept libx
+ended 1
+has err1.txt "its program or a library ($PWD/libx) was written while the stage ran"
+expect 0 fm run m.yaml
 echo ok

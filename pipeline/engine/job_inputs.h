@@ -1,0 +1,24 @@
+#ifndef FMFORGE_ENGINE_JOB_INPUTS_H
+#define FMFORGE_ENGINE_JOB_INPUTS_H
+
+/*
+ * What a stage reads that is not in the store: the files that the manifest names, its program and
+ * its libraries. Somebody may write them while it runs, and put them back before it ends: then
+ * their bytes are those of its key again, and what it has read is not. So they count as unchanged
+ * only when the state of each file (store/seen.h) is what it was before the stage began.
+ */
+
+#include "pipeline/base/err.h"
+#include "pipeline/engine/job.h"
+
+/* Before the stage begins: looks at all of it. The program and the libraries must be those that the
+ * key names. */
+int job_inputs_look(struct job_env *env, struct job *j, struct err *e) MUST_USE;
+/* After its outputs were read: is it all unchanged? */
+int job_inputs_check(struct job_env *env, const struct job *j, struct err *e) MUST_USE;
+/* What the manifest names is kept, too, so that a run can be made again when its sources are gone
+ * from where they were; not what is larger than LIMIT_KEPT_INPUT_BYTES. It is no part of the
+ * result: a source that cannot be kept is a note. */
+int job_inputs_keep(struct job_env *env, struct job *j, struct err *e) MUST_USE;
+
+#endif
