@@ -196,13 +196,14 @@ int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struc
     watch_init(&out->watch, stage ? &stage->limits : NULL);
     buf_init(&out->log, BUF_MAX_DEFAULT);
     buf_init(&out->inputs, BUF_MAX_DEFAULT);
+    buf_init(&out->programs, BUF_MAX_DEFAULT);
     const struct plan_item *item = &env->session->plan.items[i];
     struct content_id id;
     struct arguments a = {{NULL}, 0};
     char *config = NULL;
-    int rc = job_inputs_look(env, out, e);
+    int rc = make_folders(env, out, e);
     if (rc == 0)
-        rc = make_folders(env, out, e);
+        rc = job_inputs_look(env, out, e);
     if (rc == 0 && out->watch.limits.memory_bytes > 0 && watch_memory(getpid()) == 0)
         rc = err_set(e, ERR_IO,
                      "limits.memory: /proc/PID/status does not say here what a process "
@@ -333,12 +334,14 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     item->action = a;
     item->cached = true;
     char *config = xasprintf("%s.json", j->work);
+    char *seen = job_inputs_path(j);
     char *failed = failed_path(env, j);
     struct err ignored = {0}; /* leftovers cost room only */
     if (file_remove_tree(j->work, &ignored) < 0 || file_remove_tree(config, &ignored) < 0 ||
-        file_remove_tree(failed, &ignored) < 0)
+        file_remove_tree(seen, &ignored) < 0 || file_remove_tree(failed, &ignored) < 0)
         ignored.text[0] = '\0';
     xfree(failed);
+    xfree(seen);
     xfree(config);
     return 0;
 }
@@ -451,6 +454,7 @@ void job_release(struct job_env *env, struct job *j)
     sandbox_close(&j->sandbox);
     buf_release(&j->log);
     buf_release(&j->inputs);
+    buf_release(&j->programs);
     xfree(j->attempt);
     xfree(j->work);
     xfree(j->events);

@@ -5,7 +5,7 @@
  * One execution of a stage: an attempt folder in the store's tmp/, a child process with an empty
  * environment that can read its inputs and write its outputs only (sandbox.h), and afterwards
  * either a published action with its statement or a recorded failure. The folder work/<key>/
- * survives a kill and is removed only once the key is published.
+ * survives a kill and is removed once the key is published, or when an input was written since.
  */
 
 #include <stdbool.h>
@@ -39,10 +39,10 @@ struct job {
     int lock_fd;
     struct buf log;
     bool log_was_cut;
-    struct buf inputs; /* their state before it began (job_inputs.h) */
+    struct buf inputs, programs; /* their state before it began (job_inputs.h) */
     char *attempt, *work, *events;
     char *command; /* to run it by hand */
-    char *note;    /* what people are told beside its result; or NULL */
+    char *note;    /* what people are told beside its start or its result; or NULL */
     struct sandbox sandbox;
     struct watch watch;
     int64_t retries; /* tries of this run before this one */

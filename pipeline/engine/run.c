@@ -162,6 +162,14 @@ static int resolve(struct run *r, size_t i, struct err *e)
     return 0;
 }
 
+static void say_note(struct run *r, struct job *j)
+{
+    if (j->note)
+        term_notef(r->term, "%s: %s\n", r->session->graph.instances[j->i]->name, j->note);
+    xfree(j->note);
+    j->note = NULL;
+}
+
 /* Starts instance i, or takes the result that another process has published meanwhile. */
 static int launch(struct run *r, size_t i, struct err *e)
 {
@@ -205,6 +213,7 @@ static int launch(struct run *r, size_t i, struct err *e)
     r->said_sandbox = true;
     int started = job_start(&r->env, i, lock_fd, j, &cause);
     j->retries = item->retries;
+    say_note(r, j);
     if (started < 0) {
         job_release(&r->env, j);
         fail_start(r, i, cause.text);
@@ -299,8 +308,7 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     } else if (rc == 0) {
         take_result(r, i, RUN_EXECUTED);
         run_report_stage(r, j, NULL);
-        if (j->note)
-            term_notef(r->term, "%s: %s\n", r->session->graph.instances[i]->name, j->note);
+        say_note(r, j);
         run_remote_made(r, i);
     } else {
         fail_item(r, i, stopped ? "interrupted" : cause.text);

@@ -200,7 +200,20 @@ bool seen_pack(struct seen *s, struct buf *out)
 
 /* ----------------------------------------------------------------------------------- comparing */
 
-static bool is_same(unsigned char kind, const char *path, const unsigned char *state)
+/* A folder's size is not the same everywhere; what happens in it changes its times. */
+static bool is_equal(enum seen_rule rule, const unsigned char *a, const unsigned char *b)
+{
+    uint32_t mode = bytes_get_u32(a + 40), other = bytes_get_u32(b + 40);
+    if (rule == SEEN_EXACT)
+        return memcmp(a, b, STATE_BYTES) == 0;
+    bool same = (S_ISDIR(mode) || memcmp(a + 16, b + 16, 8) == 0) && memcmp(a + 24, b + 24, 8) == 0;
+    if (rule == SEEN_IN_PLACE)
+        return same && memcmp(a + 32, b + 32, 12) == 0;
+    return same && (mode & S_IFMT) == (other & S_IFMT);
+}
+
+static bool is_same(enum seen_rule rule, unsigned char kind, const char *path,
+                    const unsigned char *state)
 {
     struct stat st;
     unsigned char now[STATE_BYTES];
@@ -212,16 +225,16 @@ static bool is_same(unsigned char kind, const char *path, const unsigned char *s
     if (found != 0 || !has_state(kind))
         return false;
     put_state(&st, now);
-    return memcmp(now, state, STATE_BYTES) == 0;
+    return is_equal(rule, now, state);
 }
 
 bool seen_same(const void *bytes, size_t n_bytes)
 {
     char path[LIMIT_PATH_BYTES];
-    return seen_same_path(bytes, n_bytes, path);
+    return seen_same_by(SEEN_EXACT, bytes, n_bytes, path);
 }
 
-bool seen_same_path(const void *bytes, size_t n_bytes, char *path)
+bool seen_same_by(enum seen_rule rule, const void *bytes, size_t n_bytes, char *path)
 {
     const unsigned char *p = bytes, *end = p + n_bytes;
     size_t n_path = 0;
@@ -239,7 +252,7 @@ bool seen_same_path(const void *bytes, size_t n_bytes, char *path)
         memcpy(path + shared, p + n_state, rest);
         n_path = shared + rest;
         path[n_path] = '\0';
-        if (!is_same(kind, path, p))
+        if (!is_same(rule, kind, path, p))
             return false;
         p += n_state + rest;
     }

@@ -67,7 +67,14 @@ void seen_add_tree(struct seen *s, const char *path);
 bool seen_pack(struct seen *s, struct buf *out);
 /* Is everything as it was? False also for bytes that are no packed set. */
 bool seen_same(const void *bytes, size_t n_bytes);
-/* The same, and `changed` (LIMIT_PATH_BYTES) is the first path that is not as it was. */
-bool seen_same_path(const void *bytes, size_t n_bytes, char *changed);
+
+/* What has to be equal. */
+enum seen_rule {
+    SEEN_EXACT,
+    SEEN_IN_PLACE, /* but for device and inode: a restart of the system may number them anew */
+    SEEN_COPIED,   /* nor ctime and permissions: a copy that kept its times (cp -a) is the same */
+};
+/* The same by a rule, and `changed` (LIMIT_PATH_BYTES) is the first path that is not as it was. */
+bool seen_same_by(enum seen_rule rule, const void *bytes, size_t n_bytes, char *changed);
 
 #endif

@@ -320,7 +320,10 @@ static int settle_work(struct sweep *s, const char *path, const char *name, stru
     int rc = sweep_action(s, key, &made, &published, e);
     if (rc != 0)
         return rc;
+    char *folder = xstrndup(path, strlen(path) - strlen(name) + SHA256_HEX);
     (void)tree_bytes(path, &newest);
+    (void)tree_bytes(folder, &newest); /* what lies beside it is worth as much */
+    xfree(folder);
     bool wanted = newest >= s->work_since || newest >= s->since || id_set_has(&s->keys, key);
     bool kept = (wanted && !published) || id_set_has(&s->held.keys, key) || key_is_locked(s, key);
     return settle(s, SWEEP_WORK, path, kept, e);

@@ -170,4 +170,53 @@ cp kept libx
 ended 1
 has err1.txt "its program or a library ($PWD/libx) was written while the stage ran"
 expect 0 fm run m.yaml
+
+# Edited, the run stopped or killed, and put back: the checkpoint is that of other inputs.
+manifest "$(early one 5)"
+for how in INT KILL; do
+    anew
+    echo CCCC >in.txt
+    start
+    wait_for compgen -G '.fmforge/work/*.json'
+    cp -p in.txt kept
+    echo DDDD >in.txt
+    wait_for compgen -G '.fmforge/work/*/early'
+    kill -$how -- "-$pid"
+    wait "$pid" 2>/dev/null
+    compgen -G '.fmforge/work/*/early' >found.txt || die "there is no checkpoint after $how"
+    cp -p kept in.txt
+    expect 0 fm run m.yaml
+    has stderr.txt 'one: begins anew: what an earlier run left of it is not used: in.txt was written since'
+    made CCCC
+done
+
+# Nobody edited anything: it goes on, also in another place and in a copy; not in a copy that is
+# edited, nor where nothing says what its inputs were.
+goes_on() { # FOLDER
+    expect 0 fm run m.yaml -C "$1"
+    has stderr.txt '  probe: goes on'
+}
+anew
+mkdir here
+cp in.txt here
+echo same >here/also.txt
+manifest "one: { run: probe, inputs: { text: in.txt, also: also.txt }, with: { does: early, n: 9 } }"
+mv m.yaml here
+start -C here
+wait_for compgen -G 'here/.fmforge/work/*/early'
+kill -KILL -- "-$pid"
+wait "$pid" 2>/dev/null
+cp -a here copy
+cp -a here edited
+echo same >edited/also.txt
+cp -a here unknown
+rm unknown/.fmforge/work/*.seen
+goes_on copy
+mv here there
+goes_on there
+for folder in edited unknown; do
+    expect 0 fm run m.yaml -C $folder
+    has stderr.txt 'one: begins anew: what an earlier run left of it is not used: '
+done
+compgen -G 'there/.fmforge/work/*' && die "something is left in work/"
 echo ok

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/seen.h"
 
@@ -198,6 +199,44 @@ static void test_changes(void **state)
 }
 
 /* Another inode in the place of a file, with all times as before. */
+/* Packed: kind, two lengths, then device, inode, size, mtime, ctime and mode. */
+static bool is_same_by(enum seen_rule rule, const struct buf *b, size_t offset)
+{
+    char changed[LIMIT_PATH_BYTES];
+    b->bytes[5 + offset] ^= 1;
+    bool same = seen_same_by(rule, b->bytes, b->n_bytes, changed);
+    b->bytes[5 + offset] ^= 1;
+    if (!same)
+        assert_string_equal(changed, at("rows.txt"));
+    return same;
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    enum { DEVICE = 0, INODE = 8, SIZE = 16, MTIME = 24, CTIME = 32, MODE = 40 };
+    struct seen s;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    seen_init(&s, SEEN_ANY_AGE);
+    put("rows.txt", "just now\n");
+    seen_add(&s, SEEN_SELF, at("rows.txt"));
+    assert_true(seen_pack(&s, &b));
+    seen_release(&s);
+    assert_true(is_same(&b));
+    static const struct {
+        size_t at;
+        bool in_place, copied;
+    } rows[] = {{DEVICE, true, true},  {INODE, true, true},  {SIZE, false, false},
+                {MTIME, false, false}, {CTIME, false, true}, {MODE, false, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_false(is_same_by(SEEN_EXACT, &b, rows[i].at));
+        assert_int_equal(is_same_by(SEEN_IN_PLACE, &b, rows[i].at), rows[i].in_place);
+        assert_int_equal(is_same_by(SEEN_COPIED, &b, rows[i].at), rows[i].copied);
+    }
+    buf_release(&b);
+}
+
 static void test_another_file(void **state)
 {
     (void)state;
@@ -287,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_old_enough),
         cmocka_unit_test_setup_teardown(test_unchanged, setup, teardown),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_young, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_meanwhile, setup, teardown),
