@@ -94,6 +94,10 @@ int graph_find(const struct graph *g, const char *name, size_t *index, struct er
  * instances that make it and fills *in (the caller xfrees in->facet). */
 int graph_facet(struct graph *g, size_t i_toolkit, struct graph_input *in, struct err *e) MUST_USE;
 
+/* ERR_CONFIG for an input folder that holds `folder`, where runs write: it would never be the same
+ * again. */
+int graph_refuse_around(const struct graph *g, const char *folder, struct err *e) MUST_USE;
+
 /* --- between graph.c, graph_input.c and graph_check.c --- */
 
 struct subst_scope;

@@ -551,6 +551,10 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     char commit[41] = "";
     int rc = open_run(&r, s, o, term, started_ms, e);
     if (rc == 0)
+        rc = graph_refuse_around(&s->graph, o->out_root, e);
+    if (rc == 0)
+        rc = graph_refuse_around(&s->graph, o->reports_root, e);
+    if (rc == 0)
         run_events_started(&r);
     if (rc == 0)
         rc = run_try_key(&r, e);

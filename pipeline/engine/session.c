@@ -26,6 +26,8 @@ int session_open(struct session *s, const struct session_options *o, struct err 
         return rc;
     describe_init(&s->describe, o->program_folder, s->store, o->may_write);
     rc = graph_open(&s->graph, &s->manifest, &s->describe, e);
+    if (rc == 0)
+        rc = graph_refuse_around(&s->graph, o->home, e);
     return rc < 0 ? rc : plan_open(&s->plan, &s->graph, s->store, e);
 }
 

@@ -219,4 +219,23 @@ for folder in edited unknown; do
     has stderr.txt 'one: begins anew: what an earlier run left of it is not used: '
 done
 compgen -G 'there/.fmforge/work/*' && die "something is left in work/"
+
+# A folder in which runs write is no input: it would be another after each.
+anew
+refused() { # INPUT HELD ARGUMENT...: and nothing is run
+    manifest "one: { run: probe, inputs: { text: in.txt, also: $1 } }"
+    expect 2 fm run m.yaml "${@:3}"
+    has stderr.txt "m.yaml:4:52: input \`also\`: the folder $1 holds $2, which runs write to"
+    ! compgen -G '.fmforge/logs/*' && ! compgen -G '*/*/logs/*' || die "it runs with $1"
+}
+refused . .fmforge
+refused .fmforge .fmforge
+refused "$PWD/in/.." .fmforge
+refused in in/home --home in/home
+refused in in/below/out/ --out in/below/out/
+refused in in/reports --reports in/reports
+mkdir -p out/other
+echo made >out/other/a.txt
+manifest "one: { run: probe, inputs: { text: in.txt, also: out/other } }"
+expect 0 fm run m.yaml
 echo ok
