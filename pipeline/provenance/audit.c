@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
@@ -142,8 +143,8 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
 
 /* ---- the target ---- */
 
-/* A file of the store says by its name what it should be: "objects/xx/<id>.zst" or ".planes",
- * "raw/xx/<id>". */
+/* A file of this store says by its name what it should be: "objects/xx/<id>.zst" or ".planes",
+ * "raw/xx/<id>". One of that name elsewhere is a file like any other. */
 static bool store_name(const char *path, const char *home, const char *kind, const char *suffix,
                        char id[65])
 {
@@ -152,12 +153,12 @@ static bool store_name(const char *path, const char *home, const char *kind, con
         return false;
     memcpy(id, base, SHA256_HEX);
     id[SHA256_HEX] = '\0';
-    char *want = xasprintf("%s/%s/%.2s/%s", home, kind, id, base);
-    const char *tail = path;
-    while (str_starts(tail, "./"))
-        tail += 2;
-    bool found = str_is_hex(id, SHA256_HEX) && str_ends(tail, want);
-    xfree(want);
+    char *in_store = xasprintf("%s/%s/%.2s/%s", home, kind, id, base);
+    struct stat st, there;
+    bool found = str_is_hex(id, SHA256_HEX) && stat(path, &st) == 0 &&
+                 stat(in_store, &there) == 0 && st.st_dev == there.st_dev &&
+                 st.st_ino == there.st_ino;
+    xfree(in_store);
     return found;
 }
 
@@ -165,12 +166,11 @@ static int hash_target(struct audit *a, const char *home, struct err *e)
 {
     struct content_id id;
     char named[65];
-    while (str_starts(home, "./"))
-        home += 2;
-    if (store_name(a->path, home, "objects", ".zst", named) ||
-        store_name(a->path, home, "objects", ".planes", named)) {
+    if (a->store != NULL && (store_name(a->path, home, "objects", ".zst", named) ||
+                             store_name(a->path, home, "objects", ".planes", named))) {
         memcpy(a->id, named, sizeof a->id);
-        return 0; /* the walk checks the object */
+        (void)audit_check_object(a, a->id); /* also what no stage of the walk has made */
+        return 0;
     }
     a->is_folder = file_is_folder(a->path);
     int rc = a->is_folder ? sha256_folder(a->path, &a->listing, &id, e)

@@ -135,7 +135,7 @@ static void read_statement(struct step *s)
 
 /* ---- objects ---- */
 
-static const char *check_one(struct audit *a, const char *id_hex)
+const char *audit_check_object(struct audit *a, const char *id_hex)
 {
     const char *known = run_text(a->objects, id_hex);
     if (known != NULL)
@@ -158,7 +158,7 @@ static const char *check_one(struct audit *a, const char *id_hex)
 /* Of a folder: the worst of its listing and its files. */
 static const char *check_object(struct audit *a, const char *id_hex, bool is_folder)
 {
-    const char *state = check_one(a, id_hex);
+    const char *state = audit_check_object(a, id_hex);
     struct buf listing;
     struct err e = {0};
     if (!is_folder || !str_eq(state, "present"))
@@ -170,7 +170,7 @@ static const char *check_object(struct audit *a, const char *id_hex, bool is_fol
         size_t n = strcspn(line, "\n");
         if (n > SHA256_HEX && !str_eq(state, "damaged")) {
             char *id = xstrndup(line, SHA256_HEX);
-            const char *one = str_is_hex(id, SHA256_HEX) ? check_one(a, id) : "damaged";
+            const char *one = str_is_hex(id, SHA256_HEX) ? audit_check_object(a, id) : "damaged";
             state = str_eq(one, "present") ? state : one;
             xfree(id);
         }

@@ -50,6 +50,9 @@ const struct run_record *audit_load_folder(struct audit *a, const char *folder);
 /* Commit of the newest run that lists the digest as an artifact or has it in run.json. */
 bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, char commit[41]);
 
+/* Reads an object of the store once, in each form that is there: "present", "absent", or "damaged",
+ * which is a mismatch. */
+const char *audit_check_object(struct audit *a, const char *id_hex);
 /* Adds a stage and all before it to the chain, checking each. */
 void audit_walk(struct audit *a, const struct run_record *r, const struct json *stage);
 

@@ -130,7 +130,7 @@ static void visit_object(struct verify *v, const char *path, const char *name)
         return;
     }
     v->n_objects++;
-    if (store_check_object(v->store, id, &n_bytes, &e) != 0) {
+    if (store_check_file(v->store, path, id, &n_bytes, &e) != 0) {
         add(v, "store: %s", e.text);
         json_put_bool(v->bad, id, true);
         return;

@@ -254,11 +254,11 @@ static const char *other_suffix(const char *suffix)
 
 char *objects_file(const struct objects *o, const char *id_hex)
 {
-    char *planes = objects_path(o, "objects", id_hex, OBJECT_PLANES);
-    if (file_exists(planes))
-        return planes;
-    xfree(planes);
-    return objects_path(o, "objects", id_hex, OBJECT_ZST);
+    char *path = objects_path(o, "objects", id_hex, OBJECT_ZST);
+    if (file_exists(path))
+        return path;
+    xfree(path);
+    return objects_path(o, "objects", id_hex, OBJECT_PLANES);
 }
 
 bool objects_has(const struct objects *o, const char *id_hex)
@@ -418,17 +418,17 @@ static int judge(struct objects *o, const char *id_hex, const char *path, int rc
 }
 
 /* packed_read through judge. */
-static int read_object(struct objects *o, const char *id_hex, uint64_t max_bytes, bool check_seal,
+static int read_object(struct objects *o, const char *id_hex, uint64_t max_bytes,
                        const struct zfile_sink *sink, uint64_t *n_bytes, struct err *e)
 {
     char *path = objects_path(o, "objects", id_hex, OBJECT_ZST);
     struct packed p = {.n_bytes = 0};
     struct err first = {0};
-    int rc = packed_read(path, max_bytes, check_seal, sink, &p, &first);
+    int rc = packed_read(path, max_bytes, false, sink, &p, &first);
     if (rc == ERR_MISSING) { /* most are of this form: the other one is looked for only now */
         xfree(path);
         path = objects_file(o, id_hex);
-        rc = packed_read(path, max_bytes, check_seal, sink, &p, e);
+        rc = packed_read(path, max_bytes, false, sink, &p, e);
     } else if (rc != 0) {
         *e = first;
     }
@@ -456,7 +456,7 @@ int objects_read(struct objects *o, const char *id_hex, uint64_t max_bytes, stru
     struct zfile_sink sink = {add_to_buf, out};
     uint64_t room = out->max_bytes - 1;
     buf_clear(out);
-    return read_object(o, id_hex, max_bytes < room ? max_bytes : room, false, &sink, NULL, e);
+    return read_object(o, id_hex, max_bytes < room ? max_bytes : room, &sink, NULL, e);
 }
 
 int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64_t *n_bytes,
@@ -467,8 +467,7 @@ int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64
     int rc = to == NULL ? 0 : file_out_open(&out, to, e);
     if (rc != 0)
         return rc;
-    rc = read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, false, to == NULL ? NULL : &sink, n_bytes,
-                     e);
+    rc = read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, to == NULL ? NULL : &sink, n_bytes, e);
     if (rc == 0 && to != NULL) {
         rc = file_out_close(&out, e);
         if (rc != 0)
@@ -478,15 +477,34 @@ int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64
     return rc;
 }
 
+int objects_check_file(struct objects *o, const char *path, const char *id_hex, uint64_t *n_bytes,
+                       struct err *e)
+{
+    struct packed p = {.n_bytes = 0};
+    int rc = packed_read(path, STORE_OBJECT_BYTES_MAX, true, NULL, &p, e);
+    rc = judge(o, id_hex, path, rc, &p.id, e);
+    if (rc == 0 && n_bytes != NULL)
+        *n_bytes = p.n_bytes;
+    return rc;
+}
+
 int objects_check(struct objects *o, const char *id_hex, uint64_t *n_bytes, struct err *e)
 {
-    return read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, true, NULL, n_bytes, e);
+    char *zst = objects_path(o, "objects", id_hex, OBJECT_ZST);
+    char *planes = objects_path(o, "objects", id_hex, OBJECT_PLANES);
+    bool is_split = file_exists(planes);
+    int rc = is_split && !file_exists(zst) ? 0 : objects_check_file(o, zst, id_hex, n_bytes, e);
+    if (rc == 0 && is_split)
+        rc = objects_check_file(o, planes, id_hex, n_bytes, e);
+    xfree(planes);
+    xfree(zst);
+    return rc;
 }
 
 int objects_print(struct objects *o, const char *id_hex, const struct zfile_sink *sink,
                   struct err *e)
 {
-    return read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, false, sink, NULL, e);
+    return read_object(o, id_hex, STORE_OBJECT_BYTES_MAX, sink, NULL, e);
 }
 
 int objects_print_range(struct objects *o, const char *id_hex, uint64_t offset, uint64_t n_bytes,

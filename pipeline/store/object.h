@@ -83,8 +83,11 @@ int objects_read(struct objects *o, const char *id_hex, uint64_t max_bytes, stru
 /* Writes the verified raw bytes to `to` (a new file), or nowhere when NULL. */
 int objects_unpack(struct objects *o, const char *id_hex, const char *to, uint64_t *n_bytes,
                    struct err *e) MUST_USE;
-/* The object's raw bytes and its file's own bytes are what was written. */
+/* The object's raw bytes and its file's own bytes are what was written; of each form that is there,
+ * or of this one. */
 int objects_check(struct objects *o, const char *id_hex, uint64_t *n_bytes, struct err *e) MUST_USE;
+int objects_check_file(struct objects *o, const char *path, const char *id_hex, uint64_t *n_bytes,
+                       struct err *e) MUST_USE;
 /* Raw bytes for the sink, as they are unpacked: what it got is wrong when an error follows. Of a
  * range only the frames' checksums are compared. */
 int objects_print(struct objects *o, const char *id_hex, const struct zfile_sink *sink,

@@ -507,6 +507,12 @@ int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes, s
     return objects_check(&s->objects, id_hex, n_bytes, e);
 }
 
+int store_check_file(struct store *s, const char *path, const char *id_hex, uint64_t *n_bytes,
+                     struct err *e)
+{
+    return objects_check_file(&s->objects, path, id_hex, n_bytes, e);
+}
+
 /* What a killed writer left beside a delivery that is whole. */
 static int remove_left(struct store *s, const char *temporary, struct err *e)
 {

@@ -100,10 +100,12 @@ int store_print(struct store *s, const char *id_hex, const struct zfile_sink *to
  * when the object ends before. */
 int store_print_range(struct store *s, const char *id_hex, uint64_t offset, uint64_t n_bytes,
                       const struct zfile_sink *to, struct err *e) MUST_USE;
-/* Reads and hashes an object, and its file's own bytes: ERR_MISSING, ERR_FORMAT (damaged;
- * quarantined). */
+/* Reads and hashes an object, and its file's own bytes, in each form that is there: ERR_MISSING,
+ * ERR_FORMAT (damaged; quarantined). store_check_file: one file of it. */
 int store_check_object(struct store *s, const char *id_hex, uint64_t *n_bytes,
                        struct err *e) MUST_USE;
+int store_check_file(struct store *s, const char *path, const char *id_hex, uint64_t *n_bytes,
+                     struct err *e) MUST_USE;
 /* Path of a read-only raw copy (file or folder), made from the objects when absent, re-hashed when
  * the memo does not know it; caller xfrees. */
 int store_raw(struct store *s, const char *id_hex, bool is_folder, char **path,

@@ -70,6 +70,17 @@ chmod u+w "$object"
 cp saved "$object"
 expect 0 fm verify
 
+# One bit in a source that the store has: no stage made it, and its bytes are read all the same.
+source=$(sha256sum <data/rows.jsonl | cut -c1-64)
+object=.fmforge/objects/${source:0:2}/$source.zst
+expect 0 fm audit "$object"
+has stdout.txt 'no stage of this run made it'
+cp "$object" saved
+flip_bit "$object" 100
+expect 1 fm audit "$object"
+cp saved "$object"
+expect 0 fm audit "$object"
+
 # One bit in the ledger.
 git_object=$(find .fmforge/ledger.git/objects -type f \( -name '*.pack' -o -path '*/??/*' \) | sort | head -n 1)
 cp "$git_object" saved

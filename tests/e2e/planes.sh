@@ -90,6 +90,37 @@ chmod u+w "$object.planes"
 truncate -s -20 "$object.planes"
 damaged 'cut off'
 
+# Two forms of one object: each is checked by its own name, and what is good is read.
+printf x >x.txt
+sed 's/weights.bin/x.txt/; s/probes$/small/; s/made.bin/small.bin/' m.yaml >x.yaml
+expect 0 fm run x.yaml
+x=$(sha256sum <x.txt | cut -c1-64)
+small=.fmforge/objects/${x:0:2}/$x
+echo rubbish >"$small.planes"
+echo rubbish >"$object.zst"
+expect 1 fm verify
+has stdout.txt "$small.planes"
+has stdout.txt "$object.zst"
+has stdout.txt '2 damaged or missing'
+expect 1 fm audit "$small.planes"
+expect 1 fm audit out/small/small.bin
+expect 0 fm cat "$x" --offset 0 --bytes 1
+[ "$(cat stdout.txt)" = x ] || die "the rubbish is read"
+rm "$small.planes" "$object.zst"
+expect 0 fm verify
+
+# What has the name of an object of this store, but lies elsewhere, is a file like any other.
+mkdir bk && cp -a .fmforge bk
+for name in "$small.zst" "$object.planes"; do
+    expect 4 fm audit "bk/$name"
+    chmod u+w "bk/$name"
+    echo rubbish >"bk/$name"
+    expect 4 fm audit "bk/$name"
+    expect 0 fm audit "$name"
+    expect 0 fm audit "$PWD/$name"
+done
+chmod -R u+w bk && rm -rf bk
+
 # A store of version 1 becomes one of version 2 with its first planes; an older program refuses it.
 rm -rf out
 mkdir old && cp -a m.yaml weights.bin old && cd old || exit 1
