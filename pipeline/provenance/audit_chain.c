@@ -10,6 +10,7 @@
 #include "pipeline/provenance/audit_work.h"
 #include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/statement.h"
+#include "pipeline/store/listing.h"
 
 /* One stage while it is looked at. */
 struct step {
@@ -164,17 +165,20 @@ static const char *check_object(struct audit *a, const char *id_hex, bool is_fol
     if (!is_folder || !str_eq(state, "present"))
         return state;
     buf_init(&listing, BUF_MAX_DEFAULT);
-    if (store_get_bytes(a->store, id_hex, BUF_MAX_DEFAULT, &listing, &e) != 0)
+    int rc = store_get_bytes(a->store, id_hex, BUF_MAX_DEFAULT, &listing, &e);
+    if (rc == 0 && listing_check(buf_text(&listing), &e) != 0)
+        rc = err_wrap(&e, "object %s is no folder's listing", id_hex);
+    if (rc != 0) {
         state = "damaged";
-    for (const char *line = buf_text(&listing); *line != '\0';) {
-        size_t n = strcspn(line, "\n");
-        if (n > SHA256_HEX && !str_eq(state, "damaged")) {
-            char *id = xstrndup(line, SHA256_HEX);
-            const char *one = str_is_hex(id, SHA256_HEX) ? audit_check_object(a, id) : "damaged";
-            state = str_eq(one, "present") ? state : one;
-            xfree(id);
-        }
-        line += n + (line[n] == '\n');
+        audit_mismatch(a, "store: %s", e.text);
+    }
+    const char *cursor = buf_text(&listing);
+    struct content_id id;
+    const char *name = NULL;
+    size_t n_name = 0;
+    while (rc == 0 && listing_next(&cursor, &id, &name, &n_name)) {
+        const char *one = audit_check_object(a, id.hex);
+        state = str_eq(one, "present") || str_eq(state, "damaged") ? state : one;
     }
     buf_release(&listing);
     return state;

@@ -81,6 +81,18 @@ expect 1 fm audit "$object"
 cp saved "$object"
 expect 0 fm audit "$object"
 
+# A run that calls a file's object a folder, though the object is no listing of one.
+mkdir made && cp -r .fmforge made/home && rm -rf made/home/ledger.git && mv run made/provenance
+cp some.safetensors made/some.safetensors
+expect 0 fm audit --home made/home made/some.safetensors
+tr -d '\n' <made/provenance/run.json |
+    sed "s/\(\"id\": *\"$checkpoint\", *\"folder\": *\)false/\1true/g" >run.json
+cmp -s run.json <(tr -d '\n' <made/provenance/run.json) && die "run.json is as it was"
+cat run.json >made/provenance/run.json
+sed -i "s/.*  run.json/$(sha256sum <run.json | cut -c1-64)  run.json/" made/provenance/SHA256SUMS
+expect 1 fm audit --home made/home made/some.safetensors
+has stdout.txt "object $checkpoint is no folder's listing"
+
 # One bit in the ledger.
 git_object=$(find .fmforge/ledger.git/objects -type f \( -name '*.pack' -o -path '*/??/*' \) | sort | head -n 1)
 cp "$git_object" saved
