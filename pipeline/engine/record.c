@@ -25,6 +25,14 @@ static int put_object(const struct record *r, struct run_files *files, const cha
     return rc;
 }
 
+/* A result is used without its recipe being read: only here it shows that it is lost or damaged. */
+static int mend_recipe(const struct record *r, size_t i, struct err *e)
+{
+    const struct buf *recipe = &r->session->plan.items[i].recipe;
+    struct content_id id;
+    return store_put_bytes(r->session->store, recipe->bytes, recipe->n_bytes, &id, e);
+}
+
 static int put_stage(const struct record *r, struct run_files *files, size_t i, struct err *e)
 {
     const struct plan_item *item = &r->session->plan.items[i];
@@ -143,9 +151,13 @@ static int collect(const struct record *r, struct run_files *files, struct err *
     run_files_add(files, "manifest.yaml", s->manifest.doc.source, s->manifest.doc.source_bytes);
     put_toolkits(r, files);
     int rc = 0;
-    for (size_t i = 0; i < s->graph.n_instances && rc == 0; i++)
-        if (r->done[i])
+    const struct json *stage = json_first(json_get(r->run, "stages"));
+    for (size_t i = 0; i < s->graph.n_instances && rc == 0; i++, stage = json_next(stage)) {
+        if (str_eq(json_text(stage, "status"), "reused"))
+            rc = mend_recipe(r, i, e);
+        if (rc == 0 && r->done[i])
             rc = put_stage(r, files, i, e);
+    }
     if (rc == 0)
         rc = put_artifacts(r, files, e);
     if (rc == 0)

@@ -370,6 +370,6 @@ void verify_to_text(const struct json *report, struct buf *out)
     else
         buf_printf(out,
                    "%zu damaged or missing; a damaged stored object is moved to quarantine and "
-                   "made again by the next run that reads it\n",
+                   "made again by the next run that reads it, a recipe by `fmforge run --record`\n",
                    n_damage);
 }
