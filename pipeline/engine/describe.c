@@ -282,7 +282,7 @@ static void keep(const struct describe *d, const struct stage_desc *s,
     char *relative = xasprintf("describe/%s.%s", s->binary.hex, s->name);
     char *path = store_path(d->store, relative);
     struct err ignored = {0};
-    if (file_make_parents(path, &ignored) == 0 &&
+    if (store_make_folder(d->store, "describe", &ignored) == 0 &&
         file_publish(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
         ignored.text[0] = '\0';
     xfree(path);

@@ -262,7 +262,7 @@ static int keep_log(struct job_env *env, struct job *j, struct content_id *id, s
                    (unsigned long long)LIMIT_LOG_BYTES);
     buf_printf(&b, "$ %s\n", j->command);
     buf_add(&b, j->log.bytes, j->log.n_bytes);
-    int rc = file_make_parents(path, e);
+    int rc = store_make_folder(env->session->store, "logs", e);
     if (rc == 0)
         rc = file_replace(path, b.bytes, b.n_bytes, 0644, e);
     if (rc == 0 && j->log.n_bytes > 0)
@@ -373,7 +373,7 @@ static void record_failure(struct job_env *env, const struct job *j, const char 
     buf_init(&b, BUF_MAX_DEFAULT);
     json_write_canonical(o, &b);
     struct err ignored = {0}; /* only an explanation is lost */
-    if (file_make_parents(path, &ignored) == 0 &&
+    if (store_make_folder(env->session->store, "failed", &ignored) == 0 &&
         file_replace(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
         ignored.text[0] = '\0';
     buf_release(&b);

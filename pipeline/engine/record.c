@@ -265,7 +265,7 @@ int record_last(const struct record *r, struct err *e)
         json_write_canonical(root, &b);
         char *relative = xasprintf("last/%s.json", s->manifest.name);
         char *path = store_path(s->store, relative);
-        rc = file_make_parents(path, e);
+        rc = store_make_folder(s->store, "last", e);
         if (rc == 0)
             rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
         xfree(path);

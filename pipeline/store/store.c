@@ -54,8 +54,10 @@ static int check_fresh(const char *home, struct err *e)
         const char *name = entry->d_name;
         if (!str_eq(name, ".") && !str_eq(name, "..") && !str_starts(name, "version"))
             rc = err_set(e, ERR_CONFIG,
-                         "%s: not an fmforge store: it has no file \"version\" but holds %s", home,
-                         name);
+                         "%s: not an fmforge store: it has no file \"version\" but holds %s; if it "
+                         "is the rest of one that was removed, remove it, too (rm -r %s), else use "
+                         "another --home",
+                         home, name, home);
     }
     closedir(dir);
     return rc;
@@ -76,18 +78,39 @@ static int make_store(const char *home, struct err *e)
     return rc;
 }
 
+static int make_one(const char *home, const char *name, struct err *e)
+{
+    char *path = file_join(home, name);
+    int rc = 0;
+    if (mkdir(path, 0755) != 0 && (errno != EEXIST || !file_is_folder(path)))
+        rc = err_set_errno(e, errno, "%s: cannot make the folder", path);
+    xfree(path);
+    return rc;
+}
+
 static int make_folders(const char *home, struct err *e)
 {
     static const char *const names[] = {"objects", "raw", "actions", "work",
                                         "logs",    "tmp", "locks"};
     int rc = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && rc == 0; i++) {
-        char *path = file_join(home, names[i]);
-        if (mkdir(path, 0755) != 0 && (errno != EEXIST || !file_is_folder(path)))
-            rc = err_set_errno(e, errno, "%s: cannot make the folder", path);
-        xfree(path);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && rc == 0; i++)
+        rc = make_one(home, names[i], e);
     return rc;
+}
+
+/* A store that was removed while we worked must not come back without its version. */
+static int check_there(const char *home, struct err *e)
+{
+    char *version = file_join(home, "version");
+    bool there = file_exists(version);
+    xfree(version);
+    return there ? 0 : err_set(e, ERR_IO, "%s: the store was removed while it was in use", home);
+}
+
+int store_make_folder(const struct store *s, const char *name, struct err *e)
+{
+    int rc = check_there(s->home, e);
+    return rc == 0 ? make_one(s->home, name, e) : rc;
 }
 
 static struct store *new_store(const char *home, bool read_only)
@@ -254,7 +277,10 @@ int store_sync(struct store *s, struct err *e)
 int store_flush_memo(struct store *s, struct err *e)
 {
     int rc = store_sync(s, e);
-    return rc != 0 || s->memo == NULL || s->objects.read_only ? rc : memo_flush(s->memo, e);
+    if (rc != 0 || s->memo == NULL || s->objects.read_only)
+        return rc;
+    rc = check_there(s->home, e);
+    return rc == 0 ? memo_flush(s->memo, e) : rc;
 }
 
 /* ---- raw copies ---- */

@@ -54,6 +54,8 @@ int store_leave(struct store *s, struct err *e) MUST_USE;
 const char *store_home(const struct store *s);
 /* home/relative; caller xfrees. */
 char *store_path(const struct store *s, const char *relative);
+/* Makes home/name for what is written there by others; ERR_IO when the store was removed. */
+int store_make_folder(const struct store *s, const char *name, struct err *e) MUST_USE;
 /* Called again and again, instead of sleeping, while gc has the store and a function below waits
  * for it; waits a little itself. When it returns false that function fails (ERR_IO). NULL: sleep.
  */

@@ -23,4 +23,23 @@ for how in missing damaged; do
     expect 0 fm run m.yaml --record
     expect 0 fm verify
 done
+
+# A store that is removed during a run: the run fails, and leaves nothing that is in the way.
+sed 's/probes$/slow/; s/{ n: 1 }/{ does: steps, n: 20 }/; s/made/slow.made/' m.yaml >slow.yaml
+fm run slow.yaml >stdout.txt 2>stderr.txt &
+for _ in $(seq 100); do
+    [ -z "$(find .fmforge/work -name '*.json')" ] || break
+    sleep 0.02
+done
+rm -rf .fmforge
+wait $! && die "a run without its store ends well"
+[ ! -e .fmforge ] || die "left: $(find .fmforge)"
+expect 0 fm run slow.yaml
+# What is left all the same is named with what helps.
+rm .fmforge/version
+expect 2 fm run slow.yaml
+has stderr.txt 'rm -r .fmforge'
+has stderr.txt 'another --home'
+rm -r .fmforge
+expect 0 fm run slow.yaml
 echo ok
