@@ -70,16 +70,7 @@ static int keep_run(struct gc *g, const char *commit, bool pinned, struct err *e
     return 0;
 }
 
-static bool is_parent(const struct json *log, const char *commit)
-{
-    for (const struct json *c = run_items(log, "commits"); c != NULL; c = json_next(c))
-        if (run_text(c, "parent") != NULL && str_eq(run_text(c, "parent"), commit))
-            return true;
-    return false;
-}
-
-/* The newest of each ref by the time they began, and the last of its chain, which a run that began
- * earlier and ended later may be. */
+/* The last of each ref's chain: of a ref the log has the newest first. */
 static int keep_newest(struct gc *g, const struct json *log, struct err *e)
 {
     struct json *seen = json_new_object(); /* ref -> how many */
@@ -92,7 +83,7 @@ static int keep_newest(struct gc *g, const struct json *log, struct err *e)
         const struct json *so_far = json_get(seen, ref);
         int64_t n = so_far != NULL ? (int64_t)json_number(so_far) : 0;
         json_put_i64(seen, ref, n + 1);
-        if (n < g->options->keep || !is_parent(log, commit))
+        if (n < g->options->keep)
             rc = keep_run(g, commit, false, e);
     }
     json_free(seen);

@@ -79,7 +79,7 @@ int git_repo_commit(struct git_repo *r, const struct git_new_commit *asked,
 int git_repo_log(struct git_repo *r, const char *ref, size_t max, struct git_commits *out,
                  struct err *e) MUST_USE;
 void git_commits_release(struct git_commits *c);
-/* Newest first; of equal times the order stays. */
+/* Newest first; within a ref the order stays, whatever the times say. */
 void git_commits_sort(struct git_commits *c);
 /* Room for one more; borrowed until the next. */
 struct git_commit_info *git_commits_add(struct git_commits *c);

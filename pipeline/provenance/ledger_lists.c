@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_git.h"
 
@@ -65,7 +66,8 @@ void git_source_release(struct git_source *s)
     *s = (struct git_source){0};
 }
 
-/* Newest first; of equal times the order within a ref stays (the sort is stable by index). */
+/* Newest first. Within a ref the order stays: a commit counts as no newer than the one that it is
+ * the parent of, whatever the clock said, and of equal times the index decides. */
 struct order {
     int64_t time;
     size_t i;
@@ -84,8 +86,12 @@ void git_commits_sort(struct git_commits *c)
 {
     struct order *order = xalloc_array(c->n_items + 1, sizeof *order);
     struct git_commit_info *sorted = xalloc_array(c->n_items + 1, sizeof *sorted);
-    for (size_t i = 0; i < c->n_items; i++)
+    for (size_t i = 0; i < c->n_items; i++) {
         order[i] = (struct order){c->items[i].time, i};
+        if (i > 0 && str_eq(c->items[i].ref, c->items[i - 1].ref) &&
+            order[i - 1].time < order[i].time)
+            order[i].time = order[i - 1].time;
+    }
     if (c->n_items > 0)
         qsort(order, c->n_items, sizeof *order, by_time);
     for (size_t i = 0; i < c->n_items; i++)

@@ -1,5 +1,6 @@
 #include "pipeline/provenance/runs.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -308,6 +309,7 @@ struct collected {
     struct listed *items;
     size_t n_items;
     const char *name;
+    double newest; /* what is collected next is no newer, whatever the clock said */
 };
 
 static void collect(struct collected *c, struct json *run)
@@ -320,7 +322,9 @@ static void collect(struct collected *c, struct json *run)
     }
     if ((c->n_items & (c->n_items - 1)) == 0)
         c->items = xrealloc_array(c->items, c->n_items == 0 ? 1 : c->n_items * 2, sizeof *c->items);
-    c->items[c->n_items] = (struct listed){run, json_number(json_get(run, "time")), c->n_items};
+    double time = json_number(json_get(run, "time"));
+    c->newest = time < c->newest ? time : c->newest;
+    c->items[c->n_items] = (struct listed){run, c->newest, c->n_items};
     c->n_items++;
 }
 
@@ -350,11 +354,12 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
               struct err *e)
 {
     struct json *log = NULL;
-    struct collected c = {.name = name};
+    struct collected c = {.name = name, .newest = INFINITY};
     int rc = ledger_log(l->helper, l->repo, NULL, 0, &log, e);
     if (rc != 0)
         return rc;
     rc = collect_lines(&c, runs_log, e);
+    c.newest = INFINITY;
     for (const struct json *v = run_items(log, "commits"); v != NULL; v = json_next(v))
         collect(&c, run_from_commit(v));
     if (c.n_items > 0)

@@ -70,7 +70,8 @@ const struct json *run_item_of_kind(const struct json *stage, const char *key, c
 const char *run_text(const struct json *object, const char *key);
 
 /* All runs, newest first, of one pipeline or of all (NULL): array of {"commit"?,"name","time",
- * "status","summary"}. A run without commit did nothing. */
+ * "status","summary"}. A run without commit did nothing. Runs of one pipeline are in the order in
+ * which they were recorded, whatever the clock said. */
 int runs_list(const struct ledger *l, const char *runs_log, const char *name, struct json **out,
               struct err *e) MUST_USE;
 

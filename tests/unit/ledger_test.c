@@ -26,6 +26,7 @@ struct fixture {
     char *repo;
     char *tree;
     char *helper;
+    const char *ref;
 };
 
 /* bin/fmforge-ledger beside the folder of this test; NULL when it is not built. */
@@ -51,6 +52,7 @@ static int setup(void **state)
     f->repo = file_join(f->folder, "ledger.git");
     f->tree = file_join(f->folder, "tree");
     f->helper = find_helper();
+    f->ref = REF;
     *state = f;
     return 0;
 }
@@ -84,7 +86,7 @@ static void put(const struct fixture *f, const char *name, const char *text)
     xfree(path);
 }
 
-/* What lies in the fixture's tree, on REF. */
+/* What lies in the fixture's tree, on its ref. */
 static int record(const struct fixture *f, const char *repo, const char *message, int64_t time,
                   char commit[41], struct err *e)
 {
@@ -99,7 +101,7 @@ static int record(const struct fixture *f, const char *repo, const char *message
         run_files_add(&files, list.paths[i], b.bytes, b.n_bytes);
         xfree(path);
     }
-    const struct ledger_entry entry = {REF, &files, message, time, NULL};
+    const struct ledger_entry entry = {f->ref, &files, message, time, NULL};
     int rc = ledger_commit(f->helper, repo, &entry, commit, e);
     buf_release(&b);
     file_list_release(&list);
@@ -204,6 +206,45 @@ static void runs_are_counted_from_the_last(void **state)
         assert_int_equal(run_record_find(&l, wrong[i], NULL, &r, &e), ERR_CONFIG);
         run_record_release(&r);
     }
+}
+
+/* A clock that was a year ahead, and one that was set back: within a ref the chain says what came
+ * after what; between refs the time does. */
+static void the_chain_is_older_than_the_clock(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct json *list = NULL;
+    char want[5][41];
+    commit_run(f, "one", 1700000000, want[4]);
+    commit_run(f, "ahead", 1731536000, want[2]);
+    commit_run(f, "two", 1700000020, want[1]);
+    f->ref = "refs/prov/other";
+    commit_run(f, "other", 1700000010, want[3]);
+    commit_run(f, "newest", 1700000030, want[0]);
+    char *runs_log = file_join(f->folder, "runs.log");
+    const char *lines = "{\"name\":\"tickets\",\"started\":\"2024-11-13T22:13:20.000Z\","
+                        "\"status\":\"ok\"}\n"
+                        "{\"name\":\"tickets\",\"started\":\"2023-11-14T22:14:00.000Z\","
+                        "\"status\":\"gates\"}\n";
+    assert_int_equal(file_write(runs_log, lines, strlen(lines), &e), 0);
+    struct ledger l = {f->helper, f->repo};
+    assert_int_equal(runs_list(&l, NULL, NULL, &list, &e), 0);
+    const struct json *run = json_first(list);
+    for (size_t i = 0; i < 5; i++, run = json_next(run))
+        assert_string_equal(run_text(run, "commit"), want[i]);
+    json_free(list);
+    assert_int_equal(runs_list(&l, runs_log, NULL, &list, &e), 0);
+    assert_string_equal(run_text(json_first(list), "status"), "gates");
+    assert_string_equal(run_text(json_next(json_first(list)), "status"), "ok");
+    assert_int_equal(json_count(list), 7);
+    json_free(list);
+    struct run_record r = {0};
+    assert_int_equal(run_record_find(&l, "last", "tickets", &r, &e), 0);
+    assert_string_equal(r.commit, want[1]);
+    run_record_release(&r);
+    xfree(runs_log);
 }
 
 static void a_run_is_checked_by_its_sums(void **state)
@@ -446,6 +487,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(runs_are_counted_from_the_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_chain_is_older_than_the_clock, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_is_checked_by_its_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_found_and_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_named, setup, teardown),
