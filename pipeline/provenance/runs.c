@@ -328,25 +328,27 @@ static void collect(struct collected *c, struct json *run)
     c->n_items++;
 }
 
-/* The last lines first, so that equal seconds stay newest first. */
+/* The last lines first, so that equal seconds stay newest first. The file only grows: what is
+ * beyond LIMIT_JSON_BYTES is old. */
 static int collect_lines(struct collected *c, const char *runs_log, struct err *e)
 {
     if (runs_log == NULL || !file_exists(runs_log))
         return 0;
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    int rc = file_read(runs_log, LIMIT_JSON_BYTES, &b, e);
-    size_t end = rc == 0 ? b.n_bytes : 0;
-    while (end > 0) {
-        size_t n = b.bytes[end - 1] == '\n' ? end - 1 : end;
+    struct file_map map = {0};
+    int rc = file_map_open(&map, runs_log, e);
+    const char *text = (const char *)map.bytes;
+    size_t end = rc == 0 ? map.n_bytes : 0;
+    size_t first = end > LIMIT_JSON_BYTES ? end - LIMIT_JSON_BYTES : 0;
+    while (end > first) {
+        size_t n = text[end - 1] == '\n' ? end - 1 : end;
         size_t start = n;
-        while (start > 0 && b.bytes[start - 1] != '\n')
+        while (start > first && text[start - 1] != '\n')
             start--;
         if (n > start)
-            collect(c, run_from_line(b.bytes + start, n - start));
+            collect(c, run_from_line(text + start, n - start));
         end = start;
     }
-    buf_release(&b);
+    file_map_close(&map);
     return rc;
 }
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
@@ -244,6 +245,32 @@ static void the_chain_is_older_than_the_clock(void **state)
     assert_int_equal(run_record_find(&l, "last", "tickets", &r, &e), 0);
     assert_string_equal(r.commit, want[1]);
     run_record_release(&r);
+    xfree(runs_log);
+}
+
+/* Of a runs.log that has grown for years the newest lines are listed. */
+static void a_long_list_is_read_from_its_end(void **state)
+{
+    struct fixture *f = *state;
+    NEED_HELPER(f);
+    struct err e = {0};
+    struct json *list = NULL;
+    char *runs_log = file_join(f->folder, "runs.log");
+    const char *old =
+        "{\"name\":\"a\",\"started\":\"2023-11-14T22:14:00.000Z\",\"status\":\"ok\"}\n";
+    const char *new =
+        "\n{\"name\":\"b\",\"started\":\"2023-11-14T22:14:00.000Z\",\"status\":\"ok\"}\n";
+    FILE *file = fopen(runs_log, "w");
+    assert_non_null(file);
+    fputs(old, file);
+    fseek(file, LIMIT_JSON_BYTES, SEEK_SET); /* a hole */
+    fputs(new, file);
+    assert_int_equal(fclose(file), 0);
+    struct ledger l = {f->helper, f->repo};
+    assert_int_equal(runs_list(&l, runs_log, NULL, &list, &e), 0);
+    assert_int_equal(json_count(list), 1);
+    assert_string_equal(run_text(json_first(list), "name"), "b");
+    json_free(list);
     xfree(runs_log);
 }
 
@@ -488,6 +515,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(runs_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(runs_are_counted_from_the_last, setup, teardown),
         cmocka_unit_test_setup_teardown(the_chain_is_older_than_the_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_list_is_read_from_its_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_is_checked_by_its_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_found_and_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_object_is_named, setup, teardown),
