@@ -37,7 +37,7 @@ static int lock_shared(const struct objects *o)
             return -1;
         }
     }
-    return o->on_wait != NULL ? 0 : lock(o->gc_fd, LOCK_SH);
+    return o->on_wait != NULL ? 0 : hold_wait(o->gc_fd, o->home);
 }
 
 static int open_gate(struct objects *o, struct err *e)

@@ -36,6 +36,10 @@ int hold_write(struct objects *o, struct err *e) MUST_USE;
 /* The list counts until this process, or the program that it becomes, ends; objects_close leaves
  * it, and the next writer removes it then. */
 int hold_leave(struct objects *o, struct err *e) MUST_USE;
+/* Takes the shared lock; says on stderr that it waits for gc once that takes a second. -1 and
+ * errno.
+ */
+int hold_wait(int fd, const char *home) MUST_USE;
 /* The shared lock of whoever only looks, until the descriptor is closed; negative when there is no
  * lock file. Waits for gc. */
 int hold_gate(const char *home);

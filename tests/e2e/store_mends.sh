@@ -24,6 +24,23 @@ for how in missing damaged; do
     expect 0 fm verify
 done
 
+# While gc has the store the others say what they wait for, and what is short is not worth a word.
+touch .fmforge/locks/gc
+for command in 'run m.yaml' 'plan m.yaml' verify "audit out/probes/made" 'why one m.yaml'; do
+    flock .fmforge/locks/gc sleep 1.5 &
+    sleep 0.1
+    # shellcheck disable=SC2086
+    expect 0 fm $command
+    has stderr.txt 'gc removes from .fmforge: waiting for it'
+    [ "$(grep -c waiting stderr.txt)" = 1 ] || die "$command says it again and again"
+    wait
+done
+flock .fmforge/locks/gc sleep 0.4 &
+sleep 0.1
+expect 0 fm verify
+[ ! -s stderr.txt ] || die "a short wait is said: $(cat stderr.txt)"
+wait
+
 # A store that is removed during a run: the run fails, and leaves nothing that is in the way.
 sed 's/probes$/slow/; s/{ n: 1 }/{ does: steps, n: 20 }/; s/made/slow.made/' m.yaml >slow.yaml
 fm run slow.yaml >stdout.txt 2>stderr.txt &
