@@ -204,6 +204,44 @@ static void need_recipe(struct verify *v, const struct action *a)
     buf_release(&b);
 }
 
+/* NULL when it names no such output. */
+static const char *subject_id(const struct statement_facts *f, const char *name)
+{
+    for (size_t i = 0; i < f->n_subjects; i++)
+        if (str_eq(f->subjects[i].name, name))
+            return f->subjects[i].id;
+    return NULL;
+}
+
+/* A record that is whole may still say something else than the statement of its execution. */
+static void need_statement(struct verify *v, const struct action *a)
+{
+    struct buf b;
+    struct err e = {0};
+    struct statement s = {0};
+    const char *id = a->statement.hex;
+    if (id[0] == '\0')
+        return;
+    need_object(v, a->key.hex, "statement", id);
+    if (json_get(v->bad, id) != NULL || !store_has(v->store, id))
+        return;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    if (store_get_bytes(v->store, id, LIMIT_JSON_BYTES, &b, &e) != 0 ||
+        statement_parse(buf_text(&b), b.n_bytes, &s, &e) != 0)
+        add(v, "store: action %s: its statement: %s", a->key.hex, e.text);
+    for (size_t i = 0; e.code == 0 && i < a->n_outputs; i++) {
+        const char *said = subject_id(&s.facts, a->outputs[i].name);
+        if (said == NULL || !str_eq(said, a->outputs[i].id.hex))
+            add(v, "store: action %s: its %s is %s, its statement says %s", a->key.hex,
+                a->outputs[i].name, a->outputs[i].id.hex, said != NULL ? said : "nothing");
+    }
+    if (e.code == 0 && (s.facts.recipe == NULL || !str_eq(s.facts.recipe, a->key.hex)))
+        add(v, "store: action %s: its statement is of recipe %s", a->key.hex,
+            s.facts.recipe != NULL ? s.facts.recipe : "nobody");
+    statement_release(&s);
+    buf_release(&b);
+}
+
 static void visit_action(struct verify *v, const char *path, const char *name)
 {
     struct buf b;
@@ -221,8 +259,7 @@ static void visit_action(struct verify *v, const char *path, const char *name)
         add(v, "store: action record %s is damaged: %s", path, e.text);
     } else {
         need_recipe(v, &a);
-        if (a.statement.hex[0] != '\0')
-            need_object(v, key, "statement", a.statement.hex);
+        need_statement(v, &a);
         for (size_t i = 0; i < a.n_outputs; i++) {
             need_object(v, key, a.outputs[i].name, a.outputs[i].id.hex);
             if (a.outputs[i].is_folder)
@@ -234,6 +271,16 @@ static void visit_action(struct verify *v, const char *path, const char *name)
 
 /* ---- the ledger ---- */
 
+/* A fmforge that was killed between a commit and its ref leaves such a run, too: no damage. */
+static void count_lost(struct verify *v, const struct json *log)
+{
+    const struct json *all = json_get(v->ledger_counts, "commits");
+    int64_t n = all != NULL ? (int64_t)json_number(all) : 0;
+    n -= (int64_t)json_count(json_get(log, "commits"));
+    if (n > 0)
+        json_put_i64(v->ledger_counts, "without_ref", n);
+}
+
 static void check_newest_runs(struct verify *v)
 {
     struct json *log = NULL;
@@ -241,6 +288,8 @@ static void check_newest_runs(struct verify *v)
     struct err e = {0};
     if (ledger_log(v->ledger->helper, v->ledger->repo, NULL, 0, &log, &e) != 0)
         add(v, "%s", e.text);
+    else
+        count_lost(v, log);
     for (const struct json *c = run_items(log, "commits"); c != NULL; c = json_next(c)) {
         const char *ref = run_text(c, "ref");
         const char *commit = run_text(c, "commit");
@@ -361,7 +410,14 @@ void verify_to_text(const struct json *report, struct buf *out)
     if (ledger != NULL)
         buf_printf(out, "ledger: %.0f runs on %.0f refs, %.0f objects\n", count(ledger, "commits"),
                    count(ledger, "refs"), count(ledger, "objects"));
-    else
+    if (ledger != NULL && count(ledger, "without_ref") > 0)
+        buf_printf(
+            out,
+            "ledger: %.0f of these runs on no ref, so that log does not list them: a ref was "
+            "removed, or fmforge was killed while it recorded; git fsck --lost-found names "
+            "them\n",
+            count(ledger, "without_ref"));
+    if (ledger == NULL)
         buf_add_text(out, "ledger: not read, or no run is recorded\n");
     if (json_get(report, "signatures") != NULL)
         signatures_to_text(json_get(report, "signatures"), out);

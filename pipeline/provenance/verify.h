@@ -9,7 +9,7 @@
  * (a run without one is not). Nothing is changed. The report:
  *
  *   {"status":"ok"|"damaged","objects","object_bytes","raw","actions","ledger":{"objects",
- *    "commits","refs"}?,"signatures":[..]?,"damage":["store: ...","ledger: ..."]}
+ *    "commits","refs","without_ref"?}?,"signatures":[..]?,"damage":["store: ...","ledger: ..."]}
  * signatures: see signatures.h
  */
 

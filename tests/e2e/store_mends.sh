@@ -24,6 +24,27 @@ for how in missing damaged; do
     expect 0 fm verify
 done
 
+# A record that is whole but names another output than the statement of its execution.
+action=.fmforge/actions/${key:0:2}/$key
+cp "$action" saved
+other=$(find .fmforge/actions -type f -printf '%f\n' | sort | tail -n 1)
+line=$(sed -n "1s/\"id\":\"[0-9a-f]*\"/\"id\":\"$other\"/1p" "$action")
+chmod u+w "$action"
+printf '%s\n%s\n' "$line" "$(printf %s "$line" | sha256sum | cut -c1-64)" >"$action"
+expect 1 fm verify
+has stdout.txt "its statement says"
+cp saved "$action"
+expect 0 fm verify
+
+# Runs whose ref is gone are not lost without a word.
+tip=$(git -C .fmforge/ledger.git rev-parse refs/prov/probes)
+git -C .fmforge/ledger.git update-ref -d refs/prov/probes
+expect 0 fm verify
+has stdout.txt '3 of these runs on no ref'
+git -C .fmforge/ledger.git update-ref refs/prov/probes "$tip"
+expect 0 fm verify
+grep -q 'no ref' stdout.txt && die "every run has a ref"
+
 # While gc has the store the others say what they wait for, and what is short is not worth a word.
 touch .fmforge/locks/gc
 for command in 'run m.yaml' 'plan m.yaml' verify "audit out/probes/made" 'why one m.yaml'; do
