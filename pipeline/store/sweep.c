@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pipeline/base/file.h"
@@ -15,6 +16,7 @@
 #include "pipeline/store/store.h"
 
 #define BLOCK_BYTES 512 /* of st_blocks, whatever the file system uses */
+#define LEFT_SECONDS 3600
 
 static const char *const kind_names[SWEEP_KINDS] = {"actions", "objects", "raw", "work",
                                                     "logs",    "failed",  "tmp", "quarantine"};
@@ -466,14 +468,33 @@ static int hold_budget(struct sweep *s, struct err *e)
 
 /* ---- the whole ---- */
 
+/* What a kill has left of file_publish. Who writes such a file holds no lock, but not for long. */
+static bool is_left(const char *path, const char *name)
+{
+    struct stat st;
+    size_t n = strlen(name), n_mark = strlen(".tmp-XXXXXX");
+    return n > n_mark && str_starts(name + n - n_mark, ".tmp-") && lstat(path, &st) == 0 &&
+           S_ISREG(st.st_mode) && st.st_mtime < (int64_t)time(NULL) - LEFT_SECONDS;
+}
+
+static int count_small(struct sweep *s, const char *path, const char *name, struct err *e)
+{
+    if (is_left(path, name))
+        return settle(s, SWEEP_TMP, path, false, e);
+    s->other_bytes += tree_bytes(path, NULL);
+    return 0;
+}
+
 static int count_other(struct sweep *s, const char *path, const char *name, struct err *e)
 {
-    (void)e;
+    static const char *const small[] = {"last", "state", "describe", "pins", "owed"};
     for (size_t k = 0; k < SWEEP_KINDS; k++)
         if (str_eq(name, kind_names[k]))
             return 0;
-    s->other_bytes += tree_bytes(path, NULL);
-    return 0;
+    for (size_t k = 0; k < sizeof small / sizeof small[0]; k++)
+        if (str_eq(name, small[k]))
+            return each_name(s, path, count_small, e);
+    return count_small(s, path, name, e);
 }
 
 int sweep_run(struct sweep *s, struct err *e)

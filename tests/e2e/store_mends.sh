@@ -45,6 +45,21 @@ git -C .fmforge/ledger.git update-ref refs/prov/probes "$tip"
 expect 0 fm verify
 grep -q 'no ref' stdout.txt && die "every run has a ref"
 
+# What a killed fmforge left of a small file that it wrote goes with gc, and not while it is written.
+mkdir -p .fmforge/state
+head -c 50000 /dev/zero >.fmforge/memo.tmp-aB3dE9
+echo x >.fmforge/last/probes.json.tmp-aB3dE9
+echo x >.fmforge/state/12ab.tmp-aB3dE9
+touch -d '2 hours ago' .fmforge/memo.tmp-aB3dE9 .fmforge/*/*.tmp-aB3dE9
+echo x >.fmforge/memo.tmp-youngX
+before=$(find .fmforge -type f -printf '%b\n' | awk '{ s += $1 } END { print s * 512 }')
+expect 0 fm gc --json
+[ "$(tr -d ' ,' <stdout.txt | sed -n 's/^"before"://p')" = "$before" ] || die "gc counts other bytes"
+expect 0 fm gc --delete
+[ -z "$(find .fmforge -name '*.tmp-aB3dE9')" ] || die "leftovers stay"
+[ -e .fmforge/memo.tmp-youngX ] || die "what is being written is gone"
+[ -e .fmforge/last/probes.json ] || die "last/ is gone"
+
 # While gc has the store the others say what they wait for, and what is short is not worth a word.
 touch .fmforge/locks/gc
 for command in 'run m.yaml' 'plan m.yaml' verify "audit out/probes/made" 'why one m.yaml'; do
