@@ -223,8 +223,8 @@ int memo_hash(struct memo *m, const char *path, struct content_id *id, uint64_t 
     *id = before.id;
     if (n_bytes != NULL)
         *n_bytes = before.size;
-    if (!seen_is_old(before.mtime_ns, began_ns) || !seen_is_old(before.ctime_ns, began_ns))
-        return 0; /* racy: could change again without a trace; it is hashed again next time */
+    if (!seen_is_old(before.ctime_ns, began_ns))
+        return 0; /* racy: could change again without a trace; an mtime may be set to any time */
     known = entry_of(m, path, strlen(path));
     char *name = known->path;
     *known = before;

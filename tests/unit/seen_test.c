@@ -120,6 +120,26 @@ static void test_unchanged(void **state)
     buf_release(&b);
 }
 
+static void a_time_in_the_future_is_old_enough(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    struct timespec times[2] = {{.tv_sec = 4000000000}, {.tv_sec = 4000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, at("rows.txt"), times, 0), 0);
+    wait_until_old();
+    struct seen s;
+    seen_init(&s, seen_clock_ns());
+    add_all(&s);
+    assert_true(seen_pack(&s, &b));
+    assert_true(is_same(&b));
+    put("rows.txt", "One row\n");
+    assert_int_equal(utimensat(AT_FDCWD, at("rows.txt"), times, 0), 0);
+    assert_false(is_same(&b));
+    seen_release(&s);
+    buf_release(&b);
+}
+
 /* The same size and mtime: the ctime tells. */
 static void edit_in_place(void)
 {
@@ -324,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_old_enough),
+        cmocka_unit_test_setup_teardown(a_time_in_the_future_is_old_enough, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unchanged, setup, teardown),
         cmocka_unit_test(test_changes),
         cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
