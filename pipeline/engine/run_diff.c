@@ -8,14 +8,6 @@
 #include "pipeline/engine/report.h"
 #include "pipeline/provenance/statement.h"
 
-static const struct json *find(const struct json *first, const char *key, const char *value)
-{
-    for (const struct json *v = first; v != NULL; v = json_next(v))
-        if (str_eq(json_text(v, key), value))
-            return v;
-    return NULL;
-}
-
 static bool same_value(const struct json *a, const struct json *b)
 {
     return a == NULL || b == NULL ? a == b : json_equal(a, b);
@@ -250,9 +242,9 @@ struct json *run_diff(const struct run_record *old_run, const struct run_record 
     struct json *root = json_new_object(), *stages = json_new_array();
     for (const struct json *t = new_stages; t != NULL; t = json_next(t))
         json_append(stages, diff_stage(old_run, new_run,
-                                       find(old_stages, "stage", json_text(t, "stage")), t, s));
+                                       run_record_stage(old_run, json_text(t, "stage")), t, s));
     for (const struct json *t = old_stages; t != NULL; t = json_next(t))
-        if (find(new_stages, "stage", json_text(t, "stage")) == NULL)
+        if (run_record_stage(new_run, json_text(t, "stage")) == NULL)
             json_append(stages, diff_stage(old_run, new_run, t, NULL, s));
     struct json *run = diff_run(old_run, new_run), *gates = diff_gates(old_run, new_run);
     json_put_string(root, "schema", "fmforge.diff/1");

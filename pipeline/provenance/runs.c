@@ -32,20 +32,60 @@ const struct json *run_item_of_kind(const struct json *stage, const char *key, c
     return NULL;
 }
 
+/* ---- by name ---- */
+
+struct run_name {
+    const char *name;
+    const struct json *item;
+    size_t i;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    const struct run_name *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order != 0 ? order : (x->i > y->i) - (x->i < y->i);
+}
+
+static void names_open(struct run_names *n, const struct json *items, size_t n_items,
+                       const char *key)
+{
+    n->items = xalloc_array(n_items + 1, sizeof *n->items);
+    for (const struct json *v = items; v != NULL; v = json_next(v))
+        if (run_text(v, key) != NULL) {
+            n->items[n->n_items] = (struct run_name){run_text(v, key), v, n->n_items};
+            n->n_items++;
+        }
+    if (n->n_items > 0)
+        qsort(n->items, n->n_items, sizeof *n->items, by_name);
+}
+
+/* The first of a name. */
+static const struct json *find_name(const struct run_names *n, const struct json *items,
+                                    const char *key, const char *name)
+{
+    for (const struct json *v = n->items == NULL ? items : NULL; v != NULL; v = json_next(v))
+        if (run_text(v, key) != NULL && str_eq(run_text(v, key), name))
+            return v;
+    size_t low = 0, high = n->n_items;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(n->items[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n->n_items && str_eq(n->items[low].name, name) ? n->items[low].item : NULL;
+}
+
 const char *run_record_file(const struct run_record *r, const char *path)
 {
-    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f))
-        if (run_text(f, "path") != NULL && str_eq(run_text(f, "path"), path))
-            return run_text(f, "text");
-    return NULL;
+    return run_text(find_name(&r->files, run_items(r->shown, "files"), "path", path), "text");
 }
 
 const struct json *run_record_stage(const struct run_record *r, const char *stage)
 {
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        if (run_text(s, "stage") != NULL && str_eq(run_text(s, "stage"), stage))
-            return s;
-    return NULL;
+    return find_name(&r->stages, run_items(r->root, "stages"), "stage", stage);
 }
 
 const char *run_record_stage_file(const struct run_record *r, const char *stage, const char *file)
@@ -59,12 +99,17 @@ const char *run_record_stage_file(const struct run_record *r, const char *stage,
 /* run.json, once `shown` is there. */
 static int take_file(struct run_record *r, struct err *e)
 {
+    names_open(&r->files, run_items(r->shown, "files"), json_count(json_get(r->shown, "files")),
+               "path");
     const char *text = run_record_file(r, "run.json");
     if (text == NULL)
         return err_set(e, ERR_FORMAT, "run.json is damaged or missing");
     int rc = json_parse(text, strlen(text), &r->root, e);
     if (rc == 0)
         rc = json_need_string(r->root, "name", &r->name, e);
+    if (rc == 0)
+        names_open(&r->stages, run_items(r->root, "stages"),
+                   json_count(json_get(r->root, "stages")), "stage");
     return rc;
 }
 
@@ -136,6 +181,8 @@ int run_record_read_folder(const char *folder, struct run_record *out, struct er
 
 void run_record_release(struct run_record *r)
 {
+    xfree(r->files.items);
+    xfree(r->stages.items);
     json_free(r->shown);
     json_free(r->root);
     *r = (struct run_record){0};

@@ -20,6 +20,12 @@ struct ledger {
     const char *repo;   /* .fmforge/ledger.git */
 };
 
+/* What an array has, by its names and in their order: a run may have thousands of stages. */
+struct run_names {
+    struct run_name *items;
+    size_t n_items;
+};
+
 /* One run. Texts borrow from `shown` and `root`. */
 struct run_record {
     struct json *shown; /* answer of fmforge-ledger show, or the like of a folder */
@@ -27,6 +33,7 @@ struct run_record {
     const char *commit; /* 40 hex digits; of a folder: its path */
     const char *name;   /* of the pipeline */
     int64_t time;
+    struct run_names files, stages; /* of both; empty where a record was put together by hand */
 };
 
 /* ERR_FORMAT when run.json is damaged. Release afterwards, also after an error. */
