@@ -119,7 +119,8 @@ static void put_state(const struct stat *st, unsigned char out[STATE_BYTES])
 
 static bool is_old(const struct seen *s, const struct stat *st)
 {
-    return seen_is_old(time_ns(st->st_ctim), s->began_ns); /* every change sets it, also that of an mtime */
+    return seen_is_old(time_ns(st->st_ctim),
+                       s->began_ns); /* every change sets it, also that of an mtime */
 }
 
 /* A path that appeared and went again meanwhile has left its trace in the folder it was in. */
