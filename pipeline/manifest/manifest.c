@@ -282,6 +282,47 @@ const char *manifest_absent(const struct manifest *m)
     return NULL;
 }
 
+static const char *const known_keys[] = {"fmforge",      "name",   "description", "toolkits",
+                                         "vars",         "matrix", "stages",      "deliver",
+                                         "skip_without", "remote"};
+
+static int check_set_variable(const struct manifest *m, const char *name, const char *origin,
+                              struct err *e)
+{
+    const struct doc_node *vars = doc_get(m->doc.root, "vars");
+    if (doc_get(vars, name))
+        return 0;
+    const char *known[64];
+    size_t n = 0;
+    const struct doc_node *first = vars && vars->type == DOC_MAP ? vars->first : NULL;
+    for (const struct doc_node *v = first; v && n < 64; v = v->next)
+        known[n++] = v->key;
+    char hint[160];
+    return err_set(e, ERR_CONFIG, "%s: %s has no variable `%s`%s", origin, m->doc.path, name,
+                   doc_hint(name, known, n, hint, sizeof hint));
+}
+
+/* A name that begins with no key of a manifest is most likely a variable's, without its `vars.` */
+static int check_set_name(const struct manifest *m, const char *name, const char *origin,
+                          struct err *e)
+{
+    if (str_starts(name, "vars."))
+        return check_set_variable(m, name + strlen("vars."), origin, e);
+    char *key = xstrndup(name, strcspn(name, "."));
+    bool known = false;
+    for (size_t i = 0; i < COUNT(known_keys) && !known; i++)
+        known = str_eq(key, known_keys[i]);
+    char hint[160];
+    if (doc_get(doc_get(m->doc.root, "vars"), name))
+        snprintf(hint, sizeof hint, ", did you mean `vars.%.100s`?", name);
+    else
+        doc_hint(key, known_keys, COUNT(known_keys), hint, sizeof hint);
+    int rc =
+        known ? 0 : err_set(e, ERR_CONFIG, "%s: a manifest has no key `%s`%s", origin, key, hint);
+    xfree(key);
+    return rc;
+}
+
 static int apply_set(struct manifest *m, const char *set, struct err *e)
 {
     const char *equals = strchr(set, '=');
@@ -289,20 +330,9 @@ static int apply_set(struct manifest *m, const char *set, struct err *e)
         return err_set(e, ERR_CONFIG, "--set %s: expected NAME=VALUE, e.g. vars.seed=8", set);
     char *name = xstrndup(set, (size_t)(equals - set));
     char *origin = xasprintf("--set %s", set);
-    int rc = 0;
-    if (str_starts(name, "vars.") && !doc_get(doc_get(m->doc.root, "vars"), name + 5)) {
-        const char *known[64];
-        size_t n = 0;
-        const struct doc_node *vars = doc_get(m->doc.root, "vars");
-        const struct doc_node *first = vars && vars->type == DOC_MAP ? vars->first : NULL;
-        for (const struct doc_node *v = first; v && n < 64; v = v->next)
-            known[n++] = v->key;
-        char hint[160];
-        rc = err_set(e, ERR_CONFIG, "%s: %s has no variable `%s`%s", origin, m->doc.path, name + 5,
-                     doc_hint(name + 5, known, n, hint, sizeof hint));
-    } else {
+    int rc = check_set_name(m, name, origin, e);
+    if (rc == 0)
         rc = yaml_doc_set(&m->doc, name, equals + 1, origin, e);
-    }
     xfree(origin);
     xfree(name);
     return rc;
@@ -311,19 +341,18 @@ static int apply_set(struct manifest *m, const char *set, struct err *e)
 int manifest_open(struct manifest *m, const char *path, const char *const *sets, size_t n_sets,
                   struct err *e)
 {
-    static const char *const known[] = {"fmforge",      "name",   "description", "toolkits",
-                                        "vars",         "matrix", "stages",      "deliver",
-                                        "skip_without", "remote"};
     memset(m, 0, sizeof *m);
     int rc = yaml_doc_open(&m->doc, path, e);
     if (rc == 0)
         rc = doc_need(&m->doc, m->doc.root, DOC_MAP, "a manifest", e);
     if (rc == 0)
-        rc = doc_only_keys(&m->doc, m->doc.root, "the manifest", known, COUNT(known), e);
+        rc = doc_only_keys(&m->doc, m->doc.root, "the manifest", known_keys, COUNT(known_keys), e);
     if (rc == 0)
         rc = check_version(m, e);
     for (size_t i = 0; i < n_sets && rc == 0; i++)
         rc = apply_set(m, sets[i], e);
+    if (rc == 0 && n_sets > 0)
+        rc = check_version(m, e);
     if (rc == 0)
         rc = check_name(m, e);
     if (rc == 0)

@@ -36,6 +36,15 @@ for path in ../../etc/passwd ../escaped /etc/passwd made/../../../escaped .. . m
 done
 manifest >m.yaml
 refused 2 6 'cannot deliver to `../../../escaped`' --set vars.path=../../../escaped
+
+# A --set that names nothing changes nothing, so it is refused.
+for set in path=x pth=x fmforg=1 stage.one.run=x; do
+    refused 2 '' "--set $set: a manifest has no key \`${set%%[.=]*}\`" --set "$set"
+done
+refused 2 '' 'no key `path`, did you mean `vars.path`?' --set path=x
+refused 2 '' 'no key `stage`, did you mean `stages`?' --set stage.one.run=x
+refused 2 '' 'manifest language 9: this program knows version 1 only' --set fmforge=9
+
 manifest | sed 's|^name: m|name: ../escaped|' >m.yaml
 refused 2 2 'name `../escaped` must be letters, digits and _ only'
 manifest | sed 's|one: {|../one: {|; s|one.text|../one.text|' >m.yaml
