@@ -249,6 +249,20 @@ static char *delivery_path(const struct graph *g, const struct instance *n, cons
     return buf_steal(&b);
 }
 
+/* The longer of two paths lies in the shorter: the later of them would damage the earlier. */
+static int check_apart(const struct yaml_doc *doc, const struct doc_node *d, const char *path,
+                       const char *other, struct err *e)
+{
+    bool longer = strlen(path) > strlen(other);
+    const char *inner = longer ? path : other, *outer = longer ? other : path;
+    size_t n = strlen(outer);
+    if (strncmp(inner, outer, n) != 0 || (inner[n] != '/' && inner[n] != '\0'))
+        return 0;
+    if (inner[n] == '\0')
+        return doc_fail(doc, d->mark, e, "two deliveries to %s", path);
+    return doc_fail(doc, d->mark, e, "the delivery to %s lies in another, %s", inner, outer);
+}
+
 static int add_delivery(struct graph *g, size_t i_instance, const struct doc_node *d, struct err *e)
 {
     const struct instance *n = g->instances[i_instance];
@@ -274,8 +288,7 @@ static int add_delivery(struct graph *g, size_t i_instance, const struct doc_nod
     if (rc == 0) {
         made.path = delivery_path(g, n, file);
         for (size_t i = 0; i < g->n_deliveries && rc == 0; i++)
-            if (str_eq(g->deliveries[i].path, made.path))
-                rc = doc_fail(scope.doc, d->mark, e, "two deliveries to %s", made.path);
+            rc = check_apart(scope.doc, d, made.path, g->deliveries[i].path, e);
         g->deliveries = xrealloc_array(g->deliveries, g->n_deliveries + 1, sizeof made);
         g->deliveries[g->n_deliveries++] = made;
     }

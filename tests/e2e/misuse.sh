@@ -37,6 +37,15 @@ done
 manifest >m.yaml
 refused 2 6 'cannot deliver to `../../../escaped`' --set vars.path=../../../escaped
 
+# Nor into another delivery, in either order.
+for pair in 'made made' 'made made/text' 'made/text made'; do
+    manifest | sed "s|\\\$path|${pair% *}, one.folder: ${pair#* }|" >m.yaml
+    refused 2 6 deliver
+done
+has stderr.txt 'm.yaml:6:45: the delivery to m/made/text lies in another, m/made'
+manifest | sed 's|\$path|made, one.folder: made2/text|' >m.yaml
+expect 0 fm plan m.yaml
+
 # A --set that names nothing changes nothing, so it is refused.
 for set in path=x pth=x fmforg=1 stage.one.run=x; do
     refused 2 '' "--set $set: a manifest has no key \`${set%%[.=]*}\`" --set "$set"
