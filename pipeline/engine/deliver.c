@@ -1,6 +1,10 @@
 #include "pipeline/engine/deliver.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
@@ -23,13 +27,60 @@ struct content_id deliver_id(const struct plan *p, const struct delivery *d, con
     return id;
 }
 
-int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root, bool *written,
-                struct err *e)
+/* What an earlier run has delivered and nobody has changed is an object: it can be had back. */
+static int is_kept(struct store *s, const char *path, bool *kept, struct err *e)
+{
+    struct stat st;
+    struct content_id id;
+    struct err why = {0};
+    *kept = false;
+    if (lstat(path, &st) != 0) {
+        *kept = errno == ENOENT;
+        return *kept ? 0 : err_set_errno(e, errno, "%s: cannot read its type", path);
+    }
+    if (S_ISLNK(st.st_mode))
+        return 0;
+    int rc = store_hash_source(s, path, &id, NULL, NULL, &why);
+    if (rc == 0)
+        *kept = store_has(s, id.hex);
+    else if (rc == ERR_IO)
+        return err_set(e, ERR_IO, "%s", why.text);
+    return 0;
+}
+
+#define NAMES_MAX 1000
+
+/* The first name that is free: NAME.before, NAME.before-2, ... */
+static int move_aside(const char *path, char **moved, struct err *e)
+{
+    char *to = xasprintf("%s.before", path);
+    int problem = EEXIST;
+    for (int i = 2; problem == EEXIST && i <= NAMES_MAX; i++) {
+        problem = renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_NOREPLACE) == 0 ? 0 : errno;
+        if (problem != EEXIST)
+            break;
+        xfree(to);
+        to = xasprintf("%s.before-%d", path, i);
+    }
+    int rc = problem == 0 ? 0
+                          : err_set_errno(e, problem,
+                                          "%s: it is not what a run has made, and cannot be "
+                                          "renamed to %s",
+                                          path, to);
+    if (rc == 0)
+        *moved = to;
+    else
+        xfree(to);
+    return rc;
+}
+
+int deliver_one(const struct plan *p, const struct delivery *d, const char *out_root,
+                struct delivered *out, struct err *e)
 {
     const struct action_output *o = plan_output(p, d->i_instance, d->i_output);
     CHECK(o);
     char *path = deliver_path(d, out_root);
-    *written = false;
+    *out = (struct delivered){0};
     int rc = 0;
     bool same = store_is_at(p->store, o->id.hex, o->is_folder, path);
     if (!same) {
@@ -37,11 +88,16 @@ int deliver_one(const struct plan *p, const struct delivery *d, const char *out_
         rc = owed_add(store_home(p->store), p->graph->manifest->name, id.hex, true, e);
         if (rc == 0)
             rc = file_make_parents(path, e);
+        bool kept = true;
+        if (rc == 0)
+            rc = is_kept(p->store, path, &kept, e);
+        if (rc == 0 && !kept)
+            rc = move_aside(path, &out->moved, e);
     }
     /* Also when it is the same: it removes what a killed run left beside it. */
     if (rc == 0)
         rc = store_copy_out(p->store, o->id.hex, o->is_folder, path, e);
-    *written = rc == 0 && !same;
+    out->written = rc == 0 && !same;
     if (rc < 0)
         rc = err_wrap(e, "delivering %s", path);
     xfree(path);

@@ -144,19 +144,29 @@ void run_deliver(struct run *r)
         size_t i = g->deliveries[d].i_instance;
         if (!r->done[i] || (r->items[i].judged && !r->items[i].held))
             continue;
-        bool written = false;
+        struct delivered made = {0};
         struct err cause = {0};
-        if (deliver_one(&r->session->plan, &g->deliveries[d], r->options->out_root, &written,
-                        &cause) < 0) {
+        int rc =
+            deliver_one(&r->session->plan, &g->deliveries[d], r->options->out_root, &made, &cause);
+        if (made.moved)
+            term_notef(r->term,
+                       "%s: what was in the place of the delivery is not what a run has made, or "
+                       "was changed: it is %s now\n",
+                       g->instances[i]->name, made.moved);
+        if (rc < 0) {
+            xfree(made.moved);
             term_notef(r->term, "%s: %s\n", g->instances[i]->name, cause.text);
             r->n_not_written++;
             run_events_delivery(r, delivery_to_json(r, d), cause.text);
             continue;
         }
         r->delivered[d] = true;
-        r->n_written += written;
+        r->n_written += made.written;
         struct json *item = delivery_to_json(r, d);
-        json_put_bool(item, "written", written);
+        json_put_bool(item, "written", made.written);
+        if (made.moved)
+            json_put_string(item, "moved", made.moved);
+        xfree(made.moved);
         run_events_delivery(r, json_clone(item), NULL);
         json_append(r->deliveries, item);
     }

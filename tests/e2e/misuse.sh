@@ -103,6 +103,28 @@ manifest | sed 's|\$path|text|' >m.yaml
 expect 0 fm run m.yaml
 [ ! -L out/m/text ] && [ "$(cat outside/kept.txt)" = keep ] || die "the delivery went through a link"
 
+# What is in a delivery's place and is not the store's is kept, and said; what is, goes without a word.
+place=out/m/text
+echo mine >$place
+expect 0 fm run m.yaml --events events.jsonl
+has stderr.txt "one: what was in the place of the delivery is not what a run has made, or was changed: it is $place.before-2 now"
+has events.jsonl "\"moved\":\"$place.before-2\""
+[ -L $place.before ] && [ "$(cat $place.before-2)" = mine ] && cmp -s in.txt $place || die "a file was lost"
+rm $place && mkdir $place && echo mine >$place/note.txt
+expect 0 fm run m.yaml
+[ "$(cat $place.before-3/note.txt)" = mine ] && cmp -s in.txt $place || die "a folder was lost"
+manifest | sed 's|one.text|one.folder|' >folder.yaml
+chmod u+w out/m/made
+echo mine >out/m/made/README
+expect 0 fm run folder.yaml
+[ "$(cat out/m/made.before-2/README)" = mine ] && [ ! -e out/m/made/README ] || die "a README was lost"
+echo other >in.txt
+for file in folder.yaml m.yaml; do
+    expect 0 fm run $file
+    ! grep 'in the place' stderr.txt || die "an own delivery was moved"
+done
+[ "$(find out -name '*.before*' | wc -l)" = 5 ] || die "an own delivery was moved"
+
 # A store or a ledger of a newer program.
 for command in "run m.yaml" "plan m.yaml" verify; do
     echo 'fmforge store 3' >.fmforge/version
