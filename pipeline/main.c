@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/cmd/cmd.h"
@@ -96,6 +97,7 @@ static int dispatch(int argc, char **argv, const struct cmd_context *c, struct e
 
 int main(int argc, char **argv)
 {
+    file_fill_streams();
     if (argc < 2 || str_eq(argv[1], "--help") || str_eq(argv[1], "help") || str_eq(argv[1], "-h")) {
         print_help();
         return argc < 2 ? 2 : 0;

@@ -113,6 +113,13 @@ int file_write_read_only(const char *path, const void *bytes, size_t n_bytes, st
     return fill_and_close(fd, path, bytes, n_bytes, false, e);
 }
 
+void file_fill_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+            return; /* without /dev/null nothing better can be done */
+}
+
 int file_lock(int fd)
 {
     int rc;

@@ -74,6 +74,9 @@ int file_remove_tree(const char *path, struct err *e) MUST_USE;
 int file_copy_tree(const char *from, const char *to, struct err *e) MUST_USE;
 /* fsyncs a file, or a folder and all below it; not the folder that it is in. */
 int file_sync_tree(const char *path, struct err *e) MUST_USE;
+/* First of all in a program: a closed descriptor of 0, 1 and 2 becomes /dev/null, for reading, so
+ * that no file gets that number and what is printed; printing fails, and is reported. */
+void file_fill_streams(void);
 /* Waits for the exclusive lock (flock) of an open file, also when a signal comes; -1 and errno. */
 int file_lock(int fd) MUST_USE;
 int file_sync_folder(const char *path, struct err *e) MUST_USE;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/clock.h"
+#include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/cmd/run_flags.h"
@@ -51,6 +52,7 @@ static int ask(int argc, char **argv, const char *folder, double started_ms)
 
 int main(int argc, char **argv)
 {
+    file_fill_streams();
     double started_ms = clock_ms();
     char engine[LIMIT_PATH_BYTES + sizeof ENGINE];
     ssize_t n = readlink("/proc/self/exe", engine, LIMIT_PATH_BYTES - 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pipeline/base/buf.h"
+#include "pipeline/base/file.h"
 #include "pipeline/base/json.h"
 #include "pipeline/base/str.h"
 #include "pipeline/provenance/ledger_verbs.h"
@@ -36,6 +37,7 @@ static void print_error(const struct err *e)
 
 int main(int argc, char **argv)
 {
+    file_fill_streams();
     struct buf out;
     struct err e = {0};
     buf_init(&out, BUF_MAX_DEFAULT);

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/remote_fetch.h"
@@ -226,6 +227,7 @@ static bool serve(struct remote *r, char *line)
 int main(int argc, char **argv)
 {
     (void)argv;
+    file_fill_streams();
     if (argc > 1) {
         fprintf(stderr, "fmforge-remote: fmforge starts it, and speaks to it in lines: "
                         "pipeline/store/remote_main.c has them\n");

@@ -304,6 +304,7 @@ static void catch_signals(void)
 int stage_main(int argc, char **argv, const struct stage_spec *spec,
                int (*body)(const struct stage_run *run, struct err *e))
 {
+    file_fill_streams();
     CHECK(spec->n_ins <= STAGE_PORTS_MAX && spec->n_outs <= STAGE_PORTS_MAX);
     struct options o = {.kernels = "auto"};
     const struct flag flags[] = {

@@ -1,0 +1,41 @@
+# Standard streams that are closed: what could not be printed is said, no file gets it instead.
+. "$2/tests/e2e/e2e_lib.sh"
+probe_programs
+echo text >in.txt
+cat >m.yaml <<'X'
+fmforge: 1
+name: m
+stages:
+  one: { run: probe, inputs: { text: in.txt } }
+deliver: { one.text: made.txt }
+X
+
+# unsaid TEXT STREAM COMMAND...: it ends with 1, since its standard output is STREAM.
+unsaid() {
+    local text=$1 to=$2 rc
+    shift 2
+    if [ "$to" = closed ]; then "$@" >&- 2>stderr.txt; else "$@" >"$to" 2>stderr.txt; fi
+    rc=$?
+    [ "$rc" -eq 1 ] || { cat stderr.txt >&2; die "$*, $to: exit $rc, expected 1"; }
+    has stderr.txt "$text"
+}
+
+# A run without stderr, then without all three: nothing is in a file of the store that should be empty.
+fm run m.yaml >stdout.txt 2>&- || die "a run without stderr: exit $?"
+[ -z "$(find .fmforge/locks .fmforge/owed -type f -size +0)" ] || die "a lock has text"
+cmp -s in.txt out/m/made.txt || die "another delivery"
+echo more >>in.txt
+fm run m.yaml <&- >&- 2>&-
+[ $? -eq 1 ] || die "a run that could print nothing is content"
+[ -z "$(find .fmforge/locks .fmforge/owed -type f -size +0)" ] || die "a lock has text"
+cmp -s in.txt out/m/made.txt || die "another delivery"
+expect 0 fm verify
+settle m.yaml
+
+for command in 'plan m.yaml' 'run m.yaml' 'run m.yaml --record' log 'cat --help'; do
+    # shellcheck disable=SC2086
+    unsaid 'standard output cannot be written' closed fm $command
+done
+unsaid 'cannot write to standard output' closed "$BIN/stage-probe" --describe
+unsaid 'standard output cannot be written' closed "$BIN/fmforge-ledger" --help
+echo ok
