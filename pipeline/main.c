@@ -95,13 +95,14 @@ static int dispatch(int argc, char **argv, const struct cmd_context *c, struct e
     return cmd_tool(argc - 1, argv + 1, c, e);
 }
 
+static bool is_help(const char *argument)
+{
+    return str_eq(argument, "--help") || str_eq(argument, "help") || str_eq(argument, "-h");
+}
+
 int main(int argc, char **argv)
 {
     file_fill_streams();
-    if (argc < 2 || str_eq(argv[1], "--help") || str_eq(argv[1], "help") || str_eq(argv[1], "-h")) {
-        print_help();
-        return argc < 2 ? 2 : 0;
-    }
     signal(SIGPIPE, SIG_IGN);
     struct err e = {0};
     char folder[LIMIT_PATH_BYTES];
@@ -109,9 +110,15 @@ int main(int argc, char **argv)
     if (term.note_is_terminal)
         term.columns = terminal_columns();
     struct cmd_context c = {folder, &term};
-    int rc = program_folder(folder, &e);
-    if (rc == 0)
-        rc = dispatch(argc, argv, &c, &e);
+    int rc = 0;
+    if (argc < 2 || is_help(argv[1])) {
+        print_help();
+        rc = argc < 2 ? 2 : 0;
+    } else {
+        rc = program_folder(folder, &e);
+        if (rc == 0)
+            rc = dispatch(argc, argv, &c, &e);
+    }
     if (rc < 0) {
         fflush(stdout);
         fprintf(stderr, "fmforge: %s\n", e.text);

@@ -41,7 +41,7 @@ static int ask(int argc, char **argv, const char *folder, double started_ms)
                                f.sets.items, f.sets.n_items, 0};
     bool done =
         cmd_need_file("--sign", f.sign_key, "", &e) == 0 && instant_run(&in, &term, started_ms);
-    if (done && fflush(stdout) == 0)
+    if (done && fflush(stdout) == 0 && !ferror(stdout))
         return 0;
     if (done) {
         fprintf(stderr, "fmforge: standard output cannot be written\n");

@@ -337,7 +337,7 @@ int stage_main(int argc, char **argv, const struct stage_spec *spec,
     if (text.n_bytes > 0)
         fputs(text.bytes, stdout);
     buf_release(&text);
-    if (fflush(stdout) != 0 && rc == 0)
+    if ((fflush(stdout) != 0 || ferror(stdout)) && rc == 0)
         rc = err_set(&e, ERR_IO, "cannot write to standard output");
     if (rc == 0)
         return 0;

@@ -1,5 +1,6 @@
-# Standard streams that are closed: what could not be printed is said, no file gets it instead.
+# Standard streams that are closed or full: what could not be printed is said, no file gets it instead.
 . "$2/tests/e2e/e2e_lib.sh"
+all=$BIN
 probe_programs
 echo text >in.txt
 cat >m.yaml <<'X'
@@ -32,10 +33,29 @@ cmp -s in.txt out/m/made.txt || die "another delivery"
 expect 0 fm verify
 settle m.yaml
 
-for command in 'plan m.yaml' 'run m.yaml' 'run m.yaml --record' log 'cat --help'; do
-    # shellcheck disable=SC2086
-    unsaid 'standard output cannot be written' closed fm $command
+# Short text, and more than a buffer of it.
+cat >many.yaml <<X
+fmforge: 1
+name: many
+matrix: { n: [$(seq -s , 120)] }
+stages:
+  one: { run: probe, inputs: { text: in.txt }, with: { n: \$n } }
+deliver: { one.text: made.txt }
+X
+expect 0 fm run many.yaml
+settle many.yaml
+[ "$(wc -c <stdout.txt)" -gt 4096 ] || die "many.yaml prints little"
+[ "$("$all/stage-train" --describe | wc -c)" -gt 4096 ] || die "stage-train prints little"
+streams=(closed)
+[ ! -c /dev/full ] || streams+=(/dev/full)
+for to in "${streams[@]}"; do
+    for command in --help 'plan m.yaml' 'run m.yaml' 'run m.yaml --record' log 'cat --help' 'run many.yaml' \
+        'plan many.yaml'; do
+        # shellcheck disable=SC2086
+        unsaid 'standard output cannot be written' "$to" fm $command
+    done
+    unsaid 'cannot write to standard output' "$to" "$BIN/stage-probe" --describe
+    unsaid 'cannot write to standard output' "$to" "$all/stage-train" --describe
+    unsaid 'standard output cannot be written' "$to" "$BIN/fmforge-ledger" --help
 done
-unsaid 'cannot write to standard output' closed "$BIN/stage-probe" --describe
-unsaid 'standard output cannot be written' closed "$BIN/fmforge-ledger" --help
 echo ok
