@@ -126,6 +126,50 @@ int flag_parse(int argc, char **argv, const struct flag *flags, size_t n_flags,
     return 0;
 }
 
+static void add_bound(double bound, struct buf *out)
+{
+    bool whole = bound > -1e16 && bound < 1e16 && (double)(int64_t)bound == bound;
+    buf_printf(out, whole ? "%.0f" : "%g", bound);
+}
+
+void flag_help_range(const double *bounds, const char *unit, struct buf *out)
+{
+    if (bounds == NULL && *unit == 0)
+        return;
+    buf_add_text(out, " [");
+    if (bounds != NULL) {
+        add_bound(bounds[0], out);
+        buf_add_text(out, "..");
+        add_bound(bounds[1], out);
+    }
+    buf_printf(out, "%s%s]", bounds != NULL && *unit != 0 ? " " : "", unit);
+}
+
+void flag_help_text(const char *text, size_t used, size_t column, struct buf *out)
+{
+    enum { COLUMNS = 100 };
+    if (used + 1 >= column) {
+        buf_add_char(out, '\n');
+        used = 0;
+    }
+    buf_printf(out, "%*s", (int)(column - used), "");
+    used = column;
+    for (const char *word = text; *word != 0;) {
+        size_t n = strcspn(word, " ");
+        if (used > column && used + 1 + n > COLUMNS) {
+            buf_printf(out, "\n%*s", (int)column, "");
+            used = column;
+        } else if (used > column) {
+            buf_add_char(out, ' ');
+            used++;
+        }
+        buf_add(out, word, n);
+        used += n;
+        word += n + strspn(word + n, " ");
+    }
+    buf_add_char(out, '\n');
+}
+
 void flag_help(const struct flag *flags, size_t n_flags, struct buf *out)
 {
     enum { TEXT_COLUMN = 26 };
@@ -138,11 +182,6 @@ void flag_help(const struct flag *flags, size_t n_flags, struct buf *out)
             buf_printf(out, "  --%s", f->name);
         if (f->value_name != NULL)
             buf_printf(out, " %s", f->value_name);
-        size_t used = out->n_bytes - start;
-        if (used + 1 >= TEXT_COLUMN) {
-            buf_add_char(out, '\n');
-            used = 0;
-        }
-        buf_printf(out, "%*s%s\n", (int)(TEXT_COLUMN - used), "", f->help);
+        flag_help_text(f->help, out->n_bytes - start, TEXT_COLUMN, out);
     }
 }

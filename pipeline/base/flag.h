@@ -43,5 +43,9 @@ int flag_parse(int argc, char **argv, const struct flag *flags, size_t n_flags,
 
 /* The option part of a help page, aligned, 100 columns. */
 void flag_help(const struct flag *flags, size_t n_flags, struct buf *out);
+/* One text of such a page: its line has `used` columns already, it begins in `column`. */
+void flag_help_text(const char *text, size_t used, size_t column, struct buf *out);
+/* " [1..64 tokens]", " [tokens]"; bounds NULL: none, else min and max. */
+void flag_help_range(const double *bounds, const char *unit, struct buf *out);
 
 #endif

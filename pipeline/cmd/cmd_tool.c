@@ -30,6 +30,7 @@ struct tool {
     const char *params[DESC_PARAMS_MAX]; /* as given */
     bool switches[DESC_PARAMS_MAX];      /* of parameters that are false unless named: --json */
     char *option_names[DESC_PARAMS_MAX]; /* max-new-tokens */
+    char *option_helps[DESC_PARAMS_MAX];
     struct flag flags[OWN_FLAGS + DESC_PORTS_MAX + DESC_PARAMS_MAX];
     size_t n_flags;
     char *paths[DESC_PORTS_MAX]; /* resolved */
@@ -46,6 +47,32 @@ static bool is_facets(const struct desc_port *p)
 static bool is_switch(const struct desc_param *p)
 {
     return p->type == DESC_BOOL && p->default_value && !json_bool(p->default_value);
+}
+
+/* Its sentence, its values, its default; caller frees. */
+static char *param_help(const struct desc_param *p)
+{
+    const double bounds[2] = {p->min, p->max};
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    buf_add_text(&b, p->help);
+    const struct json *first = p->choices ? json_first(p->choices) : NULL;
+    for (const struct json *c = first; c; c = json_next(c))
+        buf_printf(&b, "%s%s", c == first ? " [" : "|", json_string(c));
+    if (first)
+        buf_add_char(&b, ']');
+    flag_help_range(p->bounded ? bounds : NULL, p->unit, &b);
+    if (!p->default_value) {
+        buf_add_text(&b, " (required)");
+    } else if (json_type(p->default_value) == JSON_STRING) {
+        const char *text = json_string(p->default_value);
+        buf_printf(&b, " (default %s)", *text ? text : "empty");
+    } else if (!is_switch(p)) {
+        buf_add_text(&b, " (default ");
+        json_write_canonical(p->default_value, &b);
+        buf_add_char(&b, ')');
+    }
+    return buf_steal(&b);
 }
 
 static void make_flags(struct tool *t)
@@ -73,12 +100,15 @@ static void make_flags(struct tool *t)
         t->option_names[i] = xstrdup(p->name);
         for (char *c = t->option_names[i]; *c; c++)
             *c = *c == '_' ? '-' : *c;
-        if (is_switch(p))
-            t->flags[t->n_flags++] =
-                (struct flag){t->option_names[i], 0, FLAG_BOOL, &t->switches[i], NULL, p->help};
-        else
-            t->flags[t->n_flags++] =
-                (struct flag){t->option_names[i], 0, FLAG_STRING, &t->params[i], "VALUE", p->help};
+        t->option_helps[i] = param_help(p);
+        struct flag f = {t->option_names[i], 0,       FLAG_STRING,
+                         &t->params[i],      "VALUE", t->option_helps[i]};
+        if (is_switch(p)) {
+            f.type = FLAG_BOOL;
+            f.out = &t->switches[i];
+            f.value_name = NULL;
+        }
+        t->flags[t->n_flags++] = f;
     }
 }
 
@@ -327,8 +357,10 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
     }
     for (size_t i = 0; i < DESC_PORTS_MAX; i++)
         xfree(t.paths[i]);
-    for (size_t i = 0; i < DESC_PARAMS_MAX; i++)
+    for (size_t i = 0; i < DESC_PARAMS_MAX; i++) {
         xfree(t.option_names[i]);
+        xfree(t.option_helps[i]);
+    }
     json_free(t.config);
     toolkit_dir_release(&t.toolkit);
     describe_release(&d);

@@ -180,15 +180,44 @@ static int describe(const struct stage_spec *spec, struct buf *out, struct err *
     return rc;
 }
 
+enum { TEXT_COLUMN = 21 }; /* of the help */
+
 static void help_ports(const char *title, const struct stage_port *ports, size_t n_ports,
                        struct buf *out)
 {
     if (n_ports == 0)
         return;
     buf_printf(out, "\n%s\n", title);
-    for (size_t i = 0; i < n_ports; i++)
-        buf_printf(out, "  %-18s %s%s: %s\n", ports[i].name, ports[i].kind,
-                   ports[i].required ? "" : " (optional)", ports[i].help);
+    for (size_t i = 0; i < n_ports; i++) {
+        size_t start = out->n_bytes;
+        char *text = xasprintf("%s%s: %s", ports[i].kind, ports[i].required ? "" : " (optional)",
+                               ports[i].help);
+        buf_printf(out, "  %s", ports[i].name);
+        flag_help_text(text, out->n_bytes - start, TEXT_COLUMN, out);
+        xfree(text);
+    }
+}
+
+/* Its sentence, its values, its default. */
+static void help_param(const struct param *p, struct buf *out)
+{
+    const double bounds[2] = {p->min, p->max};
+    size_t start = out->n_bytes;
+    struct buf text;
+    buf_init(&text, BUF_MAX_DEFAULT);
+    buf_add_text(&text, p->help);
+    for (size_t i = 0; p->type == PARAM_CHOICE && p->choices[i] != NULL; i++)
+        buf_printf(&text, "%s%s", i == 0 ? " [" : "|", p->choices[i]);
+    if (p->type == PARAM_CHOICE)
+        buf_add_char(&text, ']');
+    flag_help_range(p->min != 0 || p->max != 0 ? bounds : NULL, p->unit, &text);
+    if (p->default_text == NULL)
+        buf_add_text(&text, " (required)");
+    else
+        buf_printf(&text, " (default %s)", *p->default_text != 0 ? p->default_text : "empty");
+    buf_printf(out, "  %s", p->name);
+    flag_help_text(buf_text(&text), out->n_bytes - start, TEXT_COLUMN, out);
+    buf_release(&text);
 }
 
 static void help(const struct stage_spec *spec, const struct flag *flags, size_t n_flags,
@@ -204,14 +233,8 @@ static void help(const struct stage_spec *spec, const struct flag *flags, size_t
     help_ports("outputs", spec->outs, spec->n_outs, out);
     if (spec->n_params > 0)
         buf_add_text(out, "\nparameters (keys of the config)\n");
-    for (size_t i = 0; i < spec->n_params; i++) {
-        const struct param *p = &spec->params[i];
-        buf_printf(out, "  %-18s %s", p->name, p->help);
-        if (*p->unit != 0)
-            buf_printf(out, " [%s]", p->unit);
-        buf_printf(out, p->default_text != NULL ? " (default %s)\n" : " (required)\n",
-                   p->default_text);
-    }
+    for (size_t i = 0; i < spec->n_params; i++)
+        help_param(&spec->params[i], out);
 }
 
 /* Splits NAME=PATH items into the port table. */
