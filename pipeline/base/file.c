@@ -351,6 +351,24 @@ int file_make_parents(const char *path, struct err *e)
     return rc;
 }
 
+int file_can_make(const char *path, struct err *e)
+{
+    struct stat st;
+    char *at = parent_of(path); /* "." and "/" are there */
+    while (stat(at, &st) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        char *parent = parent_of(at);
+        xfree(at);
+        at = parent;
+    }
+    int rc = 0;
+    if (access(at, F_OK) == 0 && !S_ISDIR(st.st_mode))
+        rc = err_set(e, ERR_CONFIG, "%s: not a folder", at);
+    else if (access(at, W_OK | X_OK) != 0)
+        rc = err_set(e, ERR_CONFIG, "%s: cannot be written to: %s", at, strerror(errno));
+    xfree(at);
+    return rc;
+}
+
 int file_remove_tree(const char *path, struct err *e)
 {
     struct stat st;

@@ -68,6 +68,9 @@ int file_size(const char *path, uint64_t *n_bytes, struct err *e) MUST_USE;
 int file_make_folder(const char *path, struct err *e) MUST_USE;
 /* Makes the parents of a file path. */
 int file_make_parents(const char *path, struct err *e) MUST_USE;
+/* Could a file be made there? ERR_CONFIG: the nearest of its folders that exists is none, or cannot
+ * be written to. */
+int file_can_make(const char *path, struct err *e) MUST_USE;
 /* Removes a file or a folder with all below it (also read-only ones); absent is fine. */
 int file_remove_tree(const char *path, struct err *e) MUST_USE;
 /* Copies a file or folder; regular files only. Destination must not exist. Not synced. */

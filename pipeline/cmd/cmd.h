@@ -43,11 +43,14 @@ struct cmd_common {
         "json", 0, FLAG_BOOL, &(common).json, NULL, "print JSON" \
     }
 
-/* Changes to the -C folder, when one is given. */
+/* Changes to the -C folder, when one is given; refuses a --home without a name. */
 int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
 
 /* -j and --threads (0: all CPUs). */
 int cmd_check_counts(int64_t jobs, int64_t threads, struct err *e) MUST_USE;
+
+/* What an option names has to have a name: `--out ""` is a variable that was never set. */
+int cmd_need_name(const char *flag, const char *path, struct err *e) MUST_USE;
 
 /* What an option names has to be a regular file; path NULL is fine. expected: "an SSH key". */
 int cmd_need_file(const char *flag, const char *path, const char *expected, struct err *e) MUST_USE;

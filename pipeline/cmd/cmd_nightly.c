@@ -151,6 +151,35 @@ static void say(const struct nightly_command *c)
     buf_release(&b);
 }
 
+/* Hours of work are no place to learn that their page cannot be written. */
+static int try_folder(const char *folder, struct err *e)
+{
+    char *page = file_join(folder, "index.html");
+    int rc = file_can_make(page, e);
+    if (rc < 0)
+        err_wrap(e, "nothing was run, %s could not be written", page);
+    xfree(page);
+    return rc;
+}
+
+/* Runs what is listed; returns the exit status. */
+static int run_listed(struct nightly_command *c, const char *folder)
+{
+    bool interrupted = false;
+    for (size_t i = 0; i < c->nightly.n_items && !interrupted; i++)
+        interrupted = !run_item(c, &c->nightly.items[i]);
+    say(c);
+    int status = interrupted ? 130 : nightly_exit_status(&c->nightly);
+    struct err cause = {0};
+    if (write_files(c, folder, &cause) == 0) {
+        term_notef(c->context->term, "nightly: %s/index.html and junit.xml\n", folder);
+    } else {
+        term_notef(c->context->term, "nightly: the page is not written: %s\n", cause.text);
+        status = status == 0 ? 1 : status;
+    }
+    return status;
+}
+
 static int run_all(struct nightly_command *c, const char *folder, struct err *e)
 {
     char today[25];
@@ -158,25 +187,15 @@ static int run_all(struct nightly_command *c, const char *folder, struct err *e)
     today[strlen("2026-01-31")] = '\0';
     if (!c->nightly.date)
         c->nightly.date = today;
-    int rc = list_manifests(c, folder, e);
-    if (rc < 0)
-        return rc;
-    bool interrupted = false;
-    for (size_t i = 0; i < c->nightly.n_items && !interrupted; i++)
-        interrupted = !run_item(c, &c->nightly.items[i]);
-    say(c);
-    int status = interrupted ? 130 : nightly_exit_status(&c->nightly);
     char *out = xasprintf("%s/nightly/%s", c->run.reports_root, c->nightly.date);
-    struct err cause = {0};
-    if (write_files(c, out, &cause) == 0) {
-        term_notef(c->context->term, "nightly: %s/index.html and junit.xml\n", out);
-    } else {
-        term_notef(c->context->term, "nightly: the page is not written: %s\n", cause.text);
-        status = status == 0 ? 1 : status;
-    }
+    int rc = list_manifests(c, folder, e);
+    if (rc == 0)
+        rc = try_folder(out, e);
+    if (rc == 0)
+        rc = run_listed(c, out);
     xfree(out);
     c->nightly.date = NULL;
-    return status;
+    return rc;
 }
 
 int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct err *e)
@@ -216,6 +235,10 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
                         "is worse; 1: something is broken; 0.",
                         flags, n_flags);
     rc = cmd_check_counts(jobs, threads, e);
+    if (rc == 0)
+        rc = cmd_need_name("--out", c.run.out_root, e);
+    if (rc == 0)
+        rc = cmd_need_name("--reports", c.run.reports_root, e);
     if (rc < 0)
         return rc;
     if (c.nightly.date && !is_date(c.nightly.date))

@@ -9,8 +9,15 @@
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/cmd/run_flags.h"
 
+int cmd_need_name(const char *flag, const char *path, struct err *e)
+{
+    return *path ? 0 : err_set(e, ERR_CONFIG, "%s: expected a folder, found nothing", flag);
+}
+
 int cmd_enter(const struct cmd_common *common, struct err *e)
 {
+    if (cmd_need_name("--home", common->home, e) < 0)
+        return ERR_CONFIG;
     if (common->folder && chdir(common->folder) != 0)
         return err_set(e, ERR_CONFIG, "-C %s: no such folder, or it cannot be entered",
                        common->folder);
@@ -49,5 +56,10 @@ int run_flags_parse(int argc, char **argv, struct run_flags *f, struct err *e)
                         &f->help, e);
     if (rc == 0 && !f->help && f->n_paths != 1)
         rc = err_set(e, ERR_CONFIG, "run: expected a manifest, e.g. configs/quickstart.yaml");
-    return rc < 0 || f->help ? rc : cmd_check_counts(f->jobs, f->threads, e);
+    if (rc < 0 || f->help)
+        return rc;
+    rc = cmd_check_counts(f->jobs, f->threads, e);
+    if (rc == 0)
+        rc = cmd_need_name("--out", f->out_root, e);
+    return rc < 0 ? rc : cmd_need_name("--reports", f->reports_root, e);
 }

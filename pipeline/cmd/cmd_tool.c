@@ -344,7 +344,7 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc == 0 && help) {
         rc = help_tool(&t, c);
     } else if (rc == 0) {
-        struct cmd_common common = {.folder = t.folder};
+        struct cmd_common common = {.folder = t.folder, .home = t.home};
         rc = cmd_enter(&common, e);
         if (rc == 0)
             rc = make_config(&t, e);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pipeline/base/clock.h"
+#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
@@ -183,6 +184,30 @@ int run_try_key(struct run *r, struct err *e)
         return 0;
     int rc = ledger_try_key(r->helper, r->options->sign_key, e);
     return rc < 0 ? err_wrap(e, "nothing was run, the record could not be signed") : 0;
+}
+
+int run_try_folders(struct run *r, struct err *e)
+{
+    const struct session *s = r->session;
+    bool executes = false;
+    for (size_t i = 0; i < s->graph.n_instances && !executes; i++)
+        executes = !s->plan.items[i].cached;
+    int rc = 0;
+    for (size_t d = 0; d < s->graph.n_deliveries && executes && rc == 0; d++) {
+        char *path = deliver_path(&s->graph.deliveries[d], r->options->out_root);
+        rc = file_can_make(path, e);
+        if (rc < 0)
+            err_wrap(e, "nothing was run, %s could not be delivered", path);
+        xfree(path);
+    }
+    char *page = xasprintf("%s/%s/index.html", r->options->reports_root, s->manifest.name);
+    if (executes && rc == 0) {
+        rc = file_can_make(page, e);
+        if (rc < 0)
+            err_wrap(e, "nothing was run, %s could not be written", page);
+    }
+    xfree(page);
+    return rc;
 }
 
 int run_record(struct run *r, char commit[41], struct err *e)

@@ -73,6 +73,8 @@ struct json *run_to_json(const struct run *r);
 void run_deliver(struct run *r);
 /* When there will be something to sign: can the key sign? Nothing is run when it cannot. */
 int run_try_key(struct run *r, struct err *e) MUST_USE;
+/* The same of the folders for deliveries and the page, when a stage is to be executed. */
+int run_try_folders(struct run *r, struct err *e) MUST_USE;
 /* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
 int run_record(struct run *r, char commit[41], struct err *e) MUST_USE;
 

@@ -9,8 +9,8 @@ expect 1 fm run task.yaml --home blocked/.fmforge
 has stderr.txt blocked/.fmforge
 echo x >out
 fm run task.yaml >stdout.txt 2>stderr.txt
-[ $? -eq 1 ] || die "a file in the place of out/ went unnoticed"
-has stderr.txt out
+[ $? -eq 2 ] || die "a file in the place of out/ went unnoticed"
+has stderr.txt 'nothing was run, out/'
 rm out
 expect 0 fm verify
 expect 0 fm run task.yaml

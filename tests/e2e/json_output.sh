@@ -111,10 +111,13 @@ stream skip.jsonl
 fm run absent.yaml --events error.jsonl 2>/dev/null && die "an absent manifest runs"
 stream error.jsonl
 events_are error.jsonl run_finished
-mkdir blocked
-expect 0 fm run task.yaml --out blocked/out
 sed -i 's/epochs: 2/epochs: 1/' task.yaml
-chmod u+w -R blocked && rm -rf blocked/out && echo >blocked/out
+mkdir blocked
+echo >blocked/out
+fm run task.yaml --out blocked/out --events refused.jsonl 2>/dev/null && die "it runs for a delivery that cannot be"
+stream refused.jsonl
+events_are refused.jsonl run_started stage_planned stage_planned stage_planned stage_planned run_finished
+expect 0 fm run task.yaml
 fits 1 run run task.yaml --out blocked/out --events delivery.jsonl
 stream delivery.jsonl
 has delivery.jsonl '"event":"delivery_failed"'

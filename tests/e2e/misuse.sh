@@ -46,6 +46,22 @@ has stderr.txt 'm.yaml:6:45: the delivery to m/made/text lies in another, m/made
 manifest | sed 's|\$path|made, one.folder: made2/text|' >m.yaml
 expect 0 fm plan m.yaml
 
+# Nothing is run for a delivery or a page that cannot be written afterwards.
+manifest >m.yaml
+echo mine >file
+for place in file file/below; do
+    refused 2 '' "nothing was run, $place/m/made could not be delivered: file: not a folder" --out $place
+    refused 2 '' "nothing was run, $place/m/index.html could not be written: file: not a folder" --reports $place
+done
+for option in --home --out --reports; do refused 2 '' "$option: expected a folder, found nothing" $option ''; done
+mkdir night
+cp m.yaml night
+expect 2 fm nightly night --reports file
+has stderr.txt 'nothing was run, file/nightly/'
+expect 2 fm nightly night --out ''
+has stderr.txt '--out: expected a folder, found nothing'
+[ ! -e out ] && [ ! -e reports ] || die "a refused run left a folder"
+
 # A --set that names nothing changes nothing, so it is refused.
 for set in path=x pth=x fmforg=1 stage.one.run=x; do
     refused 2 '' "--set $set: a manifest has no key \`${set%%[.=]*}\`" --set "$set"

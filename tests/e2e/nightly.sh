@@ -99,10 +99,14 @@ rm -rf .fmforge/raw
 expect 1 fm nightly nightly --date 2026-02-10
 has stdout.txt 'cannot give the metrics of quality'
 expect 0 fm nightly nightly --date 2026-02-10 # made again
-touch file
-expect 1 fm nightly nightly --reports file
+mkdir -p late/nightly/2026-02-11/index.html
+expect 1 fm nightly nightly --reports late --date 2026-02-11
 has stdout.txt 'nightly/task.yaml ('
-has stderr.txt 'the page is not written: file'
+has stderr.txt 'the page is not written: late'
+touch file
+expect 2 fm nightly nightly --reports file --date 2026-02-11
+has stderr.txt 'nothing was run, file/nightly/2026-02-11/index.html could not be written: file: not a folder'
+[ ! -s stdout.txt ] || die "a night ran whose page cannot be written"
 
 expect 2 fm nightly nowhere
 expect 2 fm nightly nightly --date ../../x
