@@ -49,6 +49,9 @@ int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
 /* -j and --threads (0: all CPUs). */
 int cmd_check_counts(int64_t jobs, int64_t threads, struct err *e) MUST_USE;
 
+/* --kernels: one of the names that stages know. Whether this machine has it is for them. */
+int cmd_check_kernels(const char *name, struct err *e) MUST_USE;
+
 /* What an option names has to have a name: `--out ""` is a variable that was never set. */
 int cmd_need_name(const char *flag, const char *path, struct err *e) MUST_USE;
 

@@ -6,8 +6,19 @@
 #include <unistd.h>
 
 #include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/cmd/run_flags.h"
+
+int cmd_check_kernels(const char *name, struct err *e)
+{
+    static const char *const known[] = {"auto", "portable", "avx2", "avx512", "neon"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (str_eq(name, known[i]))
+            return 0;
+    return err_set(e, ERR_CONFIG,
+                   "--kernels: expected auto, portable, avx2, avx512 or neon, found \"%s\"", name);
+}
 
 int cmd_need_name(const char *flag, const char *path, struct err *e)
 {
@@ -59,6 +70,8 @@ int run_flags_parse(int argc, char **argv, struct run_flags *f, struct err *e)
     if (rc < 0 || f->help)
         return rc;
     rc = cmd_check_counts(f->jobs, f->threads, e);
+    if (rc == 0)
+        rc = cmd_check_kernels(f->kernels, e);
     if (rc == 0)
         rc = cmd_need_name("--out", f->out_root, e);
     return rc < 0 ? rc : cmd_need_name("--reports", f->reports_root, e);

@@ -71,6 +71,8 @@ int cmd_reproduce(int argc, char **argv, const struct cmd_context *c, struct err
         return err_set(e, ERR_CONFIG, "reproduce: expected a run's id (fmforge log), or last");
     rc = cmd_check_counts(jobs, threads, e);
     if (rc == 0)
+        rc = cmd_check_kernels(o.kernels, e);
+    if (rc == 0)
         rc = cmd_enter(&common, e);
     if (rc < 0)
         return rc;
