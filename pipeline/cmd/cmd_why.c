@@ -53,7 +53,8 @@ int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e)
             c, "why STAGE MANIFEST [options]",
             "Says why a stage would run, field by field, and what it took before; or why "
             "it would not:\nwhich run made its result, when, and what had changed then.\n"
-            "STAGE is a stage's name, or an instance such as 'quality[rank=8]'.",
+            "STAGE is a stage's name, and where it has axes as many of them as name one:\n"
+            "'quality[rank=8]', 'quality[rank=8,toolkit=nano-1.0]'.",
             flags, n_flags);
     if (n != 2)
         return err_set(e, ERR_CONFIG,

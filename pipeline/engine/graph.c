@@ -463,28 +463,68 @@ void graph_release(struct graph *g)
     memset(g, 0, sizeof *g);
 }
 
+/* Is "rank=8" among the axes "[rank=8,toolkit=nano-1.0]"? */
+static bool has_axis(const char *axes, const char *axis, size_t n_axis)
+{
+    while (*axes == '[' || *axes == ',') {
+        axes++;
+        size_t n = strcspn(axes, ",]");
+        if (n == n_axis && strncmp(axes, axis, n) == 0)
+            return true;
+        axes += n;
+    }
+    return false;
+}
+
+/* "adapter[rank=8]" is adapter[rank=8,toolkit=nano-1.0] and others. */
+static bool is_called(const char *name, const char *wanted)
+{
+    size_t n = strcspn(wanted, "[");
+    if (strncmp(name, wanted, n) != 0 || (name[n] != '[' && name[n] != '\0'))
+        return false;
+    const char *axis = wanted + n;
+    while (*axis == '[' || *axis == ',') {
+        axis++;
+        size_t n_axis = strcspn(axis, ",]");
+        if (!has_axis(name + n, axis, n_axis))
+            return false;
+        axis += n_axis;
+    }
+    return str_eq(axis, wanted[n] ? "]" : "");
+}
+
 int graph_find(const struct graph *g, const char *name, size_t *index, struct err *e)
 {
-    size_t n_found = 0;
-    const char **names = xalloc_array(g->n_instances, sizeof *names);
+    size_t n_found = 0, n_names = 0;
+    size_t n_stage = strcspn(name, "[");
+    const char *example = NULL; /* an instance of the stage with other axes */
+    const char **names = xalloc_array(2 * g->n_instances, sizeof *names);
     for (size_t i = 0; i < g->n_instances; i++) {
-        names[i] = g->instances[i]->name;
-        if (str_eq(names[i], name)) {
+        const struct instance *n = g->instances[i];
+        names[n_names++] = n->name;
+        names[n_names++] = n->stage_name;
+        if (!example && strlen(n->stage_name) == n_stage &&
+            strncmp(n->stage_name, name, n_stage) == 0)
+            example = n->name;
+        if (str_eq(n->name, name)) { /* the whole name is that of one, however others go on */
             *index = i;
-            xfree(names);
-            return 0;
+            n_found = 1;
+            break;
         }
-        if (str_eq(g->instances[i]->stage_name, name) && n_found++ == 0)
+        if (is_called(n->name, name) && n_found++ == 0)
             *index = i;
     }
     int rc = 0;
     char hint[160];
-    if (n_found == 0)
+    if (n_found == 0 && example)
+        rc = err_set(e, ERR_CONFIG, "%s has no `%s`; it has e.g. '%s'", g->manifest->doc.path, name,
+                     example);
+    else if (n_found == 0)
         rc = err_set(e, ERR_CONFIG, "%s has no stage `%s`%s", g->manifest->doc.path, name,
-                     doc_hint(name, names, g->n_instances, hint, sizeof hint));
+                     doc_hint(name, names, n_names, hint, sizeof hint));
     else if (n_found > 1)
         rc = err_set(e, ERR_CONFIG, "%s has %zu stages `%s`; name one, e.g. '%s'",
-                     g->manifest->doc.path, n_found, name, names[*index]);
+                     g->manifest->doc.path, n_found, name, g->instances[*index]->name);
     xfree(names);
     return rc;
 }

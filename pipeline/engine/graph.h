@@ -86,8 +86,8 @@ int graph_open(struct graph *g, const struct manifest *m, struct describe *d,
                struct err *e) MUST_USE;
 void graph_release(struct graph *g); /* safe on zeroed */
 
-/* By instance name, or by stage name where that names one instance only. ERR_CONFIG names what
- * there is. */
+/* By instance name, or by stage name and as many of its axes as name one instance only. ERR_CONFIG
+ * names what there is. */
 int graph_find(const struct graph *g, const char *name, size_t *index, struct err *e) MUST_USE;
 
 /* A facet that a stage makes, asked for by the port in->port outside of any stage: appends the

@@ -135,6 +135,24 @@ static void stages_become_instances(void **state)
     assert_false(file_exists(".fmforge")); /* a plan writes nothing */
 }
 
+static void finds(const struct graph *g, const char *name, size_t index)
+{
+    struct err e = {0};
+    size_t i = GRAPH_NONE;
+    if (graph_find(g, name, &i, &e) < 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(i, index);
+}
+
+static void finds_none(const struct graph *g, const char *name, const char *message)
+{
+    struct err e = {0};
+    size_t i = 0;
+    assert_int_equal(graph_find(g, name, &i, &e), ERR_CONFIG);
+    if (!strstr(e.text, message))
+        fail_msg("expected \"%s\" in \"%s\"", message, e.text);
+}
+
 static void axes_multiply_what_names_them(void **state)
 {
     (void)state;
@@ -148,6 +166,16 @@ static void axes_multiply_what_names_them(void **state)
     assert_string_equal(s.graph.instances[4]->name, "quality[rank=32,toolkit=nano-0.1]");
     assert_int_equal(s.graph.instances[4]->inputs[0].producer, 2);
     assert_string_equal(s.graph.deliveries[1].path, "router/nano-0.1/rank=32/a.bin");
+    finds(&s.graph, "data", 0);
+    finds(&s.graph, "quality[rank=32,toolkit=nano-0.1]", 4);
+    finds(&s.graph, "quality[rank=32]", 4);
+    finds(&s.graph, "quality[toolkit=nano-0.1,rank=32]", 4);
+    finds_none(&s.graph, "quality", "has 2 stages `quality`; name one, e.g. 'quality[rank=8,");
+    finds_none(&s.graph, "quality[toolkit=nano-0.1]", "name one, e.g. 'quality[rank=8,");
+    finds_none(&s.graph, "quality[rank=3]",
+               "has no `quality[rank=3]`; it has e.g. 'quality[rank=8,");
+    finds_none(&s.graph, "quality[rank=32", "has no `quality[rank=32`");
+    finds_none(&s.graph, "qualty", "has no stage `qualty`, did you mean `quality`?");
     session_release(&s);
 }
 
