@@ -349,6 +349,8 @@ static int parse_stream(struct builder *b, struct err *e)
 static int check_bytes(const struct yaml_doc *d, const char *text, size_t n_bytes, struct err *e)
 {
     struct yaml_mark m = {1, 1};
+    if (n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        return doc_fail(d, m, e, "byte order mark: save the file as UTF-8 without one");
     size_t valid = str_utf8_prefix(text, n_bytes);
     for (size_t i = 0; i < valid; i++, m.column++) {
         unsigned char c = (unsigned char)text[i];

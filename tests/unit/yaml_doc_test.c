@@ -84,6 +84,9 @@ static void duplicates_name_both_lines(void **state)
 static void bad_bytes_have_a_place(void **state)
 {
     (void)state;
+    refuses("\xef\xbb\xbf"
+            "a: 1\n",
+            "x.yaml:1:1: byte order mark: save the file as UTF-8 without one");
     refuses("a: 1\nb: \xff\n", "x.yaml:2:4: invalid UTF-8 (byte 0xff)");
     refuses("a: 1\nb: \x01\n", "x.yaml:2:4: control character 0x01");
     refuses("a: \"\\0\"\n", "NUL");
