@@ -228,12 +228,29 @@ static void add_stages(const struct origin *o, struct buf *out)
     xfree(steps);
 }
 
+/* By its kind; where a kind may be either, by what its stage was told to write. */
+static bool is_adapter(const struct origin *o)
+{
+    const char *kind = run_text(o->made, "kind");
+    const char *what = origin_config(o, "what");
+    if (!o->is_model || str_eq(kind, "base") || str_eq(kind, "draft"))
+        return false;
+    return what == NULL || str_eq(what, "adapter");
+}
+
 int model_card_write(const struct origin *o, struct buf *out, struct err *e)
 {
     if (!o->is_model)
         return err_set(e, ERR_CONFIG,
                        "%s is of kind %s, not a model: expected a package or an adapter",
                        run_text(o->audit, "as"), run_text(o->made, "kind"));
+    if (!is_adapter(o))
+        return err_set(
+            e, ERR_CONFIG,
+            "%s is of kind %s%s%s, not an adapter alone: expected a package or an adapter",
+            run_text(o->audit, "as"), run_text(o->made, "kind"),
+            origin_config(o, "what") ? ", what: " : "",
+            origin_config(o, "what") ? origin_config(o, "what") : "");
     add_header(o, out);
     buf_add_text(out, "\n# ");
     add_plain(out, origin_name(o));

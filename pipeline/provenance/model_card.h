@@ -11,7 +11,7 @@
 
 #include "pipeline/provenance/origin.h"
 
-/* ERR_CONFIG when it is no model. */
+/* ERR_CONFIG when it is no adapter and no package of one. */
 int model_card_write(const struct origin *o, struct buf *out, struct err *e) MUST_USE;
 
 #endif

@@ -57,6 +57,16 @@ for found in '"adapter_in_file":1' '"adapter_rank":6' '"adapter_is_zero":0' '"ro
     has m.json "$found"
 done
 
+# A card is one of an adapter, in whatever form.
+for form in peft adapter-final.pt; do
+    expect 0 fm card out/tiny_task/$form
+    has stdout.txt 'base_model_relation: adapter'
+done
+expect 2 fm card out/tiny_task/mlx
+has stderr.txt 'is of kind mlx, what: base, not an adapter alone: expected a package or an adapter'
+expect 2 fm card out/tiny_task/base.safetensors
+has stderr.txt 'is of kind base, not an adapter alone'
+
 # By hand from here on, with files that are spoiled one at a time, in 256 MiB of address space, which the good
 # ones fit into; a sanitized program cannot be held to a limit.
 base=out/tiny_task/base.safetensors
