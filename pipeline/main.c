@@ -82,7 +82,7 @@ static int terminal_columns(void)
 {
     struct winsize w;
     memset(&w, 0, sizeof w);
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 20)
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1) /* 0: it does not say */
         return w.ws_col;
     return 80;
 }

@@ -46,6 +46,15 @@ expect 0 fm run many.yaml
 settle many.yaml
 [ "$(wc -c <stdout.txt)" -gt 4096 ] || die "many.yaml prints little"
 [ "$("$all/stage-train" --describe | wc -c)" -gt 4096 ] || die "stage-train prints little"
+# The line of progress is no wider than a narrow terminal.
+if command -v script >/dev/null && command -v stty >/dev/null; then
+    sed 's|in.txt }|in.txt }, with: { does: steps, n: 14 }|' m.yaml >slow.yaml
+    script -qec "stty cols 15; '$BIN/fmforge' run slow.yaml" narrow.txt >stdout.txt </dev/null ||
+        die "a run in a narrow terminal: exit $?"
+    tr '\r' '\n' <narrow.txt | grep "$(printf '\033')\\[K\$" | sed "s/$(printf '\033')\\[K//" >lines.txt
+    [ -s lines.txt ] || die "no line of progress"
+    ! grep -E '.{15}' lines.txt || die "it is wider than the terminal"
+fi
 streams=(closed)
 [ ! -c /dev/full ] || streams+=(/dev/full)
 for to in "${streams[@]}"; do
