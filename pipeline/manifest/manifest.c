@@ -47,6 +47,9 @@ static int check_name(struct manifest *m, struct err *e)
     m->name = n->text;
     if (str_is_word(m->name) && strlen(m->name) <= LIMIT_NAME_BYTES)
         return 0;
+    if (str_is_word(m->name))
+        return doc_fail(&m->doc, n->mark, e, "name of %zu characters: expected %d at most",
+                        strlen(m->name), LIMIT_NAME_BYTES);
     return doc_fail(&m->doc, n->mark, e,
                     "name `%s` must be letters, digits and _ only: it becomes the adapter's name, "
                     "and the runtime silently refuses an adapter whose name has any other "

@@ -80,6 +80,9 @@ static void form_errors_have_a_place(void **state)
     refuses("name: x\nstages: {}\n", "`fmforge: 1` is missing");
     refuses("fmforge: 2\nname: x\nstages: {}\n", "bad.yaml:1:10: manifest language 2");
     refuses("fmforge: 1\nname: a-b\nstages: {}\n", "bad.yaml:2:7: name `a-b`");
+    char text[256];
+    snprintf(text, sizeof text, "fmforge: 1\nname: %0129d\nstages: {}\n", 1);
+    refuses(text, "bad.yaml:2:7: name of 129 characters: expected 128 at most");
     refuses("fmforge: 1\nname: x\nstage: {}\n", "did you mean `stages`?");
     refuses("fmforge: 1\nname: x\nstages: []\n", "stages must be a mapping, found a list");
     refuses("fmforge: 1\nname: x\nstages: {a: {run: [x]}}\n", "run must be a single value");
