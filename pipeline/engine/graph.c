@@ -376,8 +376,9 @@ static int expand(struct graph *g, size_t i_stage, struct err *e)
     bool more = rc == 0;
     while (more) {
         if (g->n_instances >= LIMIT_STAGES)
-            return err_set(e, ERR_CONFIG, "%s: more than LIMIT_STAGES (%d) stages",
-                           g->manifest->doc.path, LIMIT_STAGES);
+            return doc_fail(&g->manifest->doc, s->mark, e,
+                            "with the instances of %s there are more than %d stages", s->name,
+                            LIMIT_STAGES);
         struct instance *n = xalloc(sizeof *n);
         n->stage = s;
         n->stage_name = s->name;

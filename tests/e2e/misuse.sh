@@ -65,6 +65,12 @@ expect 2 fm nightly night --out ''
 has stderr.txt '--out: expected a folder, found nothing'
 [ ! -e out ] && [ ! -e reports ] || die "a refused run left a folder"
 
+# Axes that multiply to more than can be.
+ten='[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]'
+{ manifest | sed 's|in.txt }|in.txt }, with: { path: x$a$b$c$d$e$f }|'
+  echo "matrix: { a: $ten, b: $ten, c: $ten, d: $ten, e: $ten, f: [0, 1] }"; } >m.yaml
+refused 2 5 'with the instances of one there are more than 100000 stages'
+
 # A --set that names nothing changes nothing, so it is refused.
 for set in path=x pth=x fmforg=1 stage.one.run=x; do
     refused 2 '' "--set $set: a manifest has no key \`${set%%[.=]*}\`" --set "$set"
