@@ -130,7 +130,7 @@ int stage_config_build(const struct stage_desc *d, const struct doc_node *with,
         if (p->default_value)
             json_put(config, p->name, json_clone(p->default_value));
         else
-            rc = doc_fail(scope->doc, mark, e, "stage %s needs the parameter `%s`%s%s under `with`",
+            rc = doc_fail(scope->doc, mark, e, "stage %s needs the parameter `%s` under `with`%s%s",
                           d->name, p->name, *p->help ? ": " : "", p->help);
     }
     if (rc < 0)

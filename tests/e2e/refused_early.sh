@@ -13,6 +13,8 @@ sed 's/^name: tiny_task/name: tiny-task/' task.yaml >hyphen.yaml
 refuse hyphen.yaml tiny-task
 sed 's/with: { name: $name }/with: { name: tiny-task }/' task.yaml >hyphen2.yaml
 refuse hyphen2.yaml tiny-task
+sed '/with: { name: $name }/d' task.yaml >unnamed.yaml
+refuse unnamed.yaml 'needs the parameter `name` under `with`: '
 sed 's/rank: 8/rank: 16/' task.yaml >rank.yaml
 refuse rank.yaml 16
 cp -r tiny-0.1 bad-0.1
