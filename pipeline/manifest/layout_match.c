@@ -1,7 +1,9 @@
 /* Which layout a folder has, and the toolkit that it is by that. */
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/check.h"
@@ -144,6 +146,8 @@ static int find_layout(const char *folder, const char *shelf, struct layout *out
     memset(out, 0, sizeof *out);
     buf_init(&why, BUF_MAX_DEFAULT);
     list_layouts(shelf, &names);
+    if (access(folder, R_OK | X_OK) != 0)
+        rc = err_set_errno(e, errno, "%s: cannot look into the folder", folder);
     for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
         char *path = file_join(shelf, names.paths[i]);
         if (str_ends(names.paths[i], LAYOUT_SUFFIX))

@@ -27,4 +27,14 @@ sed 's/data.train,/data.trane,/' task.yaml >output.yaml
 refuse output.yaml train
 sed 's/adapter: adapter.checkpoint/adapter: data.train/' task.yaml >kind.yaml
 refuse kind.yaml tokens
+
+# A folder that cannot be looked into is not called one without a toolkit.
+chmod 0 bad-0.1
+plain=()
+[ "$(id -u)" -ne 0 ] || plain=(setpriv --bounding-set=-dac_override,-dac_read_search)
+if [ ${#plain[@]} -eq 0 ] || "${plain[@]}" true 2>/dev/null; then
+    expect 2 "${plain[@]}" "$BIN/fmforge" plan signature.yaml
+    has stderr.txt 'bad-0.1: cannot look into the folder: Permission denied'
+fi
+chmod 755 bad-0.1
 echo ok
