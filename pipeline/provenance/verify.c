@@ -399,10 +399,11 @@ void verify_to_text(const struct json *report, struct buf *out)
 {
     char size[16];
     const struct json *ledger = json_get(report, "ledger");
-    size_t n_damage = 0;
+    size_t n_damage = 0, n_store = 0;
     for (const struct json *d = run_items(report, "damage"); d != NULL; d = json_next(d)) {
         buf_printf(out, "%s\n", json_string(d));
         n_damage++;
+        n_store += str_starts(json_string(d), "store: ");
     }
     str_format_bytes((uint64_t)count(report, "object_bytes"), size);
     buf_printf(out, "store: %.0f objects (%s), %.0f actions, %.0f raw copies\n",
@@ -423,6 +424,8 @@ void verify_to_text(const struct json *report, struct buf *out)
         signatures_to_text(json_get(report, "signatures"), out);
     if (n_damage == 0)
         buf_add_text(out, "everything verifies\n");
+    else if (n_store == 0)
+        buf_printf(out, "%zu found wrong, nothing of it in what the store keeps\n", n_damage);
     else
         buf_printf(out,
                    "%zu damaged or missing; a damaged stored object is moved to quarantine and "

@@ -87,6 +87,12 @@ has stdout.txt 'BAD: '
 echo "ann@example.org namespaces=\"file\" $(cat ann.pub)" >elsewhere
 expect 1 fm verify --signers elsewhere
 has stdout.txt 'BAD: '
+for list in '' 'no key, no name'; do
+    echo "$list" >garbage
+    expect 1 fm verify --signers garbage
+    has stdout.txt 'garbage'
+    has stdout.txt '1 found wrong, nothing of it in what the store keeps'
+done
 expect 2 fm verify --signers nothing
 expect 2 fm audit out/probes/copy-1 --signers folder
 
