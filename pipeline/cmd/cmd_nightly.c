@@ -72,7 +72,9 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
     if (rc < 0) {
         item->status = "error";
         item->reason = xstrdup(e.text);
-        term_notef(c->context->term, "%s: %s\n", item->path, e.text);
+        bool named = str_starts(e.text, item->path);
+        term_notef(c->context->term, "%s%s%s\n", named ? "" : item->path, named ? "" : ": ",
+                   e.text);
     }
     session_release(&s);
     item->seconds = (clock_ms() - started_ms) / 1e3;
@@ -98,7 +100,12 @@ static int list_manifests(struct nightly_command *c, const char *folder, struct 
     return rc;
 }
 
-/* 2026-01-31: it becomes a folder's name. */
+static int two_digits(const char *s)
+{
+    return (s[0] - '0') * 10 + s[1] - '0';
+}
+
+/* 2026-01-31, a day that there is: it becomes a folder's name. */
 static bool is_date(const char *s)
 {
     static const char form[] = "dddd-dd-dd";
@@ -107,7 +114,12 @@ static bool is_date(const char *s)
     for (size_t i = 0; form[i]; i++)
         if (form[i] == 'd' ? s[i] < '0' || s[i] > '9' : s[i] != '-')
             return false;
-    return true;
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int century = two_digits(s), year = two_digits(s + 2);
+    bool leap = year % 4 == 0 && (year != 0 || century % 4 == 0);
+    int month = two_digits(s + 5), day = two_digits(s + 8);
+    return month >= 1 && month <= 12 && day >= 1 &&
+           day <= days[month - 1] + (month == 2 && leap ? 1 : 0);
 }
 
 static int write_file(const char *folder, const char *name, const struct buf *b, struct err *e)

@@ -258,10 +258,11 @@ void nightly_to_text(const struct nightly *n, struct buf *out)
         const struct nightly_item *item = &n->items[i];
         char seconds[24];
         str_format_seconds(item->seconds, seconds);
-        buf_printf(out, "%-11s %s", item->status, item->path);
-        if (item->reason)
+        bool named = item->reason && str_starts(item->reason, item->path); /* with its line */
+        buf_printf(out, "%-11s %s", item->status, named ? item->reason : item->path);
+        if (item->reason && !named)
             buf_printf(out, ": %s", item->reason);
-        else if (!str_eq(item->status, "not run"))
+        else if (!named && !str_eq(item->status, "not run"))
             buf_printf(out, " (%s)", seconds);
         if (item->n_gates_failed > 0)
             buf_printf(out, ", %zu gate%s not held", item->n_gates_failed,

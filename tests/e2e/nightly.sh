@@ -37,7 +37,7 @@ printf 'fmforge: 1\nname: broken\nstages: [\n' >nightly/a_broken.yaml
 sed 's/name: tiny_task/name: fails/; s/max_length: 128/max_length: 16/' task.yaml >nightly/b_fails.yaml
 sed 's/name: tiny_task/name: absent/; s/^vars:/skip_without: [nowhere]\nvars:/' task.yaml >nightly/c_absent.yaml
 expect 3 fm nightly nightly --date 2026-02-02
-has stdout.txt 'error       nightly/a_broken.yaml: nightly/a_broken.yaml:'
+has stdout.txt 'error       nightly/a_broken.yaml:'
 has stdout.txt 'failed      nightly/b_fails.yaml'
 has stdout.txt 'skipped     nightly/c_absent.yaml: nowhere is not there'
 has stdout.txt "tiny_task: quality[toolkit=tiny-0.1]: exact_match fell from $exact to "
@@ -110,6 +110,18 @@ has stderr.txt 'nothing was run, file/nightly/2026-02-11/index.html could not be
 
 expect 2 fm nightly nowhere
 expect 2 fm nightly nightly --date ../../x
+for date in 2026-13-45 2026-00-10 2026-02-29 1900-02-29 2026-04-31 2026-01-00; do
+    expect 2 fm nightly nightly --date $date
+    has stderr.txt "--date: expected e.g. 2026-01-31, found \"$date\""
+done
+mkdir leap
+echo 'fmforge: 2' >leap/bad.yaml
+for date in 2024-02-29 2000-02-29; do
+    expect 1 fm nightly leap --date $date
+    [ -f reports/nightly/$date/index.html ] || die "$date is no date"
+done
+has stderr.txt 'leap/bad.yaml:1:10: manifest language 2'
+! grep -F 'leap/bad.yaml: leap/bad.yaml' stdout.txt stderr.txt || die "a path is named twice"
 expect 2 fm nightly nightly --date $'\xff'
 expect 2 fm accept
 expect 1 fm accept 0123456789ab
