@@ -186,8 +186,11 @@ int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e)
     struct ledger l = {helper, repo};
     struct buf out;
     buf_init(&out, BUF_MAX_DEFAULT);
-    rc = run != NULL ? show_run(&l, common.home, run, name, common.json, &out, e)
-                     : show_list(&l, common.home, name, common.json, &out, e);
+    if (!file_exists(repo)) /* a ledger alone is enough */
+        rc = store_check_home(common.home, e);
+    if (rc == 0)
+        rc = run != NULL ? show_run(&l, common.home, run, name, common.json, &out, e)
+                         : show_list(&l, common.home, name, common.json, &out, e);
     if (rc == 0)
         term_out(c->term, buf_text(&out));
     buf_release(&out);

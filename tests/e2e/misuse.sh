@@ -71,6 +71,13 @@ ten='[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]'
   echo "matrix: { a: $ten, b: $ten, c: $ten, d: $ten, e: $ten, f: [0, 1] }"; } >m.yaml
 refused 2 5 'with the instances of one there are more than 100000 stages'
 
+# A store that is not there is not one without runs.
+for command in log 'log m' 'log --json' verify; do
+    # shellcheck disable=SC2086
+    expect 1 fm $command --home absent
+    has stderr.txt 'absent: there is no fmforge store here'
+done
+
 # A --set that names nothing changes nothing, so it is refused.
 for set in path=x pth=x fmforg=1 stage.one.run=x; do
     refused 2 '' "--set $set: a manifest has no key \`${set%%[.=]*}\`" --set "$set"
