@@ -476,7 +476,9 @@ static int find_commit(struct git_repo *r, const char *hex, git_commit **out, st
     size_t n = strlen(hex);
     if (n < 6 || n > GIT_HEX || strspn(hex, "0123456789abcdef") != n ||
         git_oid_fromstrn(&id, hex, n) != 0)
-        return err_set(e, ERR_CONFIG, "\"%s\" is no run id: 6 to 40 hex digits are", hex);
+        return err_set(e, ERR_CONFIG,
+                       "\"%s\" is no run: expected 6 to 40 hex digits of its id, last or last~N",
+                       hex);
     git_oid full;
     int code = git_odb_exists_prefix(&full, r->odb, &id, n);
     if (code == GIT_EAMBIGUOUS)

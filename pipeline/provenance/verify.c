@@ -409,8 +409,10 @@ void verify_to_text(const struct json *report, struct buf *out)
     buf_printf(out, "store: %.0f objects (%s), %.0f actions, %.0f raw copies\n",
                count(report, "objects"), size, count(report, "actions"), count(report, "raw"));
     if (ledger != NULL)
-        buf_printf(out, "ledger: %.0f runs on %.0f refs, %.0f objects\n", count(ledger, "commits"),
-                   count(ledger, "refs"), count(ledger, "objects"));
+        buf_printf(out, "ledger: %.0f run%s on %.0f ref%s, %.0f objects\n",
+                   count(ledger, "commits"), count(ledger, "commits") == 1 ? "" : "s",
+                   count(ledger, "refs"), count(ledger, "refs") == 1 ? "" : "s",
+                   count(ledger, "objects"));
     if (ledger != NULL && count(ledger, "without_ref") > 0)
         buf_printf(
             out,

@@ -67,7 +67,7 @@ freed=$(number freed stdout.txt)
 [ $((before - $(disk))) = "$freed" ] || die "$freed bytes are reported, $((before - $(disk))) are free"
 [ "$(number after stdout.txt)" = "$(disk)" ] || die "another size than $(disk) is reported"
 expect 0 fm verify
-has stdout.txt '4 runs on 1 refs'
+has stdout.txt '4 runs on 1 ref,'
 [ "$(grep -c '"why": "pinned"' <<<"$(fm gc --keep 1 --json)")" = 1 ] || die "the pin is not reported"
 expect 0 fm gc --keep 1 --json
 [ "$(number freed stdout.txt)" = 0 ] || die "a second gc finds more"
