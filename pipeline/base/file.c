@@ -477,7 +477,10 @@ static int list_below(const char *root, const char *below, int depth, struct fil
             rc = list_below(root, path, depth + 1, out, e);
         } else if (!S_ISREG(st.st_mode)) {
             rc = err_set(e, ERR_FORMAT, "%s: only regular files and folders are taken, this is %s",
-                         full, S_ISLNK(st.st_mode) ? "a symbolic link" : "a special file");
+                         full,
+                         S_ISLNK(st.st_mode)
+                             ? "a symbolic link: put a copy there (cp -L, of a folder cp -rL)"
+                             : "a special file");
         } else if (strchr(path, '\n') != NULL) {
             rc = err_set(e, ERR_FORMAT, "%s: a file name with a line break is not taken", full);
         } else if (out->n_paths >= LIMIT_FOLDER_FILES) {

@@ -189,7 +189,7 @@ static int stat_file(const char *path, struct entry *out, struct err *e)
     }
     if (!S_ISREG(st.st_mode))
         return err_set(e, ERR_FORMAT, "%s: not a regular file%s", path,
-                       S_ISLNK(st.st_mode) ? " but a symbolic link" : "");
+                       S_ISLNK(st.st_mode) ? " but a symbolic link: put a copy there (cp -L)" : "");
     *out = entry_from_stat(&st);
     return 0;
 }

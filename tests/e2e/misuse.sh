@@ -111,7 +111,7 @@ refused 2 '' '../../../etc/passwd'
 # Input folders hold regular files and folders only; a link is no input.
 ln -s ../outside/kept.txt folder/link.txt
 manifest | sed 's|in.txt|folder|' >m.yaml
-refused 2 5 'folder/link.txt: only regular files and folders are taken, this is a symbolic link'
+refused 2 5 'folder/link.txt: only regular files and folders are taken, this is a symbolic link: put a copy there (cp -L'
 rm folder/link.txt
 mkfifo folder/pipe
 refused 2 5 'folder/pipe: only regular files and folders are taken, this is a special file'
@@ -121,7 +121,7 @@ refused 2 5 'folder/deep: only regular files and folders are taken, this is a sy
 rm folder/deep
 ln -s in.txt link.txt
 manifest | sed 's|in.txt|link.txt|' >m.yaml
-refused 2 5 'link.txt: not a regular file but a symbolic link'
+refused 2 5 'link.txt: not a regular file but a symbolic link: put a copy there (cp -L)'
 
 # A delivery replaces a link and does not write through it.
 manifest | sed 's|one.text|one.folder|' >m.yaml
