@@ -8,6 +8,7 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
+#include "pipeline/base/release.h"
 #include "pipeline/base/str.h"
 #include "pipeline/cmd/cmd.h"
 
@@ -52,7 +53,8 @@ static void write_note(const char *text, size_t n_bytes)
 
 static void print_help(void)
 {
-    printf("usage: fmforge COMMAND [options]\n\n"
+    printf("usage: fmforge COMMAND [options]\n"
+           "       fmforge --version\n\n"
            "An adapter factory: a manifest and a toolkit go in, a tested adapter package comes "
            "out.\n\n"
            "commands:\n");
@@ -89,6 +91,9 @@ static int terminal_columns(void)
 
 static int dispatch(int argc, char **argv, const struct cmd_context *c, struct err *e)
 {
+    if (argv[1][0] == '-')
+        return err_set(e, ERR_CONFIG, "%s: options follow the command: fmforge COMMAND %s ...",
+                       argv[1], argv[1]);
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (str_eq(argv[1], commands[i].name))
             return commands[i].run(argc - 1, argv + 1, c, e);
@@ -114,6 +119,8 @@ int main(int argc, char **argv)
     if (argc < 2 || is_help(argv[1])) {
         print_help();
         rc = argc < 2 ? 2 : 0;
+    } else if (str_eq(argv[1], "--version")) {
+        puts("fmforge " FMFORGE_VERSION);
     } else {
         rc = program_folder(folder, &e);
         if (rc == 0)

@@ -78,6 +78,12 @@ for command in log 'log m' 'log --json' verify; do
     has stderr.txt 'absent: there is no fmforge store here'
 done
 
+# The program's version; an option in front of the command.
+expect 0 fm --version
+grep -qxE 'fmforge [0-9]+\.[0-9]+' stdout.txt || die "no version"
+expect 2 fm -C . plan m.yaml
+has stderr.txt '-C: options follow the command: fmforge COMMAND -C ...'
+
 # A --set that names nothing changes nothing, so it is refused.
 for set in path=x pth=x fmforg=1 stage.one.run=x; do
     refused 2 '' "--set $set: a manifest has no key \`${set%%[.=]*}\`" --set "$set"
