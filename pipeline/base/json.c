@@ -135,12 +135,6 @@ const char *json_string(const struct json *v)
     return node(v)->valuestring;
 }
 
-const char *json_text(const struct json *object, const char *key)
-{
-    const struct json *v = json_get(object, key);
-    return v && json_type(v) == JSON_STRING ? json_string(v) : "";
-}
-
 bool json_is_number(const struct json *v)
 {
     return v && json_type(v) == JSON_NUMBER;
@@ -164,6 +158,40 @@ bool json_is_integer(const struct json *v)
         return false;
     double x = node(v)->valuedouble;
     return x == floor(x) && fabs(x) <= 9007199254740992.0;
+}
+
+const char *json_text(const struct json *object, const char *key)
+{
+    return json_text_or(object, key, "");
+}
+
+const char *json_text_or(const struct json *object, const char *key, const char *other)
+{
+    const struct json *v = json_get(object, key);
+    return v != NULL && json_type(v) == JSON_STRING ? json_string(v) : other;
+}
+
+const char *json_find_text(const struct json *object, const char *key)
+{
+    return json_text_or(object, key, NULL);
+}
+
+double json_number_or(const struct json *object, const char *key, double other)
+{
+    const struct json *v = json_get(object, key);
+    return json_is_number(v) ? json_number(v) : other;
+}
+
+bool json_is_true(const struct json *object, const char *key)
+{
+    const struct json *v = json_get(object, key);
+    return v != NULL && json_type(v) == JSON_BOOL && json_bool(v);
+}
+
+const struct json *json_items(const struct json *object, const char *key)
+{
+    const struct json *v = json_get(object, key);
+    return v != NULL && json_type(v) == JSON_ARRAY ? json_first(v) : NULL;
 }
 
 static int need(const struct json *v, const char *key, enum json_type wanted,

@@ -44,19 +44,26 @@ void json_free(struct json *root); /* NULL is fine */
 enum json_type json_type(const struct json *v);
 const char *json_type_name(enum json_type t);
 size_t json_count(const struct json *v); /* array items or object members */
-/* Object member by exact key, NULL when absent or v is no object. */
+/* Object member by exact key, NULL when absent or v is no object (or NULL). */
 const struct json *json_get(const struct json *v, const char *key);
 /* Iteration over an array or object in source order: json_first, json_next; NULL at the end. */
 const struct json *json_first(const struct json *v);
 const struct json *json_next(const struct json *item);
 const char *json_key(const struct json *member); /* key of an object member */
 const char *json_string(const struct json *v);   /* CHECKs the type */
-/* A string member of an object, "" when there is none (or no object). */
-const char *json_text(const struct json *object, const char *key);
-bool json_is_number(const struct json *v); /* NULL is none */
+bool json_is_number(const struct json *v);       /* NULL is none */
 double json_number(const struct json *v);
 bool json_bool(const struct json *v);
 bool json_is_integer(const struct json *v); /* a number without fraction */
+
+/* Members of an object that may be absent, of another type, or of no object at all (NULL). */
+const char *json_text(const struct json *object, const char *key); /* "" without */
+const char *json_text_or(const struct json *object, const char *key, const char *other);
+const char *json_find_text(const struct json *object, const char *key); /* NULL without */
+double json_number_or(const struct json *object, const char *key, double other);
+bool json_is_true(const struct json *object, const char *key);
+/* An array member's first item; NULL also of an empty array. */
+const struct json *json_items(const struct json *object, const char *key);
 
 /* Required members with type checks: ERR_FORMAT naming key, expected and found. */
 int json_need_string(const struct json *v, const char *key, const char **out,

@@ -23,7 +23,7 @@ static int audit(const struct cmd_context *c, const struct cmd_common *common, c
             audit_to_text(report, &out);
         term_out(c->term, buf_text(&out));
         buf_release(&out);
-        const char *status = run_text(report, "status");
+        const char *status = json_find_text(report, "status");
         rc = str_eq(status, "proven") ? 0 : str_eq(status, "mismatch") ? 1 : 4;
     }
     json_free(report);

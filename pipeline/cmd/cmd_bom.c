@@ -32,7 +32,7 @@ static int print(const struct cmd_context *c, const struct cmd_common *common, c
     int rc = origin_find(&l, common->home, target, &o, e);
     if (rc == 0)
         rc = form(&o, &out, e);
-    const struct json *open = rc == 0 ? run_items(o.audit, "unknowns") : NULL;
+    const struct json *open = rc == 0 ? json_items(o.audit, "unknowns") : NULL;
     if (rc == 0)
         term_out(c->term, buf_text(&out));
     if (open != NULL)

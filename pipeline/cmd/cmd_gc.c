@@ -66,7 +66,8 @@ static void show(const struct cmd_context *c, const struct json *root, bool as_j
 static void pin_to_text(const struct json *answer, struct buf *out)
 {
     double missing = json_number(json_get(answer, "missing"));
-    buf_printf(out, "%s: run %.12s is %s\n", run_text(answer, "name"), run_text(answer, "commit"),
+    buf_printf(out, "%s: run %.12s is %s\n", json_find_text(answer, "name"),
+               json_find_text(answer, "commit"),
                json_bool(json_get(answer, "pinned")) ? "pinned" : "not pinned any more");
     if (missing > 0)
         buf_printf(out, "%.0f of its outputs are not in the store any more\n", missing);

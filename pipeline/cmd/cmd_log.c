@@ -24,20 +24,15 @@ static void add_time(struct buf *out, double seconds)
 static void list_to_text(const struct json *list, const char *name, struct buf *out)
 {
     for (const struct json *r = json_first(list); r != NULL; r = json_next(r)) {
-        const char *commit = run_text(r, "commit");
+        const char *commit = json_find_text(r, "commit");
         buf_printf(out, "%-12.12s  ", commit != NULL ? commit : "-");
         add_time(out, json_number(json_get(r, "time")));
-        buf_printf(out, "  %s: %s\n", run_text(r, "name"), run_text(r, "summary"));
+        buf_printf(out, "  %s: %s\n", json_find_text(r, "name"), json_find_text(r, "summary"));
     }
     if (json_first(list) == NULL && name != NULL)
         buf_printf(out, "no runs of %s are recorded; --run ID shows one run\n", name);
     else if (json_first(list) == NULL)
         buf_add_text(out, "no runs are recorded\n");
-}
-
-static const char *text_or(const struct json *v, const char *key, const char *other)
-{
-    return run_text(v, key) != NULL ? run_text(v, key) : other;
 }
 
 static void gate_to_text(const struct json *g, struct buf *out)
@@ -54,7 +49,7 @@ static void gate_to_text(const struct json *g, struct buf *out)
 static void add_details(struct run_record *r, struct store *s)
 {
     struct json *stages = json_new_array();
-    for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t)) {
+    for (const struct json *t = json_items(r->root, "stages"); t != NULL; t = json_next(t)) {
         struct json *o = json_clone(t);
         const char *text = run_record_stage_file(r, json_text(t, "stage"), "recipe.json");
         struct recipe recipe;
@@ -85,33 +80,32 @@ static void object_to_text(const struct json *object, const char *label, struct 
 static void run_to_text(const struct run_record *r, struct buf *out)
 {
     buf_printf(out, "run %.12s of %s: %s\n  started ", r->commit, r->name,
-               text_or(r->root, "status", "?"));
+               json_text_or(r->root, "status", "?"));
     add_time(out, (double)r->time);
-    buf_printf(out, " UTC, manifest %s %.12s\n\n", text_or(r->root, "manifest_path", ""),
-               text_or(r->root, "manifest", "?"));
-    const struct json *stages = json_get(r->root, "stages");
-    for (const struct json *s = stages ? json_first(stages) : NULL; s; s = json_next(s)) {
+    buf_printf(out, " UTC, manifest %s %.12s\n\n", json_text(r->root, "manifest_path"),
+               json_text_or(r->root, "manifest", "?"));
+    for (const struct json *s = json_items(r->root, "stages"); s; s = json_next(s)) {
         const struct json *seconds = json_get(s, "seconds");
         char took[24] = "";
-        if (seconds != NULL && json_type(seconds) == JSON_NUMBER)
+        if (json_is_number(seconds))
             str_format_seconds(json_number(seconds), took);
-        buf_printf(out, "  %-9s %s (%s) key %.12s%s%s: %s\n", text_or(s, "status", "?"),
-                   text_or(s, "stage", "?"), text_or(s, "run", "?"), text_or(s, "key", "-"),
-                   took[0] ? ", " : "", took, text_or(s, "why", ""));
-        for (const struct json *i = run_items(s, "inputs"); i != NULL; i = json_next(i))
-            buf_printf(out, "    <- %-10s %.12s  %s\n", text_or(i, "name", "?"),
-                       text_or(i, "id", "-"), text_or(i, "from", "?"));
-        for (const struct json *o = run_items(s, "outputs"); o != NULL; o = json_next(o))
-            buf_printf(out, "    -> %-10s %s\n", text_or(o, "name", "?"), text_or(o, "id", "-"));
+        buf_printf(out, "  %-9s %s (%s) key %.12s%s%s: %s\n", json_text_or(s, "status", "?"),
+                   json_text_or(s, "stage", "?"), json_text_or(s, "run", "?"),
+                   json_text_or(s, "key", "-"), took[0] ? ", " : "", took, json_text(s, "why"));
+        for (const struct json *i = json_items(s, "inputs"); i != NULL; i = json_next(i))
+            buf_printf(out, "    <- %-10s %.12s  %s\n", json_text_or(i, "name", "?"),
+                       json_text_or(i, "id", "-"), json_text_or(i, "from", "?"));
+        for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o))
+            buf_printf(out, "    -> %-10s %s\n", json_text_or(o, "name", "?"),
+                       json_text_or(o, "id", "-"));
         object_to_text(json_get(s, "config"), "    config  ", out);
         object_to_text(json_get(s, "metrics"), "    metrics ", out);
     }
-    const struct json *gates = json_get(r->root, "gates");
-    for (const struct json *g = gates ? json_first(gates) : NULL; g; g = json_next(g))
+    for (const struct json *g = json_items(r->root, "gates"); g; g = json_next(g))
         gate_to_text(g, out);
-    const struct json *deliveries = json_get(r->root, "deliveries");
-    for (const struct json *d = deliveries ? json_first(deliveries) : NULL; d; d = json_next(d))
-        buf_printf(out, "  delivered %s  %s\n", text_or(d, "id", "?"), text_or(d, "path", "?"));
+    for (const struct json *d = json_items(r->root, "deliveries"); d; d = json_next(d))
+        buf_printf(out, "  delivered %s  %s\n", json_text_or(d, "id", "?"),
+                   json_text_or(d, "path", "?"));
 }
 
 static int show_run(const struct ledger *l, const char *home, const char *id, const char *name,

@@ -47,7 +47,7 @@ int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e
             verify_to_text(report, &out);
         term_out(c->term, buf_text(&out));
         buf_release(&out);
-        rc = str_eq(run_text(report, "status"), "ok") ? 0 : 1;
+        rc = str_eq(json_find_text(report, "status"), "ok") ? 0 : 1;
     }
     json_free(report);
     xfree(repo);

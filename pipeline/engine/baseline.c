@@ -81,7 +81,7 @@ int baseline_read_any(struct baseline *b, const char *manifest, const char *inst
                      cause.text);
         baseline_release(b);
     }
-    b->metrics = b->root ? json_get(b->root, "metrics") : NULL;
+    b->metrics = json_get(b->root, "metrics");
     return rc;
 }
 
@@ -90,7 +90,7 @@ int baseline_read(struct baseline *b, const char *manifest, const char *instance
 {
     int rc = baseline_read_any(b, manifest, instance, e);
     b->is_of_another_set =
-        b->root && (!golden_id || !str_eq(run_text(b->root, "golden"), golden_id));
+        b->root && (!golden_id || !str_eq(json_find_text(b->root, "golden"), golden_id));
     if (b->is_of_another_set)
         b->metrics = NULL;
     return rc;
@@ -102,16 +102,10 @@ void baseline_release(struct baseline *b)
     memset(b, 0, sizeof *b);
 }
 
-static double number_of(const struct json *object, const char *key, double otherwise)
-{
-    const struct json *v = object ? json_get(object, key) : NULL;
-    return v && json_type(v) == JSON_NUMBER ? json_number(v) : otherwise;
-}
-
 double baseline_allowed(const struct baseline *b, const char *metric)
 {
-    double rows = number_of(b->root, "rows", 1), p = number_of(b->metrics, metric, 0);
-    double spread = number_of(json_get(b->root, "spread"), metric, -1);
+    double rows = json_number_or(b->root, "rows", 1), p = json_number_or(b->metrics, metric, 0);
+    double spread = json_number_or(json_get(b->root, "spread"), metric, -1);
     double n_runs = (double)json_count(json_get(b->root, "runs"));
     double smooth = (p * rows + 1) / (rows + 2); /* 100 of 100 is not certainty */
     double allowed = n_runs >= BASELINE_RUNS_FOR_SPREAD && spread >= 0
@@ -127,14 +121,14 @@ double baseline_allowed(const struct baseline *b, const char *metric)
 static const char *golden_id(const struct json *stage)
 {
     const struct json *golden = run_item_of_kind(stage, "inputs", "golden");
-    return golden ? run_text(golden, "id") : NULL;
+    return json_find_text(golden, "id");
 }
 
 /* Metrics of one stage in every run: ERR_MISSING or ERR_CONFIG when a run lacks them. */
 static int collect(const struct run_record *runs, size_t n_runs, struct store *s,
                    const struct json *stage, struct json **metrics, struct err *e)
 {
-    const char *name = run_text(stage, "stage");
+    const char *name = json_find_text(stage, "stage");
     for (size_t k = 0; k < n_runs; k++) {
         const struct json *t = run_record_stage(&runs[k], name);
         const char *golden = t ? golden_id(t) : NULL;
@@ -146,7 +140,7 @@ static int collect(const struct run_record *runs, size_t n_runs, struct store *s
         if (!metrics[k])
             return err_set(e, ERR_MISSING, "run %.12s: the store has no metrics of %s",
                            runs[k].commit, name);
-        if (number_of(metrics[k], "rows", 0) < 1)
+        if (json_number_or(metrics[k], "rows", 0) < 1)
             return err_set(e, ERR_FORMAT, "run %.12s: the metrics of %s do not say how many rows",
                            runs[k].commit, name);
     }
@@ -165,7 +159,7 @@ static void add_metric(struct json *const *metrics, size_t n_runs, const char *n
         mean += (json_number(v) - mean) / (double)(k + 1);
     }
     for (size_t k = 0; k < n_runs; k++) {
-        double off = number_of(metrics[k], name, 0) - mean;
+        double off = json_number_or(metrics[k], name, 0) - mean;
         squares += off * off;
     }
     json_put_f64(means, name, mean);
@@ -184,7 +178,7 @@ static struct json *make(const struct run_record *runs, size_t n_runs, const str
     for (size_t k = 0; k < n_runs; k++)
         json_append(commits, json_new_string(runs[k].commit));
     json_put(root, "runs", commits);
-    json_put_i64(root, "rows", (int64_t)number_of(metrics[0], "rows", 1));
+    json_put_i64(root, "rows", (int64_t)json_number_or(metrics[0], "rows", 1));
     for (const struct json *m = json_first(metrics[0]); m; m = json_next(m))
         if (json_type(m) == JSON_NUMBER && !str_eq(json_key(m), "rows"))
             add_metric(metrics, n_runs, json_key(m), means, spreads);
@@ -212,7 +206,7 @@ static int make_stage(const struct run_record *runs, size_t n_runs, struct store
 static int check_runs(const struct run_record *runs, size_t n_runs, struct err *e)
 {
     for (size_t k = 0; k < n_runs; k++) {
-        const char *status = run_text(runs[k].root, "status");
+        const char *status = json_find_text(runs[k].root, "status");
         if (!str_eq(runs[k].name, runs[0].name))
             return err_set(e, ERR_CONFIG,
                            "run %.12s is one of %s, run %.12s one of %s: one manifest at a time",
@@ -251,13 +245,15 @@ int baseline_accept(const struct run_record *runs, size_t n_runs, struct store *
 {
     struct json *list = json_new_object(); /* instance -> baseline: all are made, then written */
     int rc = check_runs(runs, n_runs, e);
-    for (const struct json *t = run_items(runs[0].root, "stages"); t && rc == 0; t = json_next(t)) {
+    for (const struct json *t = json_items(runs[0].root, "stages"); t && rc == 0;
+         t = json_next(t)) {
         struct json *one = NULL;
-        if (!run_text(t, "stage") || !golden_id(t) || !run_item_of_kind(t, "outputs", "metrics"))
+        if (!json_find_text(t, "stage") || !golden_id(t) ||
+            !run_item_of_kind(t, "outputs", "metrics"))
             continue;
         rc = make_stage(runs, n_runs, s, t, &one, e);
         if (rc == 0)
-            json_put(list, run_text(t, "stage"), one);
+            json_put(list, json_find_text(t, "stage"), one);
     }
     if (rc == 0 && json_count(list) == 0)
         rc = err_set(e, ERR_MISSING, "no stage of run %.12s of %s answers a golden set",

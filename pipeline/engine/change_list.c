@@ -20,8 +20,8 @@ static const char *input_from(const struct json *inputs, const char *field)
 {
     const struct json *i = inputs != NULL && str_starts(field, "inputs.") ? json_first(inputs) : 0;
     for (; i != NULL; i = json_next(i))
-        if (run_text(i, "name") && str_eq(run_text(i, "name"), field + strlen("inputs.")))
-            return run_text(i, "from");
+        if (str_eq(json_text(i, "name"), field + strlen("inputs.")))
+            return json_find_text(i, "from");
     return NULL;
 }
 
@@ -49,12 +49,12 @@ int change_list_add(struct json *list, const char *old_recipe, const char *new_r
 void change_list_to_text(const struct json *list, struct buf *out)
 {
     for (const struct json *c = json_first(list); c != NULL; c = json_next(c)) {
-        buf_printf(out, "  %s: ", run_text(c, "field"));
+        buf_printf(out, "  %s: ", json_find_text(c, "field"));
         json_write_canonical(json_get(c, "old"), out);
         buf_add_text(out, " -> ");
         json_write_canonical(json_get(c, "new"), out);
-        if (run_text(c, "from") != NULL)
-            buf_printf(out, "  through %s", run_text(c, "from"));
+        if (json_find_text(c, "from") != NULL)
+            buf_printf(out, "  through %s", json_find_text(c, "from"));
         buf_add_char(out, '\n');
     }
 }

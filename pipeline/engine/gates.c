@@ -99,7 +99,7 @@ static bool compare(const char *op, double a, double b)
 
 static bool metric_of(const struct json *metrics, const char *name, double *out)
 {
-    const struct json *v = metrics ? json_get(metrics, name) : NULL;
+    const struct json *v = json_get(metrics, name);
     if (!v || json_type(v) != JSON_NUMBER)
         return false;
     *out = json_number(v);

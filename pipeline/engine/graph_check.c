@@ -37,7 +37,7 @@ static const struct instance *ranked(const struct graph *g, const struct instanc
             continue;
         const struct instance *p = g->instances[in->producer];
         const struct json *v = json_get(p->config, "rank");
-        if (v && json_type(v) == JSON_NUMBER) {
+        if (json_is_number(v)) {
             *rank = (int64_t)json_number(v);
             return p;
         }
@@ -52,7 +52,7 @@ static int check_rank(const struct graph *g, const struct instance *n, const str
                       struct err *e)
 {
     struct json *rules = known_value(in);
-    const struct json *wanted = rules ? json_get(rules, "lora_rank") : NULL;
+    const struct json *wanted = json_get(rules, "lora_rank");
     int64_t rank = 0;
     const struct instance *p = ranked(g, n, &rank);
     int rc = 0;

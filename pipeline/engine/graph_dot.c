@@ -8,7 +8,7 @@
 static bool has_node(const struct json *nodes, const char *id)
 {
     for (const struct json *n = json_first(nodes); n != NULL; n = json_next(n))
-        if (str_eq(run_text(n, "id"), id))
+        if (str_eq(json_find_text(n, "id"), id))
             return true;
     return false;
 }
@@ -19,7 +19,7 @@ static struct json *add_node(struct json *nodes, const char *id, const char *typ
 {
     struct json *o = json_new_object();
     json_put(o, "id", statement_text(id));
-    if (has_node(nodes, run_text(o, "id"))) {
+    if (has_node(nodes, json_find_text(o, "id"))) {
         json_free(o);
         return NULL;
     }
@@ -98,14 +98,15 @@ static void add_quoted(struct buf *out, const char *text)
 
 static void node_to_dot(const struct json *n, struct buf *out)
 {
-    const char *type = run_text(n, "type"), *status = run_text(n, "status");
+    const char *type = json_find_text(n, "type"), *status = json_find_text(n, "status");
     buf_add_text(out, "    ");
-    add_quoted(out, run_text(n, "id"));
+    add_quoted(out, json_find_text(n, "id"));
     buf_add_text(out, " [label=");
-    add_quoted(out, run_text(n, "label"));
+    add_quoted(out, json_find_text(n, "label"));
     if (str_eq(type, "stage"))
         buf_printf(out, ", shape=box, style=filled, fillcolor=\"%s\", tooltip=\"%s, %s\"",
-                   str_eq(status, "cached") ? "#d9ead3" : "#fff2cc", run_text(n, "run"), status);
+                   str_eq(status, "cached") ? "#d9ead3" : "#fff2cc", json_find_text(n, "run"),
+                   status);
     else
         buf_printf(out, ", shape=%s", str_eq(type, "source") ? "note" : "folder");
     buf_add_text(out, "];\n");
@@ -114,19 +115,20 @@ static void node_to_dot(const struct json *n, struct buf *out)
 void graph_to_dot(const struct json *graph, struct buf *out)
 {
     buf_add_text(out, "digraph ");
-    add_quoted(out, run_text(graph, "name"));
+    add_quoted(out, json_find_text(graph, "name"));
     buf_add_text(out, " {\n    rankdir=LR;\n    node [fontname=\"sans-serif\"];\n"
                       "    edge [fontname=\"sans-serif\", fontsize=10];\n");
-    for (const struct json *n = run_items(graph, "nodes"); n != NULL; n = json_next(n))
+    for (const struct json *n = json_items(graph, "nodes"); n != NULL; n = json_next(n))
         node_to_dot(n, out);
-    for (const struct json *e = run_items(graph, "edges"); e != NULL; e = json_next(e)) {
+    for (const struct json *e = json_items(graph, "edges"); e != NULL; e = json_next(e)) {
         buf_add_text(out, "    ");
-        add_quoted(out, run_text(e, "from"));
+        add_quoted(out, json_find_text(e, "from"));
         buf_add_text(out, " -> ");
-        add_quoted(out, run_text(e, "to"));
+        add_quoted(out, json_find_text(e, "to"));
         buf_add_text(out, " [label=");
-        add_quoted(out, run_text(e, "label"));
-        buf_add_text(out, str_eq(run_text(e, "type"), "needs") ? ", style=dashed];\n" : "];\n");
+        add_quoted(out, json_find_text(e, "label"));
+        buf_add_text(out,
+                     str_eq(json_find_text(e, "type"), "needs") ? ", style=dashed];\n" : "];\n");
     }
     buf_add_text(out, "}\n");
 }

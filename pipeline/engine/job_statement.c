@@ -86,12 +86,6 @@ static void fill_inputs(struct job_env *env, const struct job *j, struct parts *
     f->n_libraries = n->desc->n_libraries;
 }
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const struct json *v = o ? json_get(o, key) : NULL;
-    return v && json_type(v) == JSON_STRING ? json_string(v) : NULL;
-}
-
 /* The source code is looked at once a run; a repository that cannot be read fails nothing. */
 static void fill_source(struct job_env *env, struct parts *p, struct statement_source *f)
 {
@@ -100,19 +94,19 @@ static void fill_source(struct job_env *env, struct parts *p, struct statement_s
         env->source = json_new_object();
         json_put_string(env->source, "unavailable", cause.text);
     }
-    f->commit = text_of(env->source, "commit");
-    f->branch = text_of(env->source, "branch");
-    f->unavailable = text_of(env->source, "unavailable");
+    f->commit = json_find_text(env->source, "commit");
+    f->branch = json_find_text(env->source, "branch");
+    f->unavailable = json_find_text(env->source, "unavailable");
     if (!f->commit && !f->unavailable)
         f->unavailable = "there is no commit";
     const struct json *dirty = json_get(env->source, "dirty");
     size_t n = dirty ? json_count(dirty) : 0;
     p->dirty = xalloc_array(n, sizeof *p->dirty);
     for (const struct json *d = dirty ? json_first(dirty) : NULL; d; d = json_next(d)) {
-        if (!text_of(d, "path"))
+        if (!json_find_text(d, "path"))
             continue;
-        p->dirty[f->n_dirty].path = text_of(d, "path");
-        p->dirty[f->n_dirty++].id = text_of(d, "sha256");
+        p->dirty[f->n_dirty].path = json_find_text(d, "path");
+        p->dirty[f->n_dirty++].id = json_find_text(d, "sha256");
     }
     f->dirty = p->dirty;
     const struct json *total = json_get(env->source, "dirty_total");
@@ -163,7 +157,7 @@ struct json *job_final_event(const char *events)
             struct err bad = {0};
             if (json_parse(line, n, &v, &bad) < 0)
                 continue;
-            const char *type = text_of(v, "event");
+            const char *type = json_find_text(v, "event");
             if (json_type(v) == JSON_OBJECT && type && !str_eq(type, "progress")) {
                 json_free(out);
                 out = v;

@@ -32,9 +32,9 @@ static bool is_share(double v)
 static const struct json *drop_gate(const struct run_record *r, const char *stage,
                                     const char *metric)
 {
-    for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
-        if (json_get(g, "allowed") && run_text(g, "stage") && run_text(g, "metric") &&
-            str_eq(run_text(g, "stage"), stage) && str_eq(run_text(g, "metric"), metric))
+    for (const struct json *g = json_items(r->root, "gates"); g; g = json_next(g))
+        if (json_get(g, "allowed") && str_eq(json_text(g, "stage"), stage) &&
+            str_eq(json_text(g, "metric"), metric))
             return g;
     return NULL;
 }
@@ -42,7 +42,7 @@ static const struct json *drop_gate(const struct run_record *r, const char *stag
 static const char *judge(const struct baseline *b, const struct run_record *r, const char *stage,
                          const struct json *metric, struct json *change)
 {
-    const struct json *was = b->metrics ? json_get(b->metrics, json_key(metric)) : NULL;
+    const struct json *was = json_get(b->metrics, json_key(metric));
     const struct json *gate = drop_gate(r, stage, json_key(metric));
     double value = json_number(metric);
     if (b->is_of_another_set)
@@ -58,8 +58,8 @@ static const char *judge(const struct baseline *b, const struct run_record *r, c
                          ? json_number(json_get(gate, "allowed"))
                          : baseline_allowed(b, json_key(metric));
     json_put_f64(change, "allowed", allowed);
-    bool worse = gate && run_text(gate, "verdict") ? str_eq(run_text(gate, "verdict"), "fails")
-                                                   : before - value > allowed + 1e-12;
+    bool worse = json_find_text(gate, "verdict") ? str_eq(json_find_text(gate, "verdict"), "fails")
+                                                 : before - value > allowed + 1e-12;
     return worse ? "regression" : value - before > allowed ? "better" : "ok";
 }
 
@@ -83,8 +83,8 @@ static void add_gone(struct nightly_item *item, const struct baseline *b, const 
                      const struct json *metrics)
 {
     for (const struct json *m = b->metrics ? json_first(b->metrics) : NULL; m; m = json_next(m)) {
-        const struct json *now = metrics ? json_get(metrics, json_key(m)) : NULL;
-        if (now && json_type(now) == JSON_NUMBER)
+        const struct json *now = json_get(metrics, json_key(m));
+        if (json_is_number(now))
             continue;
         struct json *change = add_change(item, stage, json_key(m));
         json_put_f64(change, "baseline", json_number(m));
@@ -96,7 +96,7 @@ static int compare_stage(struct nightly_item *item, const struct run_record *r, 
                          const struct json *stage, struct err *e)
 {
     const struct json *input = run_item_of_kind(stage, "inputs", "golden");
-    const char *name = run_text(stage, "stage"), *golden = input ? run_text(input, "id") : NULL;
+    const char *name = json_find_text(stage, "stage"), *golden = json_find_text(input, "id");
     bool missing = false;
     struct json *metrics = golden && name ? report_output(s, stage, "metrics", &missing) : NULL;
     if (missing)
@@ -148,9 +148,9 @@ int nightly_compare(struct nightly_item *item, const struct run_record *r, struc
     item->commit = xstrdup(r->commit);
     item->run = json_clone(r->root);
     item->changes = json_new_array();
-    for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
-        item->n_gates_failed += run_text(g, "verdict") && str_eq(run_text(g, "verdict"), "fails");
-    for (const struct json *t = run_items(r->root, "stages"); t && rc == 0; t = json_next(t))
+    for (const struct json *g = json_items(r->root, "gates"); g; g = json_next(g))
+        item->n_gates_failed += str_eq(json_text(g, "verdict"), "fails");
+    for (const struct json *t = json_items(r->root, "stages"); t && rc == 0; t = json_next(t))
         rc = compare_stage(item, r, s, t, e);
     return rc == 0 ? compare_absent(item, r, e) : rc;
 }
@@ -173,48 +173,42 @@ int nightly_exit_status(const struct nightly *n)
 
 bool nightly_is_worse(const struct json *change)
 {
-    const char *verdict = run_text(change, "verdict");
+    const char *verdict = json_find_text(change, "verdict");
     return str_eq(verdict, "regression") || str_eq(verdict, "gone");
 }
 
 /* --- for people --------------------------------------------------------------------------------
  */
 
-static double number_of(const struct json *o, const char *key)
-{
-    const struct json *v = json_get(o, key);
-    return v && json_type(v) == JSON_NUMBER ? json_number(v) : 0;
-}
-
 static void change_to_text(const struct nightly_item *item, const struct json *c, struct buf *out)
 {
-    const char *stage = run_text(c, "stage"), *metric = run_text(c, "metric");
-    if (str_eq(run_text(c, "verdict"), "gone"))
+    const char *stage = json_find_text(c, "stage"), *metric = json_find_text(c, "metric");
+    if (str_eq(json_find_text(c, "verdict"), "gone"))
         buf_printf(out, "%s: %s: %s was %.4g and is not there any more\n", item->name, stage,
-                   metric, number_of(c, "baseline"));
+                   metric, json_number_or(c, "baseline", 0));
     else
         buf_printf(out, "%s: %s: %s fell from %.4g to %.4g (%+.4g; %.4g is allowed)\n", item->name,
-                   stage, metric, number_of(c, "baseline"), number_of(c, "value"),
-                   number_of(c, "change"), number_of(c, "allowed"));
+                   stage, metric, json_number_or(c, "baseline", 0), json_number_or(c, "value", 0),
+                   json_number_or(c, "change", 0), json_number_or(c, "allowed", 0));
 }
 
 static bool has_verdict(const struct json *change, const char *verdict)
 {
-    return str_eq(run_text(change, "verdict"), verdict);
+    return str_eq(json_find_text(change, "verdict"), verdict);
 }
 
 /* A stage's changes stand together, from c on: says what could not be compared, and why. */
 static void uncompared_to_text(const struct nightly_item *item, const struct json *c,
                                struct buf *out)
 {
-    const char *stage = run_text(c, "stage");
+    const char *stage = json_find_text(c, "stage");
     size_t n = 0, n_none = 0, n_other = 0;
     struct buf names;
     buf_init(&names, BUF_MAX_DEFAULT);
-    for (; c && str_eq(run_text(c, "stage"), stage); c = json_next(c), n++) {
+    for (; c && str_eq(json_find_text(c, "stage"), stage); c = json_next(c), n++) {
         n_other += has_verdict(c, "another golden set");
         if (has_verdict(c, "no baseline"))
-            buf_printf(&names, "%s%s", n_none++ > 0 ? ", " : "", run_text(c, "metric"));
+            buf_printf(&names, "%s%s", n_none++ > 0 ? ", " : "", json_find_text(c, "metric"));
     }
     if (n_other > 0)
         buf_printf(out,
@@ -232,10 +226,10 @@ static void uncompared_to_text(const struct nightly_item *item, const struct jso
 
 static void gates_to_text(const struct nightly_item *item, struct buf *out)
 {
-    for (const struct json *g = run_items(item->run, "gates"); g; g = json_next(g))
-        if (run_text(g, "note") && has_verdict(g, "fails"))
-            buf_printf(out, "%s: %s: gate %s: %s\n", item->name, run_text(g, "stage"),
-                       run_text(g, "gate"), run_text(g, "note"));
+    for (const struct json *g = json_items(item->run, "gates"); g; g = json_next(g))
+        if (json_find_text(g, "note") && has_verdict(g, "fails"))
+            buf_printf(out, "%s: %s: gate %s: %s\n", item->name, json_find_text(g, "stage"),
+                       json_find_text(g, "gate"), json_find_text(g, "note"));
 }
 
 static void details_to_text(const struct nightly_item *item, struct buf *out)
@@ -244,9 +238,9 @@ static void details_to_text(const struct nightly_item *item, struct buf *out)
     gates_to_text(item, out);
     for (const struct json *c = item->changes ? json_first(item->changes) : NULL; c;
          c = json_next(c)) {
-        if (!str_eq(run_text(c, "stage"), stage))
+        if (!str_eq(json_find_text(c, "stage"), stage))
             uncompared_to_text(item, c, out);
-        stage = run_text(c, "stage");
+        stage = json_find_text(c, "stage");
         if (nightly_is_worse(c))
             change_to_text(item, c, out);
     }

@@ -30,8 +30,7 @@ static const char *label_of(const struct nightly_item *item)
 static struct json *number_cell(const struct json *o, const char *key)
 {
     const struct json *v = json_get(o, key);
-    return v && json_type(v) == JSON_NUMBER ? report_cell_number(json_number(v), NULL)
-                                            : json_new_null();
+    return json_is_number(v) ? report_cell_number(json_number(v), NULL) : json_new_null();
 }
 
 /* --- the page ----------------------------------------------------------------------------------
@@ -83,8 +82,8 @@ static void add_head(struct json *page, const struct nightly *n)
 static size_t n_stages(const struct nightly_item *item, const char *status)
 {
     size_t found = 0;
-    for (const struct json *t = run_items(item->run, "stages"); t; t = json_next(t))
-        found += run_text(t, "status") && str_eq(run_text(t, "status"), status);
+    for (const struct json *t = json_items(item->run, "stages"); t; t = json_next(t))
+        found += str_eq(json_text(t, "status"), status);
     return found;
 }
 
@@ -113,11 +112,12 @@ static void add_manifests(struct json *page, const struct nightly *n)
 static void add_change_row(struct json *rows, const struct nightly_item *item, const struct json *c)
 {
     struct json *row = page_add_row(rows);
-    const char *verdict = run_text(c, "verdict");
-    char *key = xasprintf("%s/%s/%s", item->name, run_text(c, "stage"), run_text(c, "metric"));
+    const char *verdict = json_find_text(c, "verdict");
+    char *key =
+        xasprintf("%s/%s/%s", item->name, json_find_text(c, "stage"), json_find_text(c, "metric"));
     json_append(row, report_cell_text(item->name));
-    json_append(row, report_cell_text(run_text(c, "stage")));
-    json_append(row, report_cell_text(run_text(c, "metric")));
+    json_append(row, report_cell_text(json_find_text(c, "stage")));
+    json_append(row, report_cell_text(json_find_text(c, "metric")));
     const struct json *value = json_get(c, "value");
     json_append(row, value ? report_cell_number(json_number(value), key) : json_new_null());
     json_append(row, number_cell(c, "baseline"));
@@ -151,16 +151,16 @@ static void add_gates(struct json *page, const struct nightly *n)
     struct json *blocks = page_add_section(page, "gates", "Gates", true, NULL);
     struct json *rows = page_add_table(blocks, "", columns);
     for (size_t i = 0; i < n->n_items; i++)
-        for (const struct json *g = run_items(n->items[i].run, "gates"); g; g = json_next(g)) {
+        for (const struct json *g = json_items(n->items[i].run, "gates"); g; g = json_next(g)) {
             struct json *row = page_add_row(rows);
-            const char *verdict = run_text(g, "verdict") ? run_text(g, "verdict") : "";
+            const char *verdict = json_text(g, "verdict");
             json_append(row, report_cell_text(n->items[i].name));
-            json_append(row, report_cell_text(run_text(g, "stage")));
-            json_append(row, report_cell_text(run_text(g, "gate")));
+            json_append(row, report_cell_text(json_find_text(g, "stage")));
+            json_append(row, report_cell_text(json_find_text(g, "gate")));
             json_append(row, number_cell(g, "value"));
             bool none = str_eq(verdict, "no_baseline");
             json_append(row, report_cell_tone(none ? "no baseline" : verdict, tone_of(verdict)));
-            json_append(row, report_cell_text(run_text(g, "note")));
+            json_append(row, report_cell_text(json_find_text(g, "note")));
         }
 }
 
@@ -223,27 +223,28 @@ static void case_of_manifest(const struct nightly_item *item, struct tally *t, s
 
 static void cases_of_stages(const struct nightly_item *item, struct tally *t, struct buf *out)
 {
-    for (const struct json *s = run_items(item->run, "stages"); s; s = json_next(s)) {
-        if (!run_text(s, "status") || !str_eq(run_text(s, "status"), "failed"))
+    for (const struct json *s = json_items(item->run, "stages"); s; s = json_next(s)) {
+        if (!str_eq(json_text(s, "status"), "failed"))
             continue;
         t->n_cases++;
         t->n_errors++;
-        add_case(out, label_of(item), run_text(s, "stage"), "error",
-                 run_text(s, "reason") ? run_text(s, "reason") : "failed");
+        add_case(out, label_of(item), json_find_text(s, "stage"), "error",
+                 json_text_or(s, "reason", "failed"));
     }
 }
 
 static void cases_of_gates(const struct nightly_item *item, struct tally *t, struct buf *out)
 {
-    for (const struct json *g = run_items(item->run, "gates"); g; g = json_next(g)) {
-        const char *verdict = run_text(g, "verdict") ? run_text(g, "verdict") : "";
+    for (const struct json *g = json_items(item->run, "gates"); g; g = json_next(g)) {
+        const char *verdict = json_text(g, "verdict");
         bool fails = str_eq(verdict, "fails"), unjudged = str_eq(verdict, "no_baseline");
-        const char *note = run_text(g, "note");
-        char *name = xasprintf("%s: gate %s", run_text(g, "stage"), run_text(g, "gate"));
+        const char *note = json_find_text(g, "note");
+        char *name =
+            xasprintf("%s: gate %s", json_find_text(g, "stage"), json_find_text(g, "gate"));
         char *problem = NULL;
         const struct json *value = json_get(g, "value");
-        if (fails && !note && value && json_type(value) == JSON_NUMBER)
-            problem = xasprintf("%s is %.6g", run_text(g, "metric"), json_number(value));
+        if (fails && !note && json_is_number(value))
+            problem = xasprintf("%s is %.6g", json_find_text(g, "metric"), json_number(value));
         else if (fails || unjudged)
             problem = xstrdup(note ? note : "cannot be judged");
         t->n_cases++;
@@ -259,11 +260,11 @@ static void cases_of_changes(const struct nightly_item *item, struct tally *t, s
 {
     for (const struct json *c = item->changes ? json_first(item->changes) : NULL; c;
          c = json_next(c)) {
-        const char *verdict = run_text(c, "verdict");
+        const char *verdict = json_find_text(c, "verdict");
         if (str_eq(verdict, "shown") || str_eq(verdict, "no baseline"))
             continue;
         bool worse = nightly_is_worse(c);
-        char *name = xasprintf("%s: %s", run_text(c, "stage"), run_text(c, "metric"));
+        char *name = xasprintf("%s: %s", json_find_text(c, "stage"), json_find_text(c, "metric"));
         char *problem = NULL;
         if (str_eq(verdict, "gone"))
             problem = xstrdup("is not there any more");

@@ -134,10 +134,8 @@ void plan_release(struct plan *p)
 
 const char *plan_last_key(const struct plan *p, size_t i)
 {
-    const struct json *stages = p->last ? json_get(p->last, "stages") : NULL;
-    const struct json *key = stages ? json_get(stages, p->graph->instances[i]->name) : NULL;
-    bool is_key = key && json_type(key) == JSON_STRING && str_is_hex(json_string(key), SHA256_HEX);
-    return is_key ? json_string(key) : NULL; /* a damaged one is none */
+    const char *key = json_text(json_get(p->last, "stages"), p->graph->instances[i]->name);
+    return str_is_hex(key, SHA256_HEX) ? key : NULL; /* a damaged one is none */
 }
 
 static void cut_value(struct buf *b, const char *value)

@@ -92,11 +92,11 @@ static void from_ledger(struct plan_cost *c, const struct plan *p, const struct 
     char *ref = xasprintf("refs/prov/%s", p->graph->manifest->name);
     if (file_is_folder(l->repo) &&
         ledger_log(l->helper, l->repo, ref, PLAN_COST_RUNS_MAX, &log, &ignored) == 0)
-        for (const struct json *v = run_items(log, "commits"); v != NULL && count_unknown(c, p) > 0;
-             v = json_next(v)) {
+        for (const struct json *v = json_items(log, "commits");
+             v != NULL && count_unknown(c, p) > 0; v = json_next(v)) {
             struct run_record r = {0};
             struct err damaged = {0};
-            if (run_record_load(l, run_text(v, "commit"), &r, &damaged) == 0)
+            if (run_record_load(l, json_find_text(v, "commit"), &r, &damaged) == 0)
                 from_run(c, p, &r);
             run_record_release(&r);
         }

@@ -30,13 +30,12 @@ static void add_event(const struct json *v, struct buf *out)
 {
     const struct json *done = json_get(v, "done");
     const struct json *of = json_get(v, "of");
-    const struct json *note = json_get(v, "note");
-    if (done && of && json_type(done) == JSON_NUMBER && json_type(of) == JSON_NUMBER &&
-        json_number(of) > 0)
+    const char *note = json_find_text(v, "note");
+    if (json_is_number(done) && json_is_number(of) && json_number(of) > 0)
         buf_printf(out, " %.0f %%", 100.0 * json_number(done) / json_number(of));
-    if (note && json_type(note) == JSON_STRING) {
+    if (note) {
         buf_add_char(out, ' ');
-        add_words(json_string(note), out);
+        add_words(note, out);
     }
 }
 
@@ -47,8 +46,7 @@ static struct json *progress_event(const char *line, size_t n)
     struct err ignored = {0};
     if (json_parse(line, n, &v, &ignored) < 0)
         return NULL;
-    const struct json *event = json_get(v, "event");
-    if (event && json_type(event) == JSON_STRING && str_eq(json_string(event), "progress"))
+    if (str_eq(json_text(v, "event"), "progress"))
         return v;
     json_free(v);
     return NULL;

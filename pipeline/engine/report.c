@@ -19,7 +19,7 @@ struct json *report_output(struct store *s, const struct json *stage, const char
                            bool *missing)
 {
     const struct json *o = run_item_of_kind(stage, "outputs", kind);
-    const char *id = o ? run_text(o, "id") : NULL;
+    const char *id = json_find_text(o, "id");
     struct json *v = NULL;
     if (!id)
         return NULL;
@@ -67,7 +67,7 @@ static bool stage_seconds(const struct run_record *r, const struct json *stage, 
 static double output_bytes(const struct json *stage)
 {
     double sum = 0;
-    for (const struct json *o = run_items(stage, "outputs"); o; o = json_next(o))
+    for (const struct json *o = json_items(stage, "outputs"); o; o = json_next(o))
         if (json_is_number(json_get(o, "bytes")))
             sum += json_number(json_get(o, "bytes"));
     return sum;
@@ -89,23 +89,23 @@ static void add_head(struct json *page, const struct run_record *r)
     char seconds[24];
     int64_t from = 0, to = 0;
     json_put_string(page, "title", r->name);
-    if (run_text(r->root, "description"))
-        json_put_string(page, "subtitle", run_text(r->root, "description"));
+    if (json_find_text(r->root, "description"))
+        json_put_string(page, "subtitle", json_find_text(r->root, "description"));
     add_status(page, json_text(r->root, "status"));
-    page_add_fact(page, "started", report_cell_text(run_text(r->root, "started")));
+    page_add_fact(page, "started", report_cell_text(json_find_text(r->root, "started")));
     if (statement_time_parse(json_text(r->root, "started"), &from) &&
         statement_time_parse(json_text(r->root, "finished"), &to)) {
         str_format_seconds((double)(to - from) / 1e3, seconds);
         page_add_fact(page, "took", report_cell_text(seconds));
     }
     page_add_fact(page, "ledger commit", report_cell_code(r->commit));
-    page_add_fact(page, "manifest", report_cell_text(run_text(r->root, "manifest_path")));
-    page_add_fact(page, "manifest SHA-256", report_cell_code(run_text(r->root, "manifest")));
-    for (const struct json *set = run_items(r->root, "set"); set; set = json_next(set))
+    page_add_fact(page, "manifest", report_cell_text(json_find_text(r->root, "manifest_path")));
+    page_add_fact(page, "manifest SHA-256", report_cell_code(json_find_text(r->root, "manifest")));
+    for (const struct json *set = json_items(r->root, "set"); set; set = json_next(set))
         if (json_type(set) == JSON_STRING)
             page_add_fact(page, "set", report_cell_text(json_string(set)));
-    for (const struct json *d = run_items(r->root, "deliveries"); d; d = json_next(d))
-        page_add_fact(page, "delivered", report_cell_text(run_text(d, "path")));
+    for (const struct json *d = json_items(r->root, "deliveries"); d; d = json_next(d))
+        page_add_fact(page, "delivered", report_cell_text(json_find_text(d, "path")));
 }
 
 /* --- gates -------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ static void add_gates(struct json *page, const struct run_record *r)
 {
     static const char *const columns[] = {"stage",   "gate", "value", "compared with",
                                           "verdict", "note", NULL};
-    const struct json *g = run_items(r->root, "gates");
+    const struct json *g = json_items(r->root, "gates");
     struct json *tiles = json_new_array();
     json_put(page, "tiles", tiles);
     if (!g)
@@ -173,7 +173,7 @@ static void add_stages(struct json *page, const struct run_record *r)
         page, "stages", "Stages", true,
         "A reused stage has the time of the run that made it. The recipe's SHA-256 is the key.");
     struct json *rows = page_add_table(blocks, "", columns);
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
         struct json *row = page_add_row(rows);
         double took = 0;
         char seconds[24] = "", bytes[16];
@@ -183,11 +183,10 @@ static void add_stages(struct json *page, const struct run_record *r)
         json_append(row, report_cell_text(json_text(t, "stage")));
         json_append(row, report_cell_text(json_text(t, "run")));
         json_append(row, report_cell_tone(status, report_tone(status)));
-        json_append(row, report_cell_text(run_text(t, "reason") ? json_text(t, "reason")
-                                                                : json_text(t, "why")));
+        json_append(row, report_cell_text(json_text_or(t, "reason", json_text(t, "why"))));
         json_append(row, report_cell_text(seconds));
         json_append(row, report_cell_text(str_format_bytes((size_t)output_bytes(t), bytes)));
-        json_append(row, report_cell_code(run_text(t, "key")));
+        json_append(row, report_cell_code(json_find_text(t, "key")));
     }
 }
 
@@ -210,7 +209,7 @@ static void add_own_metrics(struct json *blocks, const struct json *stage,
 /* What is judged is what a reader wants to see first. */
 static bool has_gates(const struct run_record *r, const struct json *stage)
 {
-    for (const struct json *g = run_items(r->root, "gates"); g; g = json_next(g))
+    for (const struct json *g = json_items(r->root, "gates"); g; g = json_next(g))
         if (str_eq(json_text(g, "stage"), json_text(stage, "stage")))
             return true;
     return false;
@@ -231,7 +230,7 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
         page_add_section(page, id, json_text(stage, "stage"), has_gates(r, stage), note);
     xfree(note);
     xfree(id);
-    for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))
+    for (const struct json *b = report ? json_items(report, "blocks") : NULL; b; b = json_next(b))
         json_append(blocks, json_clone(b));
     if (metrics)
         add_own_metrics(blocks, stage, metrics);
@@ -244,7 +243,7 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
 static void add_reports(struct json *page, const struct run_record *r, struct store *s)
 {
     size_t i = 0;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t), i++)
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t), i++)
         add_one_report(page, r, s, t, i);
 }
 

@@ -50,7 +50,7 @@ static bool group_from(const struct run_record *r, const struct json *first, bel
     if (!belongs(first, first))
         return false;
     bool is_later = false;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
         is_later = is_later || t == first;
         if (!belongs(first, t))
             continue;
@@ -76,7 +76,7 @@ static void add_names(struct json *names, const struct json *metrics)
 static void add_cell(struct json *row, const char *stage, const char *metric,
                      const struct json *metrics)
 {
-    const struct json *v = metrics ? json_get(metrics, metric) : NULL;
+    const struct json *v = json_get(metrics, metric);
     char *key = xasprintf("%s/%s", stage, metric);
     json_append(row, json_is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
     xfree(key);
@@ -149,7 +149,7 @@ static void add_metrics(struct json *blocks, struct store *s, const char *title,
 
 static const struct json *series_of(const struct json *report, const char *title)
 {
-    for (const struct json *b = report ? run_items(report, "blocks") : NULL; b; b = json_next(b))
+    for (const struct json *b = report ? json_items(report, "blocks") : NULL; b; b = json_next(b))
         if (str_eq(json_text(b, "type"), "series") && str_eq(json_text(b, "title"), title))
             return b;
     return NULL;
@@ -157,7 +157,7 @@ static const struct json *series_of(const struct json *report, const char *title
 
 static const struct json *line_of(const struct json *series, const char *name)
 {
-    for (const struct json *l = series ? run_items(series, "lines") : NULL; l; l = json_next(l))
+    for (const struct json *l = series ? json_items(series, "lines") : NULL; l; l = json_next(l))
         if (str_eq(json_text(l, "name"), name))
             return l;
     return NULL;
@@ -200,9 +200,9 @@ static void add_curves(struct json *blocks, struct store *s, const struct group 
     struct json *reports[STAGES_MAX] = {NULL};
     for (size_t i = 0; i < g->n; i++)
         reports[i] = report_output(s, g->stages[i], "report", NULL);
-    for (const struct json *b = reports[0] ? run_items(reports[0], "blocks") : NULL; b;
+    for (const struct json *b = reports[0] ? json_items(reports[0], "blocks") : NULL; b;
          b = json_next(b))
-        for (const struct json *l = str_eq(json_text(b, "type"), "series") ? run_items(b, "lines")
+        for (const struct json *l = str_eq(json_text(b, "type"), "series") ? json_items(b, "lines")
                                                                            : NULL;
              l; l = json_next(l))
             add_chart(blocks, b, json_text(l, "name"), g, reports);
@@ -217,7 +217,7 @@ void report_add_golden(struct json *page, const struct run_record *r, struct sto
 {
     struct json *blocks = NULL;
     struct group g;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
         if (!group_from(r, t, same_golden, &g))
             continue;
         if (!blocks)
@@ -233,7 +233,7 @@ void report_add_alike(struct json *page, const struct run_record *r, struct stor
 {
     struct json *blocks = NULL;
     struct group g;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t)) {
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
         if (!group_from(r, t, same_program, &g) || g.n < 2)
             continue;
         if (!blocks)

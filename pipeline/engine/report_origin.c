@@ -31,12 +31,12 @@ static int by_name(const void *a, const void *b)
 static void stages_open(struct stages *all, const struct run_record *r)
 {
     *all = (struct stages){.n = 0};
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t))
         all->n++;
     all->in_order = xalloc_array(all->n + 1, sizeof(struct json *));
     all->by_name = xalloc_array(all->n + 1, sizeof(struct named));
     size_t i = 0;
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t), i++) {
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t), i++) {
         all->in_order[i] = t;
         all->by_name[i] = (struct named){json_text(t, "stage"), t};
     }
@@ -59,7 +59,7 @@ static const struct json *producer_of(const struct stages *all, const char *from
     char *name = xstrndup(from, (size_t)(dot - from));
     const struct named *s = stage_of(all, name);
     xfree(name);
-    for (const struct json *o = s ? run_items(s->stage, "outputs") : NULL; o; o = json_next(o))
+    for (const struct json *o = s ? json_items(s->stage, "outputs") : NULL; o; o = json_next(o))
         if (str_eq(json_text(o, "name"), dot + 1))
             return s->stage;
     return NULL;
@@ -131,7 +131,7 @@ static struct source *sources_of(const struct stages *all, size_t *n)
     size_t room = 0;
     *n = 0;
     for (size_t k = 0; k < all->n; k++)
-        for (const struct json *i = run_items(all->in_order[k], "inputs"); i; i = json_next(i)) {
+        for (const struct json *i = json_items(all->in_order[k], "inputs"); i; i = json_next(i)) {
             if (producer_of(all, json_text(i, "from")))
                 continue;
             if (*n == room)
@@ -157,7 +157,7 @@ static void add_graph(struct json *blocks, const struct stages *all)
     for (size_t k = 0; k < all->n; k++) {
         const struct json *t = all->in_order[k];
         const char *name = json_text(t, "stage"), *status = json_text(t, "status");
-        for (const struct json *i = run_items(t, "inputs"); i; i = json_next(i)) {
+        for (const struct json *i = json_items(t, "inputs"); i; i = json_next(i)) {
             const char *from = json_text(i, "from");
             const struct json *producer = producer_of(all, from);
             if (producer) {
@@ -191,14 +191,14 @@ static void add_sources(struct json *blocks, const struct stages *all)
     static const char *const columns[] = {"source", "kind", "used by", "SHA-256", NULL};
     struct json *rows = page_add_table(blocks, "Sources", columns);
     for (size_t k = 0; k < all->n; k++)
-        for (const struct json *i = run_items(all->in_order[k], "inputs"); i; i = json_next(i)) {
+        for (const struct json *i = json_items(all->in_order[k], "inputs"); i; i = json_next(i)) {
             if (producer_of(all, json_text(i, "from")))
                 continue;
             struct json *row = page_add_row(rows);
             json_append(row, report_cell_text(json_text(i, "from")));
             json_append(row, report_cell_text(json_text(i, "kind")));
             json_append(row, report_cell_text(json_text(all->in_order[k], "stage")));
-            json_append(row, report_cell_code(run_text(i, "id")));
+            json_append(row, report_cell_code(json_find_text(i, "id")));
         }
 }
 
@@ -206,8 +206,8 @@ static void add_outputs(struct json *blocks, const struct run_record *r)
 {
     static const char *const columns[] = {"made", "kind", "bytes", "SHA-256", NULL};
     struct json *rows = page_add_table(blocks, "Everything that was made", columns);
-    for (const struct json *t = run_items(r->root, "stages"); t; t = json_next(t))
-        for (const struct json *o = run_items(t, "outputs"); o; o = json_next(o)) {
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t))
+        for (const struct json *o = json_items(t, "outputs"); o; o = json_next(o)) {
             struct json *row = page_add_row(rows);
             char *name = xasprintf("%s.%s", json_text(t, "stage"), json_text(o, "name"));
             const struct json *bytes = json_get(o, "bytes");
@@ -215,7 +215,7 @@ static void add_outputs(struct json *blocks, const struct run_record *r)
             json_append(row, report_cell_text(json_text(o, "kind")));
             json_append(row, json_is_number(bytes) ? report_cell_number(json_number(bytes), NULL)
                                                    : json_new_null());
-            json_append(row, report_cell_code(run_text(o, "id")));
+            json_append(row, report_cell_code(json_find_text(o, "id")));
             xfree(name);
         }
 }

@@ -31,7 +31,7 @@ static int run_here(const struct run_record *r, const char *manifest,
     const struct json *list = json_get(r->root, "set");
     const char **sets = xalloc_array(list != NULL ? json_count(list) : 0, sizeof *sets);
     size_t n_sets = 0;
-    for (const struct json *s = run_items(r->root, "set"); s != NULL; s = json_next(s))
+    for (const struct json *s = json_items(r->root, "set"); s != NULL; s = json_next(s))
         if (json_type(s) == JSON_STRING)
             sets[n_sets++] = json_string(s);
     struct term quiet = *term;
@@ -99,9 +99,9 @@ static int run_in(const char *work, const char *manifest, const struct run_recor
 
 static const char *output_id(const struct json *stage, const char *name)
 {
-    for (const struct json *o = run_items(stage, "outputs"); o != NULL; o = json_next(o))
+    for (const struct json *o = json_items(stage, "outputs"); o != NULL; o = json_next(o))
         if (str_eq(json_text(o, "name"), name))
-            return run_text(o, "id");
+            return json_find_text(o, "id");
     return NULL;
 }
 
@@ -110,8 +110,8 @@ static struct json *compare_stage(const struct json *was, const struct json *now
 {
     struct json *outputs = json_new_array();
     const char *status = "same";
-    for (const struct json *o = run_items(was, "outputs"); o != NULL; o = json_next(o)) {
-        const char *recorded = run_text(o, "id");
+    for (const struct json *o = json_items(was, "outputs"); o != NULL; o = json_next(o)) {
+        const char *recorded = json_find_text(o, "id");
         const char *found = now != NULL ? output_id(now, json_text(o, "name")) : NULL;
         if (recorded == NULL)
             continue;
@@ -133,7 +133,7 @@ static struct json *compare_stage(const struct json *was, const struct json *now
     json_put_string(stage, "stage", json_text(was, "stage"));
     json_put_string(stage, "status", status);
     if (str_eq(status, "missing")) {
-        const char *reason = now != NULL ? run_text(now, "reason") : NULL;
+        const char *reason = json_find_text(now, "reason");
         if (reason == NULL)
             reason = now != NULL ? json_text(now, "why") : "the manifest does not have it any more";
         json_put_string(stage, "reason", reason);
@@ -160,7 +160,7 @@ static struct json *compare(const struct run_record *was, const struct run_recor
 {
     struct json *stages = json_new_array();
     const char *first = NULL;
-    for (const struct json *s = run_items(was->root, "stages"); s != NULL; s = json_next(s)) {
+    for (const struct json *s = json_items(was->root, "stages"); s != NULL; s = json_next(s)) {
         struct json *one = compare_stage(s, run_record_stage(now, json_text(s, "stage")));
         if (one == NULL)
             continue;
@@ -175,9 +175,9 @@ static struct json *compare(const struct run_record *was, const struct run_recor
 
 static bool makes_something(const struct run_record *r)
 {
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        for (const struct json *o = run_items(s, "outputs"); o != NULL; o = json_next(o))
-            if (run_text(o, "id") != NULL)
+    for (const struct json *s = json_items(r->root, "stages"); s != NULL; s = json_next(s))
+        for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o))
+            if (json_find_text(o, "id") != NULL)
                 return true;
     return false;
 }
@@ -272,16 +272,16 @@ void reproduce_to_text(const struct json *report, struct buf *out)
 {
     int width = 5;
     size_t n_outputs = 0, n_stages = 0, n_other = 0;
-    for (const struct json *s = run_items(report, "stages"); s != NULL; s = json_next(s)) {
+    for (const struct json *s = json_items(report, "stages"); s != NULL; s = json_next(s)) {
         int n = (int)strlen(json_text(s, "stage"));
         width = n > width ? n : width;
     }
-    if (run_items(report, "stages") != NULL)
+    if (json_items(report, "stages") != NULL)
         buf_printf(out, "%-*s  %-16s  %-12s  %-12s\n", width, "stage", "output", "recorded", "now");
-    for (const struct json *s = run_items(report, "stages"); s != NULL;
+    for (const struct json *s = json_items(report, "stages"); s != NULL;
          s = json_next(s), n_stages++)
-        for (const struct json *o = run_items(s, "outputs"); o != NULL; o = json_next(o)) {
-            const char *now = run_text(o, "now");
+        for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o)) {
+            const char *now = json_find_text(o, "now");
             bool same = now != NULL && str_eq(now, json_text(o, "recorded"));
             n_outputs++;
             n_other += !same;
@@ -291,7 +291,7 @@ void reproduce_to_text(const struct json *report, struct buf *out)
                        : now != NULL ? "different"
                                      : json_text(s, "reason"));
         }
-    for (const struct json *u = run_items(report, "unknown"); u != NULL; u = json_next(u))
+    for (const struct json *u = json_items(report, "unknown"); u != NULL; u = json_next(u))
         buf_printf(out, "%s\n", json_string(u));
     buf_printf(out, "run %.12s of %s: ", json_text(report, "commit"), json_text(report, "name"));
     if (str_eq(json_text(report, "status"), "unknown"))

@@ -100,7 +100,7 @@ int reproduce_check_programs(const struct run_record *r, const char *program_fol
     struct describe d;
     describe_init(&d, program_folder, NULL, false);
     int rc = 0;
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL && rc == 0;
+    for (const struct json *s = json_items(r->root, "stages"); s != NULL && rc == 0;
          s = json_next(s)) {
         const char *text = run_record_stage_file(r, json_text(s, "stage"), "recipe.json");
         if (text != NULL)
@@ -134,8 +134,8 @@ static int make_work(struct layout *l, struct err *e)
     size_t depth = climbs(json_text(l->run->root, "manifest_path"));
     for (size_t i = 0; i < l->n_toolkits; i++)
         depth = climbs(l->toolkits[i].folder) > depth ? climbs(l->toolkits[i].folder) : depth;
-    for (const struct json *s = run_items(l->run->root, "stages"); s != NULL; s = json_next(s))
-        for (const struct json *i = run_items(s, "inputs"); i != NULL; i = json_next(i)) {
+    for (const struct json *s = json_items(l->run->root, "stages"); s != NULL; s = json_next(s))
+        for (const struct json *i = json_items(s, "inputs"); i != NULL; i = json_next(i)) {
             size_t n = climbs(json_text(i, "from"));
             depth = n > depth ? n : depth;
         }
@@ -169,7 +169,7 @@ static int open_manifest(struct layout *l, struct err *e)
     const struct json *list = json_get(l->run->root, "set");
     const char **sets = xalloc_array(list != NULL ? json_count(list) : 0, sizeof *sets);
     size_t n_sets = 0;
-    for (const struct json *s = run_items(l->run->root, "set"); s != NULL; s = json_next(s))
+    for (const struct json *s = json_items(l->run->root, "set"); s != NULL; s = json_next(s))
         if (json_type(s) == JSON_STRING)
             sets[n_sets++] = json_string(s);
     char *path = file_join(l->root, "manifest.yaml");
@@ -193,12 +193,12 @@ static const char *toolkit_text(const struct layout *l, const char *folder)
     const char *same = NULL, *named = NULL, *only = NULL;
     size_t n = 0;
     char *by_name = xasprintf("toolkits/%s/toolkit.yaml", file_base_name(folder));
-    for (const struct json *f = run_items(l->run->shown, "files"); f != NULL; f = json_next(f)) {
+    for (const struct json *f = json_items(l->run->shown, "files"); f != NULL; f = json_next(f)) {
         const char *name = json_text(f, "path");
         if (!str_starts(name, "toolkits/") || !str_ends(name, "/toolkit.yaml"))
             continue;
         n++;
-        only = run_text(f, "text");
+        only = json_find_text(f, "text");
         if (is_here && only != NULL && str_eq(only, buf_text(&here)))
             same = only;
         if (str_eq(name, by_name))
@@ -271,7 +271,7 @@ struct source {
 /* "data[toolkit=x].train": made by a stage of this run? */
 static bool is_made(const struct run_record *r, const char *from)
 {
-    for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t)) {
+    for (const struct json *t = json_items(r->root, "stages"); t != NULL; t = json_next(t)) {
         size_t n = strlen(json_text(t, "stage"));
         if (n > 0 && strncmp(from, json_text(t, "stage"), n) == 0 && from[n] == '.')
             return true;
@@ -426,7 +426,7 @@ static int place_input(struct layout *l, const char *stage, const struct json *i
 {
     const char *from = json_text(input, "from");
     struct source s = {
-        .stage = stage, .port = json_text(input, "name"), .id = run_text(input, "id")};
+        .stage = stage, .port = json_text(input, "name"), .id = json_find_text(input, "id")};
     if (s.id == NULL || !str_is_hex(s.id, SHA256_HEX) || is_made(l->run, from))
         return 0;
     s.is_folder = is_folder_input(l->run, stage, s.port);
@@ -447,8 +447,8 @@ static int place_inputs(struct layout *l, struct err *e)
 {
     int rc = 0;
     for (int pass = 0; pass < 2; pass++)
-        for (const struct json *s = run_items(l->run->root, "stages"); s != NULL; s = json_next(s))
-            for (const struct json *i = run_items(s, "inputs"); i != NULL && rc == 0;
+        for (const struct json *s = json_items(l->run->root, "stages"); s != NULL; s = json_next(s))
+            for (const struct json *i = json_items(s, "inputs"); i != NULL && rc == 0;
                  i = json_next(i))
                 rc = place_input(l, json_text(s, "stage"), i, pass == 0, e);
     return rc;

@@ -27,7 +27,7 @@ static const char *recorded(const struct run_record *r, const char *label, const
 /* "toolkits/afm-1.0/layout.yaml" -> "afm-1.0"; caller xfrees. NULL for other files. */
 static char *label_of(const struct json *file)
 {
-    const char *path = run_text(file, "path");
+    const char *path = json_find_text(file, "path");
     if (path == NULL || !str_starts(path, "toolkits/") || !str_ends(path, "/layout.yaml"))
         return NULL;
     path += strlen("toolkits/");
@@ -41,7 +41,7 @@ bool reproduce_is_foreign(const struct run_record *r, const char *folder)
     bool foreign = !file_exists(own) && (recorded(r, name, "toolkit.yaml") == NULL ||
                                          recorded(r, name, "layout.yaml") != NULL);
     bool any = false;
-    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
+    for (const struct json *f = json_items(r->shown, "files"); f != NULL; f = json_next(f)) {
         char *label = label_of(f);
         any |= label != NULL;
         xfree(label);
@@ -55,7 +55,7 @@ static char *find_label(const struct run_record *r, const char *folder)
 {
     char *only = NULL;
     size_t n = 0;
-    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
+    for (const struct json *f = json_items(r->shown, "files"); f != NULL; f = json_next(f)) {
         char *label = label_of(f);
         if (label == NULL)
             continue;
@@ -113,7 +113,7 @@ static int put_layout(const struct run_record *r, const char *label, const char 
 {
     const char *text = recorded(r, label, "layout.yaml");
     char *first = NULL;
-    for (const struct json *f = run_items(r->shown, "files"); f && !first; f = json_next(f)) {
+    for (const struct json *f = json_items(r->shown, "files"); f && !first; f = json_next(f)) {
         char *other = label_of(f);
         if (other != NULL && str_eq(recorded(r, other, "layout.yaml"), text))
             first = other;

@@ -47,8 +47,8 @@ static struct json *head(const struct run_record *r)
 static struct json *toolkits_of(const struct run_record *r)
 {
     struct json *o = json_new_object();
-    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
-        const char *path = json_text(f, "path"), *text = run_text(f, "text");
+    for (const struct json *f = json_items(r->shown, "files"); f != NULL; f = json_next(f)) {
+        const char *path = json_text(f, "path"), *text = json_find_text(f, "text");
         const char *name = path + strlen("toolkits/");
         if (!str_starts(path, "toolkits/") || !str_ends(path, "/toolkit.yaml") || text == NULL)
             continue;
@@ -67,8 +67,8 @@ static void put_members(struct json *list, const char *label, const char *prefix
     for (int pass = 0; pass < 2; pass++) {
         const struct json *from = pass == 0 ? old_object : new_object;
         for (const struct json *m = from != NULL ? json_first(from) : NULL; m; m = json_next(m)) {
-            const struct json *a = old_object ? json_get(old_object, json_key(m)) : NULL;
-            const struct json *b = new_object ? json_get(new_object, json_key(m)) : NULL;
+            const struct json *a = json_get(old_object, json_key(m));
+            const struct json *b = json_get(new_object, json_key(m));
             if (pass == 1 && a != NULL)
                 continue;
             char *name = xasprintf("%s%s", prefix, json_key(m));
@@ -125,9 +125,9 @@ static struct json *diff_recipes(const struct run_record *a, const struct run_re
 static struct json *outputs_of(const struct json *stage)
 {
     struct json *o = json_new_object();
-    for (const struct json *v = run_items(stage, "outputs"); v != NULL; v = json_next(v))
-        if (run_text(v, "id") != NULL)
-            json_put_string(o, json_text(v, "name"), run_text(v, "id"));
+    for (const struct json *v = json_items(stage, "outputs"); v != NULL; v = json_next(v))
+        if (json_find_text(v, "id") != NULL)
+            json_put_string(o, json_text(v, "name"), json_find_text(v, "id"));
     return o;
 }
 
@@ -136,7 +136,7 @@ static struct json *metrics_of(struct store *s, const struct json *stage, bool *
 {
     struct json *numbers = json_new_object();
     bool missing = run_item_of_kind(stage, "outputs", "metrics") != NULL &&
-                   run_text(run_item_of_kind(stage, "outputs", "metrics"), "id") != NULL;
+                   json_find_text(run_item_of_kind(stage, "outputs", "metrics"), "id") != NULL;
     struct json *all = s != NULL ? report_output(s, stage, "metrics", &missing) : NULL;
     for (const struct json *m = all != NULL ? json_first(all) : NULL; m != NULL; m = json_next(m))
         if (json_type(m) == JSON_NUMBER)
@@ -182,7 +182,7 @@ static struct json *diff_stage(const struct run_record *a, const struct run_reco
 
 static const struct json *find_gate(const struct run_record *r, const struct json *gate)
 {
-    for (const struct json *g = run_items(r->root, "gates"); g != NULL; g = json_next(g))
+    for (const struct json *g = json_items(r->root, "gates"); g != NULL; g = json_next(g))
         if (str_eq(json_text(g, "stage"), json_text(gate, "stage")) &&
             str_eq(json_text(g, "gate"), json_text(gate, "gate")))
             return g;
@@ -203,7 +203,7 @@ static struct json *diff_gates(const struct run_record *a, const struct run_reco
 {
     struct json *list = json_new_array();
     for (int pass = 0; pass < 2; pass++)
-        for (const struct json *g = run_items(pass == 0 ? a->root : b->root, "gates"); g != NULL;
+        for (const struct json *g = json_items(pass == 0 ? a->root : b->root, "gates"); g != NULL;
              g = json_next(g)) {
             const struct json *other = find_gate(pass == 0 ? b : a, g);
             if (pass == 1 && other != NULL)
@@ -237,8 +237,8 @@ static bool all_same(const struct json *stages)
 struct json *run_diff(const struct run_record *old_run, const struct run_record *new_run,
                       struct store *s)
 {
-    const struct json *old_stages = run_items(old_run->root, "stages");
-    const struct json *new_stages = run_items(new_run->root, "stages");
+    const struct json *old_stages = json_items(old_run->root, "stages");
+    const struct json *new_stages = json_items(new_run->root, "stages");
     struct json *root = json_new_object(), *stages = json_new_array();
     for (const struct json *t = new_stages; t != NULL; t = json_next(t))
         json_append(stages, diff_stage(old_run, new_run,
@@ -282,8 +282,8 @@ static void add_pair(struct buf *out, const char *label, const struct json *pair
     if (str_starts(label, "metric ") && was && now && json_type(was) == JSON_NUMBER &&
         json_type(now) == JSON_NUMBER)
         buf_printf(out, "  (%+.4g)", json_number(now) - json_number(was));
-    if (run_text(pair, "from") != NULL)
-        buf_printf(out, "  (%s)", run_text(pair, "from"));
+    if (json_find_text(pair, "from") != NULL)
+        buf_printf(out, "  (%s)", json_find_text(pair, "from"));
     buf_add_char(out, '\n');
 }
 
@@ -303,11 +303,11 @@ static void add_stage(struct buf *out, const struct json *s)
                str_eq(status, "only_old")   ? ": in the old run only"
                : str_eq(status, "only_new") ? ": in the new run only"
                                             : "");
-    add_list(out, "", "field", run_items(s, "changes"));
+    add_list(out, "", "field", json_items(s, "changes"));
     if (!str_eq(status, "changed"))
         return;
-    add_list(out, "output ", "name", run_items(s, "outputs"));
-    add_list(out, "metric ", "name", run_items(s, "metrics"));
+    add_list(out, "output ", "name", json_items(s, "outputs"));
+    add_list(out, "metric ", "name", json_items(s, "metrics"));
     if (json_get(s, "metrics_gone") != NULL)
         buf_add_text(out, "  the store does not have the metrics of both runs any more\n");
 }
@@ -333,15 +333,15 @@ void run_diff_to_text(const struct json *diff, struct buf *out)
     size_t n_stages = 0, n_other = 0;
     add_head(out, "old", json_get(diff, "old"));
     add_head(out, "new", json_get(diff, "new"));
-    add_list(out, "", "field", run_items(diff, "run"));
-    for (const struct json *s = run_items(diff, "stages"); s != NULL; s = json_next(s)) {
+    add_list(out, "", "field", json_items(diff, "run"));
+    for (const struct json *s = json_items(diff, "stages"); s != NULL; s = json_next(s)) {
         n_stages++;
         if (str_eq(json_text(s, "status"), "same"))
             continue;
         n_other++;
         add_stage(out, s);
     }
-    for (const struct json *g = run_items(diff, "gates"); g != NULL; g = json_next(g)) {
+    for (const struct json *g = json_items(diff, "gates"); g != NULL; g = json_next(g)) {
         buf_printf(out, "gate of %s: %s  ", json_text(g, "stage"), json_text(g, "gate"));
         add_gate_side(out, json_get(g, "old"));
         buf_add_text(out, " -> ");

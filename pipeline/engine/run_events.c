@@ -147,15 +147,14 @@ static void tell_progress(struct run *r, const struct job *j)
     if (last == NULL)
         return;
     const struct json *done = json_get(last, "done"), *of = json_get(last, "of");
-    const struct json *note = json_get(last, "note");
-    if (done != NULL && of != NULL && json_type(done) == JSON_NUMBER &&
-        json_type(of) == JSON_NUMBER && json_number(done) > item->told_done) {
+    const char *note = json_find_text(last, "note");
+    if (json_is_number(done) && json_is_number(of) && json_number(done) > item->told_done) {
         item->told_done = json_number(done);
         struct json *o = of_stage(r, j->i);
         json_put(o, "done", json_clone(done));
         json_put(o, "of", json_clone(of));
-        if (note != NULL && json_type(note) == JSON_STRING)
-            json_put(o, "note", json_clone(note));
+        if (note != NULL)
+            json_put_string(o, "note", note);
         event_stream_add(stream(r), "stage_progress", o);
     }
     json_free(last);

@@ -48,8 +48,8 @@ static struct json *configuration(const struct session *s, size_t i, const struc
     struct json *list = json_new_array();
     add_inputs(s, i, "golden", list);
     json_append(list, descriptor("recipe", NULL, s->plan.items[i].key.hex, false));
-    json_append(list, descriptor("manifest", run_text(run, "manifest_path"),
-                                 run_text(run, "manifest"), false));
+    json_append(list, descriptor("manifest", json_find_text(run, "manifest_path"),
+                                 json_find_text(run, "manifest"), false));
     return list;
 }
 
@@ -57,9 +57,9 @@ static struct json *predicate(const char *instance, const struct json *run)
 {
     struct json *o = json_new_object(), *passed = json_new_array(), *warned = json_new_array(),
                 *failed = json_new_array();
-    for (const struct json *g = run_items(run, "gates"); g != NULL; g = json_next(g)) {
-        const char *verdict = run_text(g, "verdict");
-        if (!str_eq(run_text(g, "stage"), instance))
+    for (const struct json *g = json_items(run, "gates"); g != NULL; g = json_next(g)) {
+        const char *verdict = json_find_text(g, "verdict");
+        if (!str_eq(json_find_text(g, "stage"), instance))
             continue;
         json_append(str_eq(verdict, "holds")   ? passed
                     : str_eq(verdict, "fails") ? failed

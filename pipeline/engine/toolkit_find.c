@@ -24,9 +24,9 @@ struct wanted {
 
 static void copy_member(const struct json *o, const char *key, size_t n_digits, char *out)
 {
-    const struct json *v = o ? json_get(o, key) : NULL;
-    if (v && json_type(v) == JSON_STRING && str_is_hex(json_string(v), n_digits))
-        memcpy(out, json_string(v), n_digits + 1);
+    const char *text = json_text(o, key);
+    if (str_is_hex(text, n_digits))
+        memcpy(out, text, n_digits + 1);
 }
 
 static void read_package(const char *path, struct wanted *w)

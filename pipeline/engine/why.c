@@ -189,12 +189,6 @@ struct json *why_to_json(const struct plan *p, size_t i, const struct ledger *l)
     return root;
 }
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const struct json *v = json_get(o, key);
-    return v && json_type(v) == JSON_STRING ? json_string(v) : NULL;
-}
-
 static void expected_to_text(const struct json *expected, struct buf *out)
 {
     char seconds[24];
@@ -217,13 +211,13 @@ static void expected_to_text(const struct json *expected, struct buf *out)
 
 void why_to_text(const struct json *why, struct buf *out)
 {
-    bool cached = str_eq(text_of(why, "status"), "cached");
-    const char *key = text_of(why, "key");
+    bool cached = str_eq(json_find_text(why, "status"), "cached");
+    const char *key = json_find_text(why, "key");
     const struct json *failed = json_get(why, "failed");
-    buf_printf(out, "%s: %s: %s\n", text_of(why, "stage"), cached ? "does not run" : "runs",
-               text_of(why, "why"));
+    buf_printf(out, "%s: %s: %s\n", json_find_text(why, "stage"), cached ? "does not run" : "runs",
+               json_find_text(why, "why"));
     for (const struct json *c = json_first(json_get(why, "cause")); c; c = json_next(c))
-        buf_printf(out, "  %s: runs: %s\n", text_of(c, "stage"), text_of(c, "why"));
+        buf_printf(out, "  %s: runs: %s\n", json_find_text(c, "stage"), json_find_text(c, "why"));
     if (key)
         buf_printf(out, "  key %.12s\n", key);
     if (json_get(why, "made"))
@@ -231,16 +225,17 @@ void why_to_text(const struct json *why, struct buf *out)
     if (cached && json_count(json_get(why, "changes")) > 0)
         buf_add_text(out, "  since its newest run:\n");
     change_list_to_text(json_get(why, "changes"), out);
-    if (text_of(why, "lost"))
-        buf_printf(out, "  cannot be compared with its last run: %s\n", text_of(why, "lost"));
+    if (json_find_text(why, "lost"))
+        buf_printf(out, "  cannot be compared with its last run: %s\n",
+                   json_find_text(why, "lost"));
     if (failed)
         buf_printf(out, "  its last attempt failed: %s\n",
-                   text_of(failed, "reason") ? text_of(failed, "reason") : "no reason recorded");
+                   json_text_or(failed, "reason", "no reason recorded"));
     if (json_get(why, "expected"))
         expected_to_text(json_get(why, "expected"), out);
     if (!cached && json_count(json_get(why, "changes")) > 0)
         return;
     for (const struct json *in = json_first(json_get(why, "inputs")); in; in = json_next(in))
-        buf_printf(out, "  input %s: %s %.14s\n", text_of(in, "name"), text_of(in, "from"),
-                   text_of(in, "id") ? text_of(in, "id") : "(not made yet)");
+        buf_printf(out, "  input %s: %s %.14s\n", json_find_text(in, "name"),
+                   json_find_text(in, "from"), json_text_or(in, "id", "(not made yet)"));
 }

@@ -28,7 +28,7 @@ static void history_open(struct history *h, const struct ledger *l, const char *
     *h = (struct history){0};
     if (file_is_folder(l->repo) && ledger_log(l->helper, l->repo, ref, 0, &h->log, &ignored) == 0) {
         h->commits = xalloc_array(json_count(json_get(h->log, "commits")), sizeof *h->commits);
-        for (const struct json *c = run_items(h->log, "commits"); c != NULL; c = json_next(c))
+        for (const struct json *c = json_items(h->log, "commits"); c != NULL; c = json_next(c))
             h->commits[h->n_commits++] = c;
     }
     xfree(ref);
@@ -64,9 +64,9 @@ static long find_run(const struct history *h, const struct ledger *l,
         if (time == NULL || json_type(time) != JSON_NUMBER || json_number(time) < since)
             continue;
         n_read++;
-        if (run_record_load(l, run_text(h->commits[k - 1], "commit"), out, &ignored) == 0) {
+        if (run_record_load(l, json_find_text(h->commits[k - 1], "commit"), out, &ignored) == 0) {
             const struct json *stage = run_record_stage(out, f->instance);
-            const char *has = stage ? run_text(stage, "key") : NULL;
+            const char *has = json_find_text(stage, "key");
             if (has != NULL && str_eq(has, key))
                 return (long)(k - 1);
         }
@@ -86,7 +86,7 @@ static void put_before(struct json *o, const struct history *h, const struct led
         struct run_record old = {0};
         struct err ignored = {0};
         const char *was = NULL;
-        if (run_record_load(l, run_text(h->commits[b], "commit"), &old, &ignored) == 0)
+        if (run_record_load(l, json_find_text(h->commits[b], "commit"), &old, &ignored) == 0)
             was = run_record_stage_file(&old, instance, "recipe.json");
         bool found =
             was != NULL &&
@@ -113,7 +113,7 @@ static void put_run(struct json *o, const struct ledger *l, const struct stateme
     long k = find_run(&h, l, f, key, &r);
     json_put(o, "run", k >= 0 ? json_new_string(r.commit) : json_new_null());
     if (k >= 0) {
-        const char *why = run_text(run_record_stage(&r, f->instance), "why");
+        const char *why = json_find_text(run_record_stage(&r, f->instance), "why");
         if (why != NULL)
             json_put_string(o, "why", why);
         put_before(o, &h, l, (size_t)k, &r, f->instance);
@@ -154,17 +154,17 @@ struct json *why_made(const struct plan *p, size_t i, const struct ledger *l)
 void why_made_to_text(const struct json *made, struct buf *out)
 {
     char seconds[24];
-    const char *at = run_text(made, "at"), *run = run_text(made, "run");
+    const char *at = json_find_text(made, "at"), *run = json_find_text(made, "run");
     str_format_seconds(json_number(json_get(made, "seconds")), seconds);
     buf_printf(out, "  made %.10s %.8s UTC in %s by ", at, at + 11, seconds);
     if (run != NULL)
-        buf_printf(out, "run %.12s of %s", run, run_text(made, "pipeline"));
+        buf_printf(out, "run %.12s of %s", run, json_find_text(made, "pipeline"));
     else
-        buf_printf(out, "a run of %s that is not in the ledger", run_text(made, "pipeline"));
-    if (run_text(made, "why") != NULL)
-        buf_printf(out, ": %s", run_text(made, "why"));
+        buf_printf(out, "a run of %s that is not in the ledger", json_find_text(made, "pipeline"));
+    if (json_find_text(made, "why") != NULL)
+        buf_printf(out, ": %s", json_find_text(made, "why"));
     buf_add_char(out, '\n');
-    if (run_text(made, "before") != NULL && json_count(json_get(made, "changes")) > 0)
-        buf_printf(out, "  since run %.12s:\n", run_text(made, "before"));
+    if (json_find_text(made, "before") != NULL && json_count(json_get(made, "changes")) > 0)
+        buf_printf(out, "  since run %.12s:\n", json_find_text(made, "before"));
     change_list_to_text(json_get(made, "changes"), out);
 }

@@ -59,7 +59,7 @@ void audit_ledger_failed(struct audit *a, const struct err *e)
     struct err other = {0};
     audit_mismatch(a, "%s", e->text);
     if (ledger_check(a->ledger->helper, a->ledger->repo, &answer, &other) == 0)
-        for (const struct json *d = run_items(answer, "damage"); d != NULL; d = json_next(d))
+        for (const struct json *d = json_items(answer, "damage"); d != NULL; d = json_next(d))
             audit_mismatch(a, "ledger: %s", json_string(d));
     json_free(answer);
 }
@@ -128,10 +128,10 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
         audit_ledger_failed(a, &e);
         return false;
     }
-    for (const struct json *d = run_items(answer, "damage"); d != NULL; d = json_next(d))
+    for (const struct json *d = json_items(answer, "damage"); d != NULL; d = json_next(d))
         audit_mismatch(a, "ledger: %s", json_string(d));
-    const char *where = run_text(answer, "where");
-    const char *id = run_text(answer, "commit");
+    const char *where = json_find_text(answer, "where");
+    const char *id = json_find_text(answer, "commit");
     if (where != NULL && id != NULL && strlen(id) == 40 &&
         (!artifacts_only || str_eq(where, "artifact"))) {
         memcpy(commit, id, 41);
@@ -210,9 +210,9 @@ static const struct json *stage_of_file(const struct run_record *r, const char *
         char *path = n > SHA256_HEX + 2 && memcmp(line, id, SHA256_HEX) == 0
                          ? xstrndup(line + SHA256_HEX + 2, n - SHA256_HEX - 2)
                          : NULL;
-        for (const struct json *s = path ? run_items(r->root, "stages") : NULL; s;
+        for (const struct json *s = path ? json_items(r->root, "stages") : NULL; s;
              s = json_next(s)) {
-            char *prefix = xasprintf("%s/", run_text(s, "stage") ? run_text(s, "stage") : "");
+            char *prefix = xasprintf("%s/", json_text(s, "stage"));
             bool found = str_starts(path, prefix);
             xfree(prefix);
             if (!found)
@@ -229,9 +229,9 @@ static const struct json *stage_of_file(const struct run_record *r, const char *
 
 static void add_users(struct audit *a, const struct run_record *r)
 {
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        for (const struct json *i = run_items(s, "inputs"); i != NULL; i = json_next(i)) {
-            if (run_text(i, "id") == NULL || !str_eq(run_text(i, "id"), a->id))
+    for (const struct json *s = json_items(r->root, "stages"); s != NULL; s = json_next(s))
+        for (const struct json *i = json_items(s, "inputs"); i != NULL; i = json_next(i)) {
+            if (!str_eq(json_text(i, "id"), a->id))
                 continue;
             struct json *v = json_new_object();
             json_put(v, "stage", json_clone(json_get(s, "stage")));
@@ -247,9 +247,8 @@ static void follow(struct audit *a, const struct run_record *r, const char *id, 
     const struct json *output = NULL;
     const struct json *stage = run_record_producer(r, id, NULL, &output);
     if (stage != NULL)
-        *as =
-            xasprintf("output %s of %s", run_text(output, "name") ? run_text(output, "name") : "?",
-                      run_text(stage, "stage"));
+        *as = xasprintf("output %s of %s", json_text_or(output, "name", "?"),
+                        json_find_text(stage, "stage"));
     else
         stage = stage_of_file(r, id, as);
     add_users(a, r);
@@ -272,7 +271,7 @@ static void add_signature(struct audit *a, const struct run_record *r, const str
     char *damage = signature_damage(run);
     if (damage != NULL)
         audit_mismatch(a, "ledger: %s", damage);
-    else if (str_eq(run_text(run, "state"), "unsigned"))
+    else if (str_eq(json_find_text(run, "state"), "unsigned"))
         audit_unknown(a, "run %.12s of %s is unsigned", r->commit, r->name);
     json_append(a->signatures, run);
     xfree(damage);

@@ -103,14 +103,14 @@ static void compare_statement(struct step *s)
         differs(s, field, in ? in->id : NULL, "the recipe", s->recipe.inputs[i].id);
         xfree(field);
     }
-    for (const struct json *o = run_items(s->stage, "outputs"); o != NULL; o = json_next(o)) {
-        const char *name = run_text(o, "name");
+    for (const struct json *o = json_items(s->stage, "outputs"); o != NULL; o = json_next(o)) {
+        const char *name = json_find_text(o, "name");
         const char *id = NULL;
         for (size_t i = 0; name != NULL && i < f->n_subjects; i++)
             if (str_eq(f->subjects[i].name, name))
                 id = f->subjects[i].id;
         char *field = xasprintf("output %s", name ? name : "?");
-        differs(s, field, id, "the run", run_text(o, "id"));
+        differs(s, field, id, "the run", json_find_text(o, "id"));
         xfree(field);
     }
 }
@@ -138,7 +138,7 @@ static void read_statement(struct step *s)
 
 const char *audit_check_object(struct audit *a, const char *id_hex)
 {
-    const char *known = run_text(a->objects, id_hex);
+    const char *known = json_find_text(a->objects, id_hex);
     if (known != NULL)
         return known;
     const char *state = "absent";
@@ -187,12 +187,11 @@ static const char *check_object(struct audit *a, const char *id_hex, bool is_fol
 static void add_outputs(struct step *s)
 {
     struct json *list = json_new_array();
-    for (const struct json *o = run_items(s->stage, "outputs"); o != NULL; o = json_next(o)) {
-        const char *id = run_text(o, "id");
-        const struct json *folder = json_get(o, "folder");
-        bool is_folder = folder != NULL && json_type(folder) == JSON_BOOL && json_bool(folder);
+    for (const struct json *o = json_items(s->stage, "outputs"); o != NULL; o = json_next(o)) {
+        const char *id = json_find_text(o, "id");
+        bool is_folder = json_is_true(o, "folder");
         struct json *v = json_new_object();
-        put(v, "name", run_text(o, "name"));
+        put(v, "name", json_find_text(o, "name"));
         if (id != NULL && str_is_hex(id, SHA256_HEX)) {
             put(v, "id", id);
             put(v, "stored", check_object(s->audit, id, is_folder));
@@ -219,7 +218,7 @@ static const char *file_state(const char *path, const char *id_hex)
 static bool source_is_known(const struct audit *a, const char *id, const char *from)
 {
     for (const struct json *s = json_first(a->sources); s != NULL; s = json_next(s))
-        if (str_eq(run_text(s, "id"), id) && str_eq(run_text(s, "from"), from))
+        if (str_eq(json_find_text(s, "id"), id) && str_eq(json_find_text(s, "from"), from))
             return true;
     return false;
 }
@@ -279,7 +278,7 @@ static const struct json *producer_of(const struct step *s, const char *id, cons
     const struct json *found = run_record_stage(s->run, instance);
     if (found != NULL) {
         const struct json *made = run_record_producer(s->run, id, instance, NULL);
-        if (made == NULL || !str_eq(run_text(made, "stage"), instance))
+        if (made == NULL || !str_eq(json_find_text(made, "stage"), instance))
             audit_mismatch(s->audit, "%s: its input from %s is %s, which that stage did not make",
                            s->instance, from, id);
     }
@@ -289,9 +288,9 @@ static const struct json *producer_of(const struct step *s, const char *id, cons
 
 static void add_input(struct step *s, const struct json *input, struct json *list)
 {
-    const char *name = run_text(input, "name");
-    const char *id = run_text(input, "id");
-    const char *from = run_text(input, "from");
+    const char *name = json_find_text(input, "name");
+    const char *id = json_find_text(input, "id");
+    const char *from = json_find_text(input, "from");
     if (name == NULL || id == NULL || from == NULL || !str_is_hex(id, SHA256_HEX)) {
         audit_unknown(s->audit, "%s: run.json does not say where input %s is from", s->instance,
                       name ? name : "?");
@@ -304,23 +303,23 @@ static void add_input(struct step *s, const struct json *input, struct json *lis
                        name, id, in_recipe ? in_recipe : "missing");
     struct json *v = json_new_object();
     put(v, "name", name);
-    put(v, "kind", run_text(input, "kind"));
+    put(v, "kind", json_find_text(input, "kind"));
     put(v, "id", id);
     put(v, "from", from);
     const struct json *producer = producer_of(s, id, from);
     if (producer == NULL && in != NULL)
         put(v, "path", in->uri);
     if (producer != NULL)
-        put(v, "producer", run_text(producer, "stage"));
+        put(v, "producer", json_find_text(producer, "stage"));
     json_append(list, v);
 }
 
 static void walk_inputs(struct step *s)
 {
-    for (const struct json *v = run_items(s->stage, "inputs"); v != NULL; v = json_next(v)) {
-        const char *id = run_text(v, "id");
-        const char *from = run_text(v, "from");
-        const char *name = run_text(v, "name");
+    for (const struct json *v = json_items(s->stage, "inputs"); v != NULL; v = json_next(v)) {
+        const char *id = json_find_text(v, "id");
+        const char *from = json_find_text(v, "from");
+        const char *name = json_find_text(v, "name");
         if (id == NULL || from == NULL || name == NULL || !str_is_hex(id, SHA256_HEX))
             continue;
         const char *dot = strrchr(from, '.');
@@ -330,7 +329,7 @@ static void walk_inputs(struct step *s)
         if (producer != NULL)
             audit_walk(s->audit, s->run, producer);
         else
-            add_source(s, run_text(v, "kind"), id, statement_input(s, name), from);
+            add_source(s, json_find_text(v, "kind"), id, statement_input(s, name), from);
     }
 }
 
@@ -360,11 +359,11 @@ static void describe(struct step *s)
 {
     struct json *out = s->out;
     put(out, "stage", s->instance);
-    put(out, "run", run_text(s->stage, "run"));
+    put(out, "run", json_find_text(s->stage, "run"));
     put(out, "pipeline", s->run->name);
     put(out, "recorded", s->run->commit);
     put(out, "key", s->key);
-    put(out, "status", run_text(s->stage, "status"));
+    put(out, "status", json_find_text(s->stage, "status"));
     if (s->has_recipe) {
         json_put(out, "config", json_clone(s->recipe.config));
         put(out, "program", s->recipe.binary);
@@ -404,8 +403,8 @@ static bool visit(struct audit *a, const struct run_record *r, const char *insta
 void audit_walk(struct audit *a, const struct run_record *r, const struct json *stage)
 {
     struct step s = {.audit = a, .run = r, .stage = stage};
-    s.instance = run_text(stage, "stage");
-    s.key = run_text(stage, "key");
+    s.instance = json_find_text(stage, "stage");
+    s.key = json_find_text(stage, "key");
     if (s.instance == NULL || !visit(a, r, s.instance))
         return;
     s.out = json_new_object();
@@ -413,7 +412,7 @@ void audit_walk(struct audit *a, const struct run_record *r, const struct json *
     read_statement(&s);
     describe(&s);
     struct json *inputs = json_new_array();
-    for (const struct json *v = run_items(stage, "inputs"); v != NULL; v = json_next(v))
+    for (const struct json *v = json_items(stage, "inputs"); v != NULL; v = json_next(v))
         add_input(&s, v, inputs);
     json_put(s.out, "inputs", inputs);
     add_outputs(&s);

@@ -37,17 +37,16 @@ static const char *next_line(const char *line, char id[65], char **path)
 /* The stage and output that wrote "<prefix>/...": "<instance>/<output>" or a delivery's path. */
 static const char *id_of_prefix(const struct run_record *r, const char *prefix)
 {
-    for (const struct json *d = run_items(r->root, "deliveries"); d != NULL; d = json_next(d))
-        if (run_text(d, "path") != NULL && str_eq(run_text(d, "path"), prefix))
-            return run_text(d, "id");
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s))
-        for (const struct json *o = run_items(s, "outputs"); o != NULL; o = json_next(o)) {
-            char *name = xasprintf("%s/%s", run_text(s, "stage") ? run_text(s, "stage") : "",
-                                   run_text(o, "name") ? run_text(o, "name") : "");
+    for (const struct json *d = json_items(r->root, "deliveries"); d != NULL; d = json_next(d))
+        if (str_eq(json_text(d, "path"), prefix))
+            return json_find_text(d, "id");
+    for (const struct json *s = json_items(r->root, "stages"); s != NULL; s = json_next(s))
+        for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o)) {
+            char *name = xasprintf("%s/%s", json_text(s, "stage"), json_text(o, "name"));
             bool found = str_eq(name, prefix);
             xfree(name);
             if (found)
-                return run_text(o, "id");
+                return json_find_text(o, "id");
         }
     return NULL;
 }
@@ -118,9 +117,9 @@ static const char *by_files(struct audit *a, const struct folder *f, const struc
         struct json *answer = NULL;
         struct err e = {0};
         if (ledger_find_digest(a->ledger->helper, a->ledger->repo, id, &answer, &e) == 0 &&
-            run_text(answer, "commit") != NULL && run_text(answer, "path") != NULL)
-            found =
-                compare_at(a, f, run_text(answer, "commit"), run_text(answer, "path"), name, run);
+            json_find_text(answer, "commit") != NULL && json_find_text(answer, "path") != NULL)
+            found = compare_at(a, f, json_find_text(answer, "commit"),
+                               json_find_text(answer, "path"), name, run);
         json_free(answer);
         xfree(name);
     }
@@ -154,8 +153,8 @@ static const char *by_path(struct audit *a, const struct folder *f, const struct
     struct err e = {0};
     const char *found = NULL;
     if (ledger_find_path(a->ledger->helper, a->ledger->repo, full, &answer, &e) == 0 &&
-        run_text(answer, "commit") != NULL)
-        found = compare_at(a, f, run_text(answer, "commit"), full, name, run);
+        json_find_text(answer, "commit") != NULL)
+        found = compare_at(a, f, json_find_text(answer, "commit"), full, name, run);
     json_free(answer);
     xfree(full);
     xfree(relative);
@@ -176,8 +175,8 @@ static char *adapter_in_metadata(const struct folder *f)
     if (file_exists(path) && file_read(path, METADATA_BYTES_MAX, &b, &e) == 0 &&
         json_parse(buf_text(&b), b.n_bytes, &v, &e) == 0) {
         const struct json *creator = json_get(v, "creatorDefined");
-        const struct json *made = creator != NULL ? json_get(creator, "fmforge") : NULL;
-        const char *adapter = run_text(made, "adapter");
+        const struct json *made = json_get(creator, "fmforge");
+        const char *adapter = json_find_text(made, "adapter");
         if (adapter != NULL && str_is_hex(adapter, SHA256_HEX))
             id = xstrdup(adapter);
     }
@@ -189,8 +188,8 @@ static char *adapter_in_metadata(const struct folder *f)
 
 static bool uses(const struct json *stage, const char *id)
 {
-    for (const struct json *i = run_items(stage, "inputs"); i != NULL; i = json_next(i))
-        if (run_text(i, "id") != NULL && str_eq(run_text(i, "id"), id))
+    for (const struct json *i = json_items(stage, "inputs"); i != NULL; i = json_next(i))
+        if (str_eq(json_text(i, "id"), id))
             return true;
     return false;
 }
@@ -199,16 +198,16 @@ static bool uses(const struct json *stage, const char *id)
 static const char *package_from(struct audit *a, const struct folder *f, const struct run_record *r,
                                 const char *adapter)
 {
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s)) {
-        const char *kind = run_text(s, "run");
-        const struct json *o = run_items(s, "outputs");
+    for (const struct json *s = json_items(r->root, "stages"); s != NULL; s = json_next(s)) {
+        const char *kind = json_find_text(s, "run");
+        const struct json *o = json_items(s, "outputs");
         if (kind == NULL || !str_eq(kind, "export") || o == NULL || !uses(s, adapter) ||
-            run_text(o, "name") == NULL || run_text(s, "stage") == NULL)
+            json_find_text(o, "name") == NULL || json_find_text(s, "stage") == NULL)
             continue;
-        char *prefix = xasprintf("%s/%s", run_text(s, "stage"), run_text(o, "name"));
+        char *prefix = xasprintf("%s/%s", json_find_text(s, "stage"), json_find_text(o, "name"));
         compare_folder(a, f, r, prefix);
         xfree(prefix);
-        return run_text(o, "id");
+        return json_find_text(o, "id");
     }
     return NULL;
 }
@@ -238,8 +237,8 @@ static const char *file_by_path(struct audit *a, const struct run_record **run)
     struct err e = {0};
     const char *found = NULL;
     if (ledger_find_path(a->ledger->helper, a->ledger->repo, relative, &answer, &e) == 0 &&
-        run_text(answer, "commit") != NULL) {
-        const struct run_record *r = audit_load(a, run_text(answer, "commit"));
+        json_find_text(answer, "commit") != NULL) {
+        const struct run_record *r = audit_load(a, json_find_text(answer, "commit"));
         found = r != NULL ? id_of_prefix(r, relative) : NULL;
         if (found != NULL) {
             *run = r;

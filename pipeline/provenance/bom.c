@@ -64,11 +64,6 @@ static struct json *component(const char *type, const char *kind, const char *na
     return o;
 }
 
-static bool is_true(const struct json *v)
-{
-    return v != NULL && json_type(v) == JSON_BOOL && json_bool(v);
-}
-
 /* ---- what it was made from ---- */
 
 static const char *component_type(const char *kind)
@@ -81,13 +76,13 @@ static const char *component_type(const char *kind)
 /* A source as the audit lists it: {"from","path","kind","id","on_disk"}. */
 static struct json *source_component(const struct json *source)
 {
-    const char *kind = run_text(source, "kind"), *from = run_text(source, "from");
+    const char *kind = json_find_text(source, "kind"), *from = json_find_text(source, "from");
     const char *type = component_type(kind);
-    struct json *o = component(type, kind, from, run_text(source, "id"));
+    struct json *o = component(type, kind, from, json_find_text(source, "id"));
     struct json *properties = json_new_array();
     add_property(properties, "kind", kind);
-    if (run_text(source, "path") != NULL && !str_eq(run_text(source, "path"), from))
-        add_property(properties, "path", run_text(source, "path"));
+    if (json_find_text(source, "path") != NULL && !str_eq(json_find_text(source, "path"), from))
+        add_property(properties, "path", json_find_text(source, "path"));
     if (str_eq(type, "data")) {
         struct json *data = json_new_object(), *list = json_new_array();
         json_put_string(data, "type", "dataset");
@@ -102,7 +97,7 @@ static struct json *source_component(const struct json *source)
 static bool has_ref(const struct json *components, const struct json *one)
 {
     for (const struct json *c = json_first(components); c != NULL; c = json_next(c))
-        if (str_eq(run_text(c, "bom-ref"), run_text(one, "bom-ref")))
+        if (str_eq(json_find_text(c, "bom-ref"), json_find_text(one, "bom-ref")))
             return true;
     return false;
 }
@@ -111,8 +106,8 @@ static bool has_ref(const struct json *components, const struct json *one)
 static struct json *source_components(const struct origin *o)
 {
     struct json *list = json_new_array();
-    for (const struct json *s = run_items(o->audit, "sources"); s != NULL; s = json_next(s)) {
-        if (run_text(s, "kind") == NULL || run_text(s, "id") == NULL)
+    for (const struct json *s = json_items(o->audit, "sources"); s != NULL; s = json_next(s)) {
+        if (json_find_text(s, "kind") == NULL || json_find_text(s, "id") == NULL)
             continue;
         struct json *one = source_component(s);
         if (has_ref(list, one))
@@ -126,12 +121,12 @@ static struct json *source_components(const struct origin *o)
 static struct json *dependencies(const struct json *model, const struct json *components)
 {
     struct json *list = json_new_array(), *own = json_new_object(), *on = json_new_array();
-    json_put_string(own, "ref", run_text(model, "bom-ref"));
+    json_put_string(own, "ref", json_find_text(model, "bom-ref"));
     json_append(list, own);
     for (const struct json *c = json_first(components); c != NULL; c = json_next(c)) {
         struct json *o = json_new_object();
-        json_put_string(o, "ref", run_text(c, "bom-ref"));
-        json_append(on, json_new_string(run_text(c, "bom-ref")));
+        json_put_string(o, "ref", json_find_text(c, "bom-ref"));
+        json_append(on, json_new_string(json_find_text(c, "bom-ref")));
         json_append(list, o);
     }
     json_put(own, "dependsOn", on);
@@ -157,10 +152,10 @@ static struct json *parameters(const struct json *components)
     json_put_string(o, "architectureFamily", "transformer");
     json_put_string(o, "modelArchitecture", "LoRA adapter");
     for (const struct json *c = json_first(components); c != NULL; c = json_next(c)) {
-        if (!str_eq(run_text(c, "type"), "data"))
+        if (!str_eq(json_find_text(c, "type"), "data"))
             continue;
         struct json *ref = json_new_object();
-        json_put_string(ref, "ref", run_text(c, "bom-ref"));
+        json_put_string(ref, "ref", json_find_text(c, "bom-ref"));
         json_append(sets, ref);
     }
     json_put(o, "datasets", sets);
@@ -172,7 +167,7 @@ static struct json *parameters(const struct json *components)
 /* Numbers as texts: the form wants them so. */
 static void add_metrics(const struct json *result, struct json *list)
 {
-    const char *set = run_text(json_get(result, "golden"), "from");
+    const char *set = json_find_text(json_get(result, "golden"), "from");
     for (const struct json *m = json_first(json_get(result, "metrics")); m; m = json_next(m)) {
         if (json_type(m) != JSON_NUMBER)
             continue;
@@ -190,9 +185,9 @@ static void add_metrics(const struct json *result, struct json *list)
 
 static void add_gates(const struct json *result, struct json *properties)
 {
-    for (const struct json *g = run_items(result, "gates"); g != NULL; g = json_next(g)) {
-        char *value = xasprintf("%s: %s: %s", run_text(g, "stage"), run_text(g, "gate"),
-                                run_text(g, "verdict"));
+    for (const struct json *g = json_items(result, "gates"); g != NULL; g = json_next(g)) {
+        char *value = xasprintf("%s: %s: %s", json_find_text(g, "stage"), json_find_text(g, "gate"),
+                                json_find_text(g, "verdict"));
         add_property(properties, "gate", value);
         xfree(value);
     }
@@ -202,7 +197,7 @@ static struct json *model_card(const struct origin *o, const struct json *compon
 {
     struct json *card = json_new_object(), *metrics = json_new_array();
     struct json *properties = json_new_array();
-    char *ref = ref_of("card", run_text(o->made, "id"));
+    char *ref = ref_of("card", json_find_text(o->made, "id"));
     json_put_string(card, "bom-ref", ref);
     json_put(card, "modelParameters", parameters(components));
     for (const struct json *r = json_first(o->results); r != NULL; r = json_next(r)) {
@@ -226,10 +221,10 @@ static struct json *ancestors(const struct origin *o)
 {
     const struct json *base = origin_input(o, "base");
     struct json *list = json_new_array();
-    if (base == NULL || run_text(base, "id") == NULL)
+    if (base == NULL || json_find_text(base, "id") == NULL)
         return list;
-    struct json *c = component("machine-learning-model", "ancestor", run_text(base, "from"),
-                               run_text(base, "id"));
+    struct json *c = component("machine-learning-model", "ancestor", json_find_text(base, "from"),
+                               json_find_text(base, "id"));
     struct json *properties = json_new_array();
     add_property(properties, "base_signature", o->signature);
     put_properties(c, properties);
@@ -242,7 +237,8 @@ static struct json *files(const struct origin *o)
 {
     struct json *list = json_new_array();
     const char *text = run_record_file(&o->run, "artifacts.sha256");
-    char *prefix = xasprintf("%s/%s/", run_text(o->stage, "stage"), run_text(o->made, "name"));
+    char *prefix =
+        xasprintf("%s/%s/", json_find_text(o->stage, "stage"), json_find_text(o->made, "name"));
     for (const char *line = text != NULL ? text : ""; *line != '\0';) {
         size_t n = strcspn(line, "\n");
         size_t n_head = SHA256_HEX + 2 + strlen(prefix);
@@ -281,7 +277,7 @@ static void put_people(struct json *model, const struct origin *o)
 
 static struct json *main_component(const struct origin *o, const struct json *components)
 {
-    const char *kind = run_text(o->made, "kind"), *id = run_text(o->made, "id");
+    const char *kind = json_find_text(o->made, "kind"), *id = json_find_text(o->made, "id");
     struct json *c = component(o->is_model ? "machine-learning-model" : component_type(kind), kind,
                                origin_name(o), id);
     struct json *properties = json_new_array();
@@ -295,14 +291,14 @@ static struct json *main_component(const struct origin *o, const struct json *co
         json_put(c, "pedigree", pedigree);
         json_put(c, "modelCard", model_card(o, components));
     }
-    if (is_true(json_get(o->made, "folder"))) {
+    if (json_is_true(o->made, "folder")) {
         json_put(c, "components", files(o));
         add_property(properties, "folder", "true");
     }
     add_property(properties, "kind", kind);
-    add_property(properties, "stage", run_text(o->stage, "stage"));
-    add_property(properties, "key", run_text(o->stage, "key"));
-    add_property(properties, "statement", run_text(o->stage, "statement"));
+    add_property(properties, "stage", json_find_text(o->stage, "stage"));
+    add_property(properties, "key", json_find_text(o->stage, "key"));
+    add_property(properties, "statement", json_find_text(o->stage, "statement"));
     put_properties(c, properties);
     return c;
 }
@@ -313,24 +309,25 @@ static struct json *task(const struct json *step)
 {
     struct json *o = json_new_object(), *types = json_new_array();
     struct json *properties = json_new_array();
-    const char *key = run_text(step, "key");
-    char *ref = xasprintf("task:%s:%s", run_text(step, "recorded"), run_text(step, "stage"));
+    const char *key = json_find_text(step, "key");
+    char *ref =
+        xasprintf("task:%s:%s", json_find_text(step, "recorded"), json_find_text(step, "stage"));
     struct buf config;
     buf_init(&config, BUF_MAX_DEFAULT);
     put(o, "bom-ref", ref);
     put(o, "uid", key != NULL ? key : ref);
-    put(o, "name", run_text(step, "stage"));
-    put(o, "description", run_text(step, "run"));
+    put(o, "name", json_find_text(step, "stage"));
+    put(o, "description", json_find_text(step, "run"));
     json_append(types, json_new_string("build"));
     json_put(o, "taskTypes", types);
-    put(o, "timeStart", run_text(step, "started"));
-    put(o, "timeEnd", run_text(step, "finished"));
+    put(o, "timeStart", json_find_text(step, "started"));
+    put(o, "timeEnd", json_find_text(step, "finished"));
     if (json_get(step, "config") != NULL)
         json_write_canonical(json_get(step, "config"), &config);
     add_property(properties, "config", config.n_bytes > 0 ? buf_text(&config) : NULL);
-    add_property(properties, "program", run_text(step, "program"));
-    add_property(properties, "statement", run_text(step, "statement"));
-    add_property(properties, "source_commit", run_text(json_get(step, "source"), "commit"));
+    add_property(properties, "program", json_find_text(step, "program"));
+    add_property(properties, "statement", json_find_text(step, "statement"));
+    add_property(properties, "source_commit", json_find_text(json_get(step, "source"), "commit"));
     put_properties(o, properties);
     buf_release(&config);
     xfree(ref);
@@ -346,7 +343,7 @@ static struct json *formulation(const struct origin *o)
     const struct json **steps =
         xalloc_array(json_count(json_get(o->audit, "chain")), sizeof *steps);
     size_t n = 0;
-    for (const struct json *s = run_items(o->audit, "chain"); s != NULL; s = json_next(s))
+    for (const struct json *s = json_items(o->audit, "chain"); s != NULL; s = json_next(s))
         steps[n++] = s;
     char *ref = xasprintf("run:%s", o->run.commit);
     json_put_string(flow, "bom-ref", ref);
@@ -394,9 +391,9 @@ static struct json *metadata(const struct origin *o, struct json *model, const c
     json_put(m, "component", model);
     add_property(properties, "run", o->run.commit);
     add_property(properties, "pipeline", o->run.name);
-    add_property(properties, "manifest", run_text(o->run.root, "manifest"));
+    add_property(properties, "manifest", json_find_text(o->run.root, "manifest"));
     add_property(properties, "audit",
-                 str_eq(run_text(o->audit, "status"), "proven") ? "proven" : "cannot tell");
+                 str_eq(json_find_text(o->audit, "status"), "proven") ? "proven" : "cannot tell");
     put_properties(m, properties);
     return m;
 }
@@ -407,7 +404,7 @@ struct json *bom_make(const struct origin *o, const char *version)
     struct json *components = source_components(o);
     struct json *model = main_component(o, components);
     struct json *depends = dependencies(model, components);
-    char *serial = serial_number(run_text(o->made, "id"));
+    char *serial = serial_number(json_find_text(o->made, "id"));
     json_put_string(root, "$schema", "http://cyclonedx.org/schema/bom-1.6.schema.json");
     json_put_string(root, "bomFormat", "CycloneDX");
     json_put_string(root, "specVersion", "1.6");

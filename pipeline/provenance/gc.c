@@ -75,9 +75,10 @@ static int keep_newest(struct gc *g, const struct json *log, struct err *e)
 {
     struct json *seen = json_new_object(); /* ref -> how many */
     int rc = 0;
-    for (const struct json *c = run_items(log, "commits"); c != NULL && rc == 0; c = json_next(c)) {
-        const char *ref = run_text(c, "ref");
-        const char *commit = run_text(c, "commit");
+    for (const struct json *c = json_items(log, "commits"); c != NULL && rc == 0;
+         c = json_next(c)) {
+        const char *ref = json_find_text(c, "ref");
+        const char *commit = json_find_text(c, "commit");
         if (ref == NULL || commit == NULL)
             continue;
         const struct json *so_far = json_get(seen, ref);
@@ -119,7 +120,7 @@ static int load_runs(struct gc *g, struct err *e)
                        "nothing is removed",
                        g->ledger->repo);
     int rc = ledger_log(g->ledger->helper, g->ledger->repo, NULL, 0, &log, e);
-    const struct json *newest = rc == 0 ? run_items(log, "commits") : NULL;
+    const struct json *newest = rc == 0 ? json_items(log, "commits") : NULL;
     if (rc == 0 && newest == NULL)
         rc = err_set(e, ERR_MISSING,
                      "%s: no run is recorded, so nothing says what is needed; nothing is removed",
@@ -138,7 +139,7 @@ static int load_runs(struct gc *g, struct err *e)
 
 static int need_output(struct gc *g, const struct json *o, bool may_be_folder, struct err *e)
 {
-    const char *id = run_text(o, "id");
+    const char *id = json_find_text(o, "id");
     const struct json *folder = json_get(o, "folder");
     if (id == NULL || !str_is_hex(id, SHA256_HEX))
         return 0;
@@ -150,13 +151,14 @@ static int need_output(struct gc *g, const struct json *o, bool may_be_folder, s
 static int need_run(struct gc *g, const struct json *root, struct err *e)
 {
     int rc = 0;
-    for (const struct json *s = run_items(root, "stages"); s != NULL; s = json_next(s)) {
-        const char *key = run_text(s, "key");
+    for (const struct json *s = json_items(root, "stages"); s != NULL; s = json_next(s)) {
+        const char *key = json_find_text(s, "key");
         if (key != NULL && str_is_hex(key, SHA256_HEX))
             id_set_add(&g->sweep.keys, key);
-        for (const struct json *o = run_items(s, "outputs"); o != NULL && rc == 0; o = json_next(o))
+        for (const struct json *o = json_items(s, "outputs"); o != NULL && rc == 0;
+             o = json_next(o))
             rc = need_output(g, o, false, e);
-        for (const struct json *i = run_items(s, "inputs"); i != NULL && rc == 0; i = json_next(i))
+        for (const struct json *i = json_items(s, "inputs"); i != NULL && rc == 0; i = json_next(i))
             rc = need_output(g, i, true, e);
     }
     return rc;
@@ -304,7 +306,7 @@ static struct json *report_of(const struct gc *g)
     json_put(root, "kinds", kinds);
     for (size_t i = 0; i < g->n_runs; i++) {
         struct json *o = json_new_object();
-        const char *name = run_text(g->runs[i].root, "name");
+        const char *name = json_find_text(g->runs[i].root, "name");
         json_put_string(o, "commit", g->runs[i].commit);
         json_put_string(o, "name", name != NULL ? name : "?");
         json_put_string(o, "why", g->runs[i].pinned ? "pinned" : "newest");
@@ -369,8 +371,7 @@ int gc_make(const struct ledger *l, const char *home, const struct gc_options *o
 
 static uint64_t number(const struct json *o, const char *key)
 {
-    const struct json *v = o != NULL ? json_get(o, key) : NULL;
-    return v != NULL && json_type(v) == JSON_NUMBER ? (uint64_t)json_number(v) : 0;
+    return (uint64_t)json_number_or(o, key, 0);
 }
 
 void gc_to_text(const struct json *report, struct buf *out)
@@ -380,14 +381,14 @@ void gc_to_text(const struct json *report, struct buf *out)
     size_t n_runs = 0, n_pinned = 0;
     buf_printf(out, "%-10s  %8s  %10s  %8s  %10s\n", "", removed ? "removed" : "to go", "bytes",
                "kept", "bytes");
-    for (const struct json *k = run_items(report, "kinds"); k != NULL; k = json_next(k))
+    for (const struct json *k = json_items(report, "kinds"); k != NULL; k = json_next(k))
         buf_printf(
-            out, "%-10s  %8llu  %10s  %8llu  %10s\n", run_text(k, "kind"),
+            out, "%-10s  %8llu  %10s  %8llu  %10s\n", json_find_text(k, "kind"),
             (unsigned long long)number(k, "gone"), str_format_bytes(number(k, "gone_bytes"), a),
             (unsigned long long)number(k, "kept"), str_format_bytes(number(k, "kept_bytes"), b));
-    for (const struct json *r = run_items(report, "runs"); r != NULL; r = json_next(r)) {
+    for (const struct json *r = json_items(report, "runs"); r != NULL; r = json_next(r)) {
         n_runs++;
-        n_pinned += str_eq(run_text(r, "why"), "pinned");
+        n_pinned += str_eq(json_find_text(r, "why"), "pinned");
     }
     const struct json *bytes = json_get(report, "bytes");
     buf_printf(out, "%s %s of %s; ", removed ? "freed" : "would free",
@@ -421,9 +422,9 @@ static struct json *pin_answer(const struct run_record *r, bool pinned, size_t n
 static size_t count_missing(const struct store *s, const struct run_record *r)
 {
     size_t n = 0;
-    for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t))
-        for (const struct json *o = run_items(t, "outputs"); o != NULL; o = json_next(o)) {
-            const char *id = run_text(o, "id");
+    for (const struct json *t = json_items(r->root, "stages"); t != NULL; t = json_next(t))
+        for (const struct json *o = json_items(t, "outputs"); o != NULL; o = json_next(o)) {
+            const char *id = json_find_text(o, "id");
             n += id != NULL && str_is_hex(id, SHA256_HEX) && !store_has(s, id);
         }
     return n;

@@ -28,26 +28,26 @@ static void add_field(struct buf *out, const char *key, const char *value)
 static const char *base_name(const struct origin *o)
 {
     const struct json *base = origin_input(o, "base");
-    for (const struct json *s = run_items(o->audit, "chain"); s != NULL; s = json_next(s))
-        if (run_text(s, "toolkit") != NULL)
-            return run_text(s, "toolkit");
-    return base != NULL ? run_text(base, "from") : NULL;
+    for (const struct json *s = json_items(o->audit, "chain"); s != NULL; s = json_next(s))
+        if (json_find_text(s, "toolkit") != NULL)
+            return json_find_text(s, "toolkit");
+    return json_find_text(base, "from");
 }
 
 static bool is_training_data(const struct json *source)
 {
-    const char *kind = run_text(source, "kind");
+    const char *kind = json_find_text(source, "kind");
     return kind != NULL && origin_is_data(kind) && !str_eq(kind, "golden");
 }
 
 static void add_datasets(const struct origin *o, struct buf *out)
 {
     const char *title = "datasets:\n";
-    for (const struct json *s = run_items(o->audit, "sources"); s != NULL; s = json_next(s)) {
-        if (!is_training_data(s) || run_text(s, "from") == NULL)
+    for (const struct json *s = json_items(o->audit, "sources"); s != NULL; s = json_next(s)) {
+        if (!is_training_data(s) || json_find_text(s, "from") == NULL)
             continue;
         buf_printf(out, "%s- ", title);
-        add_quoted(out, run_text(s, "from"));
+        add_quoted(out, json_find_text(s, "from"));
         buf_add_char(out, '\n');
         title = "";
     }
@@ -56,12 +56,12 @@ static void add_datasets(const struct origin *o, struct buf *out)
 static void add_result(const struct json *result, struct buf *out)
 {
     const struct json *set = json_get(result, "golden");
-    const char *from = run_text(set, "from") ? run_text(set, "from") : "?";
+    const char *from = json_text_or(set, "from", "?");
     buf_add_text(out, "  - task:\n      type: text-generation\n    dataset:\n      name: ");
     add_quoted(out, from);
     buf_add_text(out, "\n      type: ");
     add_quoted(out, from);
-    buf_printf(out, "\n      revision: \"%s\"\n    metrics:\n", run_text(set, "id"));
+    buf_printf(out, "\n      revision: \"%s\"\n    metrics:\n", json_find_text(set, "id"));
     for (const struct json *m = json_first(json_get(result, "metrics")); m; m = json_next(m)) {
         if (json_type(m) != JSON_NUMBER)
             continue;
@@ -131,20 +131,20 @@ static void add_what(const struct origin *o, struct buf *out)
 {
     const struct json *base = origin_input(o, "base");
     buf_add_text(out, "\n| | |\n|---|---|\n");
-    add_row(out, "kind", run_text(o->made, "kind"));
-    add_row(out, "SHA-256", run_text(o->made, "id"));
+    add_row(out, "kind", json_find_text(o->made, "kind"));
+    add_row(out, "SHA-256", json_find_text(o->made, "id"));
     add_row(out, "author", origin_config(o, "author"));
     add_row(out, "base", base_name(o));
-    add_row(out, "base, SHA-256", base != NULL ? run_text(base, "id") : NULL);
+    add_row(out, "base, SHA-256", json_find_text(base, "id"));
     add_row(out, "base signature", o->signature);
     add_row(out, "run", o->run.commit);
     add_row(out, "audit",
-            str_eq(run_text(o->audit, "status"), "proven") ? "proven" : "cannot tell");
+            str_eq(json_find_text(o->audit, "status"), "proven") ? "proven" : "cannot tell");
 }
 
 static void add_number_cell(struct buf *out, const struct json *v)
 {
-    if (v != NULL && json_type(v) == JSON_NUMBER)
+    if (json_is_number(v))
         json_add_number(out, json_number(v));
     else
         buf_add_char(out, '-');
@@ -154,9 +154,9 @@ static void add_results(const struct origin *o, struct buf *out)
 {
     for (const struct json *r = json_first(o->results); r != NULL; r = json_next(r)) {
         buf_add_text(out, "\n## Results on ");
-        add_plain(out, run_text(json_get(r, "golden"), "from"));
-        buf_printf(out, "\n\nGolden set %s, stage ", run_text(json_get(r, "golden"), "id"));
-        add_plain(out, run_text(r, "stage"));
+        add_plain(out, json_find_text(json_get(r, "golden"), "from"));
+        buf_printf(out, "\n\nGolden set %s, stage ", json_find_text(json_get(r, "golden"), "id"));
+        add_plain(out, json_find_text(r, "stage"));
         buf_add_text(out, ".\n\n");
         if (!has_number(r))
             buf_add_text(out, "The store does not have its metrics any more.\n");
@@ -171,15 +171,15 @@ static void add_results(const struct origin *o, struct buf *out)
             add_number_cell(out, m);
             buf_add_text(out, " |\n");
         }
-        if (run_items(r, "gates") != NULL)
+        if (json_items(r, "gates") != NULL)
             buf_add_text(out, "\n| gate | value | verdict |\n|---|---|---|\n");
-        for (const struct json *g = run_items(r, "gates"); g != NULL; g = json_next(g)) {
+        for (const struct json *g = json_items(r, "gates"); g != NULL; g = json_next(g)) {
             buf_add_text(out, "| ");
-            add_plain(out, run_text(g, "gate"));
+            add_plain(out, json_find_text(g, "gate"));
             buf_add_text(out, " | ");
             add_number_cell(out, json_get(g, "value"));
             buf_add_text(out, " | ");
-            add_plain(out, run_text(g, "verdict"));
+            add_plain(out, json_find_text(g, "verdict"));
             buf_add_text(out, " |\n");
         }
     }
@@ -188,13 +188,13 @@ static void add_results(const struct origin *o, struct buf *out)
 static void add_sources(const struct origin *o, struct buf *out)
 {
     buf_add_text(out, "\n## Made from\n\n| source | kind | SHA-256 |\n|---|---|---|\n");
-    for (const struct json *s = run_items(o->audit, "sources"); s != NULL; s = json_next(s)) {
+    for (const struct json *s = json_items(o->audit, "sources"); s != NULL; s = json_next(s)) {
         buf_add_text(out, "| ");
-        add_plain(out, run_text(s, "from"));
+        add_plain(out, json_find_text(s, "from"));
         buf_add_text(out, " | ");
-        add_plain(out, run_text(s, "kind"));
+        add_plain(out, json_find_text(s, "kind"));
         buf_add_text(out, " | ");
-        add_plain(out, run_text(s, "id"));
+        add_plain(out, json_find_text(s, "id"));
         buf_add_text(out, " |\n");
     }
 }
@@ -205,7 +205,7 @@ static void add_stages(const struct origin *o, struct buf *out)
     size_t n = json_count(json_get(o->audit, "chain"));
     const struct json **steps = xalloc_array(n, sizeof *steps);
     n = 0;
-    for (const struct json *s = run_items(o->audit, "chain"); s != NULL; s = json_next(s))
+    for (const struct json *s = json_items(o->audit, "chain"); s != NULL; s = json_next(s))
         steps[n++] = s;
     buf_add_text(out, "\n## Made by\n\n| stage | kind | made | config |\n|---|---|---|---|\n");
     while (n > 0) {
@@ -215,11 +215,11 @@ static void add_stages(const struct origin *o, struct buf *out)
         if (json_get(s, "config") != NULL)
             json_write_canonical(json_get(s, "config"), &config);
         buf_add_text(out, "| ");
-        add_plain(out, run_text(s, "stage"));
+        add_plain(out, json_find_text(s, "stage"));
         buf_add_text(out, " | ");
-        add_plain(out, run_text(s, "run"));
+        add_plain(out, json_find_text(s, "run"));
         buf_add_text(out, " | ");
-        add_plain(out, run_text(s, "finished"));
+        add_plain(out, json_find_text(s, "finished"));
         buf_add_text(out, " | ");
         add_plain(out, buf_text(&config));
         buf_add_text(out, " |\n");
@@ -231,7 +231,7 @@ static void add_stages(const struct origin *o, struct buf *out)
 /* By its kind; where a kind may be either, by what its stage was told to write. */
 static bool is_adapter(const struct origin *o)
 {
-    const char *kind = run_text(o->made, "kind");
+    const char *kind = json_find_text(o->made, "kind");
     const char *what = origin_config(o, "what");
     if (!o->is_model || str_eq(kind, "base") || str_eq(kind, "draft"))
         return false;
@@ -243,12 +243,12 @@ int model_card_write(const struct origin *o, struct buf *out, struct err *e)
     if (!o->is_model)
         return err_set(e, ERR_CONFIG,
                        "%s is of kind %s, not a model: expected a package or an adapter",
-                       run_text(o->audit, "as"), run_text(o->made, "kind"));
+                       json_find_text(o->audit, "as"), json_find_text(o->made, "kind"));
     if (!is_adapter(o))
         return err_set(
             e, ERR_CONFIG,
             "%s is of kind %s%s%s, not an adapter alone: expected a package or an adapter",
-            run_text(o->audit, "as"), run_text(o->made, "kind"),
+            json_find_text(o->audit, "as"), json_find_text(o->made, "kind"),
             origin_config(o, "what") ? ", what: " : "",
             origin_config(o, "what") ? origin_config(o, "what") : "");
     add_header(o, out);
@@ -267,6 +267,6 @@ int model_card_write(const struct origin *o, struct buf *out, struct err *e)
     buf_printf(out,
                "\nWritten from the record of run %.12s. Who has its ledger checks all of it with\n"
                "`fmforge audit %s`.\n",
-               o->run.commit, run_text(o->made, "id"));
+               o->run.commit, json_find_text(o->made, "id"));
     return 0;
 }

@@ -44,9 +44,9 @@ static int delivered(const struct ledger *l, const char *id, struct origin *o, c
     if (rc < 0)
         return rc;
     buf_init(&names, BUF_MAX_DEFAULT);
-    for (const struct json *d = run_items(o->run.root, "deliveries"); d; d = json_next(d), n++) {
-        found = run_text(d, "id");
-        buf_printf(&names, " %s", run_text(d, "path") ? run_text(d, "path") : "?");
+    for (const struct json *d = json_items(o->run.root, "deliveries"); d; d = json_next(d), n++) {
+        found = json_find_text(d, "id");
+        buf_printf(&names, " %s", json_text_or(d, "path", "?"));
     }
     if (n != 1 || found == NULL || !str_is_hex(found, SHA256_HEX))
         rc = err_set(e, ERR_CONFIG, "run %.12s delivered %zu packages, expected one:%s%s",
@@ -82,7 +82,7 @@ static int find_audit(const struct ledger *l, const char *home, const char *targ
         what = digest;
     }
     int rc = audit_make(l, home, what, NULL, &o->audit, e);
-    const struct json *wrong = rc == 0 ? run_items(o->audit, "mismatches") : NULL;
+    const struct json *wrong = rc == 0 ? json_items(o->audit, "mismatches") : NULL;
     if (wrong != NULL)
         rc = err_set(e, ERR_FORMAT, "%s: %s; fmforge audit says more", target, json_string(wrong));
     return rc;
@@ -93,7 +93,7 @@ static int find_audit(const struct ledger *l, const char *home, const char *targ
 static void read_metrics(struct store *s, const struct json *stage, struct json *result)
 {
     const struct json *output = run_item_of_kind(stage, "outputs", "metrics");
-    const char *id = output != NULL ? run_text(output, "id") : NULL;
+    const char *id = json_find_text(output, "id");
     struct json *metrics = NULL;
     struct buf b;
     struct err gone = {0};
@@ -111,8 +111,8 @@ static void read_metrics(struct store *s, const struct json *stage, struct json 
 static struct json *gates_of(const struct run_record *r, const char *stage)
 {
     struct json *list = json_new_array();
-    for (const struct json *g = run_items(r->root, "gates"); g != NULL; g = json_next(g))
-        if (run_text(g, "stage") && str_eq(run_text(g, "stage"), stage))
+    for (const struct json *g = json_items(r->root, "gates"); g != NULL; g = json_next(g))
+        if (str_eq(json_text(g, "stage"), stage))
             json_append(list, json_clone(g));
     return list;
 }
@@ -121,20 +121,20 @@ static struct json *gates_of(const struct run_record *r, const char *stage)
 static bool is_it(const struct origin *o, const char *id)
 {
     const struct json *adapter = run_item_of_kind(o->stage, "inputs", "adapter");
-    const char *inside = adapter != NULL ? run_text(adapter, "id") : NULL;
+    const char *inside = json_find_text(adapter, "id");
     return id != NULL &&
-           (str_eq(id, run_text(o->made, "id")) || (inside != NULL && str_eq(id, inside)));
+           (str_eq(id, json_find_text(o->made, "id")) || (inside != NULL && str_eq(id, inside)));
 }
 
 static void find_results(struct origin *o, struct store *s)
 {
     o->results = json_new_array();
-    for (const struct json *t = run_items(o->run.root, "stages"); t != NULL; t = json_next(t)) {
+    for (const struct json *t = json_items(o->run.root, "stages"); t != NULL; t = json_next(t)) {
         const struct json *golden = run_item_of_kind(t, "inputs", "golden");
-        const char *name = run_text(t, "stage");
+        const char *name = json_find_text(t, "stage");
         bool found = false;
-        for (const struct json *i = run_items(t, "inputs"); i != NULL; i = json_next(i))
-            found = found || is_it(o, run_text(i, "id"));
+        for (const struct json *i = json_items(t, "inputs"); i != NULL; i = json_next(i))
+            found = found || is_it(o, json_find_text(i, "id"));
         if (!found || golden == NULL || name == NULL ||
             run_item_of_kind(t, "outputs", "metrics") == NULL)
             continue;
@@ -158,7 +158,8 @@ static void read_signature(struct origin *o, struct store *s)
     struct buf b;
     struct err gone = {0};
     buf_init(&b, BUF_MAX_DEFAULT);
-    if (s != NULL && in != NULL && store_get_bytes(s, run_text(in, "id"), 4096, &b, &gone) == 0 &&
+    if (s != NULL && in != NULL &&
+        store_get_bytes(s, json_find_text(in, "id"), 4096, &b, &gone) == 0 &&
         json_parse(buf_text(&b), b.n_bytes, &v, &gone) == 0 && json_type(v) == JSON_STRING &&
         str_is_hex(json_string(v), 40))
         o->signature = xstrdup(json_string(v));
@@ -171,16 +172,16 @@ static void read_signature(struct origin *o, struct store *s)
 /* The output of the run that has the target's id. */
 static int find_output(struct origin *o, const char *target, struct err *e)
 {
-    const char *id = run_text(json_get(o->audit, "target"), "id");
+    const char *id = json_find_text(json_get(o->audit, "target"), "id");
     const struct json *stage = run_record_producer(&o->run, id, NULL, &o->made);
-    const char *as = run_text(o->audit, "as");
-    o->stage = run_items(o->audit, "chain");
+    const char *as = json_find_text(o->audit, "as");
+    o->stage = json_items(o->audit, "chain");
     if (stage == NULL || o->stage == NULL || o->made == NULL)
         return err_set(e, ERR_CONFIG,
                        "%s: in run %.12s it is %s; expected something that a stage made, whole: a "
                        "package's folder, an output's SHA-256",
                        target, o->run.commit, as != NULL ? as : "not an output");
-    o->is_model = is_model(run_text(o->made, "kind"));
+    o->is_model = is_model(json_find_text(o->made, "kind"));
     return 0;
 }
 
@@ -192,7 +193,7 @@ int origin_find(const struct ledger *l, const char *home, const char *target, st
     int rc = store_open_read(home, &s, e);
     if (rc == 0)
         rc = find_audit(l, home, target, out, e);
-    const char *commit = rc == 0 ? run_text(json_get(out->audit, "run"), "commit") : NULL;
+    const char *commit = rc == 0 ? json_find_text(json_get(out->audit, "run"), "commit") : NULL;
     if (rc == 0 && commit == NULL)
         rc = err_set(e, ERR_CONFIG, "%s: no run of %s names it", target, l->repo);
     if (rc == 0) {
@@ -220,7 +221,7 @@ void origin_release(struct origin *o)
 
 const struct json *origin_input(const struct origin *o, const char *kind)
 {
-    for (const struct json *s = run_items(o->audit, "chain"); s != NULL; s = json_next(s))
+    for (const struct json *s = json_items(o->audit, "chain"); s != NULL; s = json_next(s))
         if (run_item_of_kind(s, "inputs", kind) != NULL)
             return run_item_of_kind(s, "inputs", kind);
     return NULL;
@@ -228,7 +229,7 @@ const struct json *origin_input(const struct origin *o, const char *kind)
 
 const char *origin_config(const struct origin *o, const char *key)
 {
-    const char *text = run_text(json_get(o->stage, "config"), key);
+    const char *text = json_find_text(json_get(o->stage, "config"), key);
     return text != NULL && *text != '\0' ? text : NULL;
 }
 

@@ -12,22 +12,10 @@
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/statement.h"
 
-const char *run_text(const struct json *object, const char *key)
-{
-    const struct json *v = object != NULL ? json_get(object, key) : NULL;
-    return v != NULL && json_type(v) == JSON_STRING ? json_string(v) : NULL;
-}
-
-const struct json *run_items(const struct json *object, const char *key)
-{
-    const struct json *v = object != NULL ? json_get(object, key) : NULL;
-    return v != NULL && json_type(v) == JSON_ARRAY ? json_first(v) : NULL;
-}
-
 const struct json *run_item_of_kind(const struct json *stage, const char *key, const char *kind)
 {
-    for (const struct json *i = run_items(stage, key); i != NULL; i = json_next(i))
-        if (run_text(i, "kind") != NULL && str_eq(run_text(i, "kind"), kind))
+    for (const struct json *i = json_items(stage, key); i != NULL; i = json_next(i))
+        if (str_eq(json_text(i, "kind"), kind))
             return i;
     return NULL;
 }
@@ -52,8 +40,8 @@ static void names_open(struct run_names *n, const struct json *items, size_t n_i
 {
     n->items = xalloc_array(n_items + 1, sizeof *n->items);
     for (const struct json *v = items; v != NULL; v = json_next(v))
-        if (run_text(v, key) != NULL) {
-            n->items[n->n_items] = (struct run_name){run_text(v, key), v, n->n_items};
+        if (json_find_text(v, key) != NULL) {
+            n->items[n->n_items] = (struct run_name){json_find_text(v, key), v, n->n_items};
             n->n_items++;
         }
     if (n->n_items > 0)
@@ -65,7 +53,7 @@ static const struct json *find_name(const struct run_names *n, const struct json
                                     const char *key, const char *name)
 {
     for (const struct json *v = n->items == NULL ? items : NULL; v != NULL; v = json_next(v))
-        if (run_text(v, key) != NULL && str_eq(run_text(v, key), name))
+        if (json_find_text(v, key) != NULL && str_eq(json_find_text(v, key), name))
             return v;
     size_t low = 0, high = n->n_items;
     while (low < high) {
@@ -80,12 +68,13 @@ static const struct json *find_name(const struct run_names *n, const struct json
 
 const char *run_record_file(const struct run_record *r, const char *path)
 {
-    return run_text(find_name(&r->files, run_items(r->shown, "files"), "path", path), "text");
+    return json_find_text(find_name(&r->files, json_items(r->shown, "files"), "path", path),
+                          "text");
 }
 
 const struct json *run_record_stage(const struct run_record *r, const char *stage)
 {
-    return find_name(&r->stages, run_items(r->root, "stages"), "stage", stage);
+    return find_name(&r->stages, json_items(r->root, "stages"), "stage", stage);
 }
 
 const char *run_record_stage_file(const struct run_record *r, const char *stage, const char *file)
@@ -99,7 +88,7 @@ const char *run_record_stage_file(const struct run_record *r, const char *stage,
 /* run.json, once `shown` is there. */
 static int take_file(struct run_record *r, struct err *e)
 {
-    names_open(&r->files, run_items(r->shown, "files"), json_count(json_get(r->shown, "files")),
+    names_open(&r->files, json_items(r->shown, "files"), json_count(json_get(r->shown, "files")),
                "path");
     const char *text = run_record_file(r, "run.json");
     if (text == NULL)
@@ -108,7 +97,7 @@ static int take_file(struct run_record *r, struct err *e)
     if (rc == 0)
         rc = json_need_string(r->root, "name", &r->name, e);
     if (rc == 0)
-        names_open(&r->stages, run_items(r->root, "stages"),
+        names_open(&r->stages, json_items(r->root, "stages"),
                    json_count(json_get(r->root, "stages")), "stage");
     return rc;
 }
@@ -147,10 +136,10 @@ int run_record_of_files(const struct run_files *f, const char *commit, struct ru
     }
     json_put(out->shown, "files", files);
     json_put(out->shown, "commit", statement_text(commit));
-    out->commit = run_text(out->shown, "commit");
+    out->commit = json_find_text(out->shown, "commit");
     int rc = take_file(out, e);
     int64_t ms = 0;
-    const char *started = rc == 0 ? run_text(out->root, "started") : NULL;
+    const char *started = rc == 0 ? json_find_text(out->root, "started") : NULL;
     if (started != NULL && statement_time_parse(started, &ms))
         out->time = ms / 1000;
     return rc;
@@ -224,14 +213,14 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
     const char *sums = run_record_file(r, "SHA256SUMS");
     size_t n_right = 0, n_files = 0;
     int n_id = str_is_hex(r->commit, 40) ? 12 : 400; /* of a folder: its path */
-    for (const struct json *f = run_items(r->shown, "files"); f != NULL; f = json_next(f)) {
-        const char *path = run_text(f, "path");
-        const char *text = run_text(f, "text");
+    for (const struct json *f = json_items(r->shown, "files"); f != NULL; f = json_next(f)) {
+        const char *path = json_find_text(f, "path");
+        const char *text = json_find_text(f, "text");
         char want[SHA256_HEX + 1];
         n_files += path == NULL || !str_eq(path, "SHA256SUMS");
-        if (run_text(f, "damage") != NULL) {
+        if (json_find_text(f, "damage") != NULL) {
             add_finding(damage, xasprintf("run %.*s: %s: %s", n_id, r->commit, path,
-                                          run_text(f, "damage")));
+                                          json_find_text(f, "damage")));
             continue;
         }
         if (sums == NULL || path == NULL || str_eq(path, "SHA256SUMS"))
@@ -263,8 +252,8 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 
 static const struct json *output_with(const struct json *stage, const char *id_hex)
 {
-    for (const struct json *o = run_items(stage, "outputs"); o != NULL; o = json_next(o))
-        if (run_text(o, "id") != NULL && str_eq(run_text(o, "id"), id_hex))
+    for (const struct json *o = json_items(stage, "outputs"); o != NULL; o = json_next(o))
+        if (str_eq(json_text(o, "id"), id_hex))
             return o;
     return NULL;
 }
@@ -273,9 +262,9 @@ const struct json *run_record_producer(const struct run_record *r, const char *i
                                        const char *prefer, const struct json **output)
 {
     const struct json *best = NULL;
-    for (const struct json *s = run_items(r->root, "stages"); s != NULL; s = json_next(s)) {
+    for (const struct json *s = json_items(r->root, "stages"); s != NULL; s = json_next(s)) {
         const struct json *o = output_with(s, id_hex);
-        const char *instance = run_text(s, "stage");
+        const char *instance = json_find_text(s, "stage");
         if (o == NULL || instance == NULL)
             continue;
         bool preferred = prefer != NULL && str_eq(instance, prefer);
@@ -295,15 +284,15 @@ const struct json *run_record_producer(const struct run_record *r, const char *i
 /* "support_desk: ok, 3 executed, 4 reused": the part behind the name, and the status in it. */
 static struct json *run_from_commit(const struct json *c)
 {
-    const char *message = run_text(c, "message") ? run_text(c, "message") : "";
-    const char *ref = run_text(c, "ref") ? run_text(c, "ref") : "";
+    const char *message = json_text(c, "message");
+    const char *ref = json_text(c, "ref");
     size_t n_line = strcspn(message, "\n");
     char *line = xstrndup(message, n_line);
     const char *colon = strstr(line, ": ");
     const char *summary = colon != NULL ? colon + 2 : line;
     char *status = xstrndup(summary, strcspn(summary, ","));
     struct json *v = json_new_object();
-    json_put_string(v, "commit", run_text(c, "commit") ? run_text(c, "commit") : "");
+    json_put_string(v, "commit", json_text(c, "commit"));
     json_put_string(v, "name", str_starts(ref, "refs/prov/") ? ref + 10 : ref);
     json_put(v, "time", json_clone(json_get(c, "time")));
     json_put_string(v, "status", status);
@@ -320,9 +309,9 @@ static struct json *run_from_line(const char *line, size_t n)
     int64_t ms = 0;
     if (json_parse(line, n, &v, &ignored) != 0)
         return NULL; /* the end of a line that a kill cut short */
-    const char *name = run_text(v, "name");
-    const char *started = run_text(v, "started");
-    const char *status = run_text(v, "status");
+    const char *name = json_find_text(v, "name");
+    const char *started = json_find_text(v, "started");
+    const char *status = json_find_text(v, "status");
     struct json *out = NULL;
     if (name != NULL && status != NULL && started != NULL && statement_time_parse(started, &ms)) {
         out = json_new_object();
@@ -363,7 +352,7 @@ static void collect(struct collected *c, struct json *run)
 {
     if (run == NULL)
         return;
-    if (c->name != NULL && !str_eq(run_text(run, "name"), c->name)) {
+    if (c->name != NULL && !str_eq(json_find_text(run, "name"), c->name)) {
         json_free(run);
         return;
     }
@@ -409,7 +398,7 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
         return rc;
     rc = collect_lines(&c, runs_log, e);
     c.newest = INFINITY;
-    for (const struct json *v = run_items(log, "commits"); v != NULL; v = json_next(v))
+    for (const struct json *v = json_items(log, "commits"); v != NULL; v = json_next(v))
         collect(&c, run_from_commit(v));
     if (c.n_items > 0)
         qsort(c.items, c.n_items, sizeof *c.items, newest_first);
@@ -453,7 +442,7 @@ static int find_back(const struct ledger *l, uint64_t back, const char *name,
         rc =
             err_set(e, ERR_MISSING, "no run%s%s is recorded", name ? " of " : "", name ? name : "");
     if (rc == 0)
-        rc = run_record_load(l, run_text(run, "commit"), out, e);
+        rc = run_record_load(l, json_find_text(run, "commit"), out, e);
     json_free(list);
     return rc;
 }

@@ -68,13 +68,9 @@ size_t run_record_check(const struct run_record *r, struct json *damage);
  * NULL). Borrowed, NULL when none. *output (may be NULL) gets the output's node. */
 const struct json *run_record_producer(const struct run_record *r, const char *id_hex,
                                        const char *prefer, const struct json **output);
-/* An array member's first item, NULL when there is none or it is no array. */
-const struct json *run_items(const struct json *object, const char *key);
 /* The first of a stage's "inputs" or "outputs" that is of a kind, NULL when there is none.
  * Borrowed. */
 const struct json *run_item_of_kind(const struct json *stage, const char *key, const char *kind);
-/* A string member of a JSON object, or NULL. */
-const char *run_text(const struct json *object, const char *key);
 
 /* All runs, newest first, of one pipeline or of all (NULL): array of {"commit"?,"name","time",
  * "status","summary"}. A run without commit did nothing. Runs of one pipeline are in the order in

@@ -8,15 +8,9 @@
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/statement.h"
 
-static const char *text_or(const struct json *run, const char *key, const char *other)
-{
-    const char *s = run_text(run, key);
-    return s != NULL ? s : other;
-}
-
 static bool is_state(const struct json *run, const char *state)
 {
-    return str_eq(text_or(run, "state", ""), state);
+    return str_eq(json_text(run, "state"), state);
 }
 
 int signatures_read(const struct ledger *l, const char *signers, const char *commit,
@@ -30,7 +24,7 @@ int signatures_read(const struct ledger *l, const char *signers, const char *com
     *runs = json_new_array();
     for (const struct json *f = rc == 0 ? json_first(found) : NULL; f; f = json_next(f)) {
         struct json *run = json_clone(f);
-        const char *ref = text_or(f, "ref", "");
+        const char *ref = json_text(f, "ref");
         if (str_starts(ref, "refs/prov/"))
             json_put_string(run, "name", ref + strlen("refs/prov/"));
         json_append(*runs, run);
@@ -47,25 +41,24 @@ char *signature_damage(const struct json *run)
 {
     if (is_state(run, "good") || is_state(run, "unsigned"))
         return NULL;
-    return xasprintf("run %.12s%s%s: its signature is bad: %s", text_or(run, "commit", "?"),
-                     run_text(run, "name") ? " of " : "", text_or(run, "name", ""),
-                     text_or(run, "reason", "no reason is given"));
+    return xasprintf("run %.12s%s%s: its signature is bad: %s", json_text_or(run, "commit", "?"),
+                     json_find_text(run, "name") ? " of " : "", json_text(run, "name"),
+                     json_text_or(run, "reason", "no reason is given"));
 }
 
 static void run_to_text(const struct json *run, struct buf *out)
 {
     char when[25];
-    const struct json *time = json_get(run, "time");
-    bool has_time = time != NULL && json_type(time) == JSON_NUMBER;
-    clock_text(has_time ? (long long)json_number(time) * 1000 : 0, when);
-    buf_printf(out, "  %.12s  %.10s %.8s  %s: ", text_or(run, "commit", "?"), when, when + 11,
-               text_or(run, "name", "?"));
+    clock_text((long long)json_number_or(run, "time", 0) * 1000, when);
+    buf_printf(out, "  %.12s  %.10s %.8s  %s: ", json_text_or(run, "commit", "?"), when, when + 11,
+               json_text_or(run, "name", "?"));
     if (is_state(run, "good"))
-        buf_printf(out, "signed by %s (%s)\n", text_or(run, "by", "?"), text_or(run, "key", "?"));
+        buf_printf(out, "signed by %s (%s)\n", json_text_or(run, "by", "?"),
+                   json_text_or(run, "key", "?"));
     else if (is_state(run, "unsigned"))
         buf_add_text(out, "unsigned\n");
     else
-        buf_printf(out, "BAD: %s\n", text_or(run, "reason", "no reason is given"));
+        buf_printf(out, "BAD: %s\n", json_text_or(run, "reason", "no reason is given"));
 }
 
 void signatures_to_text(const struct json *runs, struct buf *out)

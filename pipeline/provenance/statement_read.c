@@ -6,22 +6,9 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/statement.h"
 
-/* A string member or NULL. */
-static const char *maybe(const struct json *v, const char *key)
-{
-    const struct json *m = json_get(v, key);
-    return m != NULL && json_type(m) == JSON_STRING ? json_string(m) : NULL;
-}
-
-static double number_or_zero(const struct json *v, const char *key)
-{
-    const struct json *m = json_get(v, key);
-    return m != NULL && json_type(m) == JSON_NUMBER ? json_number(m) : 0;
-}
-
 static uint64_t count_or_zero(const struct json *v, const char *key)
 {
-    double n = number_or_zero(v, key);
+    double n = json_number_or(v, key, 0);
     return n > 0 && n < 9007199254740992.0 ? (uint64_t)n : 0;
 }
 
@@ -41,10 +28,10 @@ static int take_digest(const struct json *v, const char **id, bool *is_folder, s
     int rc = json_need_object(v, "digest", &digest, e);
     if (rc != 0)
         return rc;
-    *id = maybe(digest, "sha256");
+    *id = json_find_text(digest, "sha256");
     *is_folder = *id == NULL;
     if (*id == NULL)
-        *id = maybe(digest, "dirHash");
+        *id = json_find_text(digest, "dirHash");
     if (*id == NULL || !str_is_hex(*id, 64))
         return err_set(e, ERR_FORMAT, "digest: no sha256 and no dirHash of 64 hex digits");
     return 0;
@@ -67,8 +54,8 @@ static int read_subjects(const struct json *root, struct statement *s, struct er
         if (rc != 0)
             return err_wrap(e, "subject");
         const struct json *annotations = json_get(v, "annotations");
-        one.kind = annotations != NULL ? maybe(annotations, "kind") : NULL;
-        one.n_bytes = annotations != NULL ? count_or_zero(annotations, "bytes") : 0;
+        one.kind = json_find_text(annotations, "kind");
+        one.n_bytes = count_or_zero(annotations, "bytes");
         if (strchr(one.name, '/') != NULL)
             s->files[s->n_files++] = one;
         else
@@ -84,28 +71,28 @@ static int read_input(const struct json *v, const char *name, struct statement *
     int rc = take_digest(v, &in->id, &in->is_folder, e);
     if (rc != 0)
         return err_wrap(e, "input/%s", name);
-    in->uri = maybe(v, "uri");
+    in->uri = json_find_text(v, "uri");
     const struct json *annotations = json_get(v, "annotations");
     if (annotations == NULL)
         return 0;
-    in->kind = maybe(annotations, "kind");
+    in->kind = json_find_text(annotations, "kind");
     in->n_bytes = count_or_zero(annotations, "bytes");
-    in->facet = maybe(annotations, "facet");
-    in->producer = maybe(annotations, "producer");
-    in->from = maybe(annotations, "from");
+    in->facet = json_find_text(annotations, "facet");
+    in->producer = json_find_text(annotations, "producer");
+    in->from = json_find_text(annotations, "from");
     return 0;
 }
 
 static int read_source(const struct json *v, struct statement *s, struct err *e)
 {
     const struct json *digest = json_get(v, "digest");
-    s->facts.source.commit = digest != NULL ? maybe(digest, "gitCommit") : NULL;
+    s->facts.source.commit = json_find_text(digest, "gitCommit");
     if (s->facts.source.commit == NULL)
         return err_set(e, ERR_FORMAT, "source: no gitCommit");
     const struct json *annotations = json_get(v, "annotations");
     if (annotations == NULL)
         return 0;
-    s->facts.source.branch = maybe(annotations, "branch");
+    s->facts.source.branch = json_find_text(annotations, "branch");
     s->facts.source.n_dirty_all = count_or_zero(annotations, "dirty_total");
     const struct json *dirty = json_get(annotations, "dirty");
     if (dirty == NULL || json_type(dirty) != JSON_ARRAY)
@@ -113,10 +100,10 @@ static int read_source(const struct json *v, struct statement *s, struct err *e)
     s->dirty = xalloc_array(json_count(dirty) + 1, sizeof *s->dirty);
     s->facts.source.dirty = s->dirty;
     for (const struct json *d = json_first(dirty); d != NULL; d = json_next(d)) {
-        if (maybe(d, "path") == NULL)
+        if (json_find_text(d, "path") == NULL)
             return err_set(e, ERR_FORMAT, "source: a dirty entry without path");
         s->dirty[s->facts.source.n_dirty++] =
-            (struct statement_dirty){maybe(d, "path"), maybe(d, "sha256")};
+            (struct statement_dirty){json_find_text(d, "path"), json_find_text(d, "sha256")};
     }
     return 0;
 }
@@ -147,7 +134,7 @@ static int read_dependencies(const struct json *definition, struct statement *s,
             library->name = name + 8;
             rc = take_digest(v, &library->value, &is_folder, e);
         } else if (str_eq(name, "manifest")) {
-            s->facts.manifest_uri = maybe(v, "uri");
+            s->facts.manifest_uri = json_find_text(v, "uri");
             rc = take_digest(v, &s->facts.manifest, &is_folder, e);
         } else if (str_eq(name, "source")) {
             rc = read_source(v, s, e);
@@ -177,14 +164,14 @@ static int read_definition(const struct json *definition, struct statement *s, s
         rc = take_digest(recipe, &s->facts.recipe, &is_folder, e);
     if (rc != 0)
         return rc;
-    s->facts.instance = maybe(external, "instance");
-    s->facts.pipeline = maybe(external, "pipeline");
-    s->facts.toolkit = maybe(external, "toolkit");
+    s->facts.instance = json_find_text(external, "instance");
+    s->facts.pipeline = json_find_text(external, "pipeline");
+    s->facts.toolkit = json_find_text(external, "toolkit");
     s->facts.profile = json_get(internal, "profile");
-    s->facts.kernels = maybe(internal, "kernels");
-    s->facts.sandbox = maybe(internal, "sandbox");
+    s->facts.kernels = json_find_text(internal, "kernels");
+    s->facts.sandbox = json_find_text(internal, "sandbox");
     s->facts.usage.threads = (int)(count_or_zero(internal, "threads") & 0xffff);
-    s->facts.source.unavailable = maybe(internal, "source_unavailable");
+    s->facts.source.unavailable = json_find_text(internal, "source_unavailable");
     return read_dependencies(definition, s, e);
 }
 
@@ -213,7 +200,7 @@ static int read_details(const struct json *details, struct statement *s, struct 
         rc = err_set(e, ERR_FORMAT, "startedOn or finishedOn is not a time");
     if (rc != 0)
         return rc;
-    s->facts.invocation = maybe(metadata, "invocationId");
+    s->facts.invocation = json_find_text(metadata, "invocationId");
     read_pairs(json_get(metadata, "fmforge_host"), &s->host, &s->facts.n_host);
     read_pairs(json_get(metadata, "fmforge_tools"), &s->tools, &s->facts.n_tools);
     s->facts.host = s->host;
@@ -221,16 +208,16 @@ static int read_details(const struct json *details, struct statement *s, struct 
     s->facts.events = json_get(metadata, "fmforge_events");
     const struct json *usage = json_get(metadata, "fmforge_usage");
     if (usage != NULL) {
-        s->facts.usage.wall_seconds = number_or_zero(usage, "wall_seconds");
-        s->facts.usage.user_seconds = number_or_zero(usage, "user_seconds");
-        s->facts.usage.system_seconds = number_or_zero(usage, "system_seconds");
+        s->facts.usage.wall_seconds = json_number_or(usage, "wall_seconds", 0);
+        s->facts.usage.user_seconds = json_number_or(usage, "user_seconds", 0);
+        s->facts.usage.system_seconds = json_number_or(usage, "system_seconds", 0);
         s->facts.usage.peak_bytes = count_or_zero(usage, "peak_bytes");
         s->facts.usage.retries = (int64_t)count_or_zero(usage, "retries");
     }
     const struct json *builder = json_get(details, "builder");
-    const struct json *version = builder != NULL ? json_get(builder, "version") : NULL;
-    s->facts.builder_version = version != NULL ? maybe(version, "fmforge") : NULL;
-    const struct json *list = builder != NULL ? json_get(builder, "builderDependencies") : NULL;
+    const struct json *version = json_get(builder, "version");
+    s->facts.builder_version = json_find_text(version, "fmforge");
+    const struct json *list = json_get(builder, "builderDependencies");
     const struct json *program = list != NULL ? json_first(list) : NULL;
     bool is_folder = false;
     if (program != NULL)

@@ -290,9 +290,9 @@ static void check_newest_runs(struct verify *v)
         add(v, "%s", e.text);
     else
         count_lost(v, log);
-    for (const struct json *c = run_items(log, "commits"); c != NULL; c = json_next(c)) {
-        const char *ref = run_text(c, "ref");
-        const char *commit = run_text(c, "commit");
+    for (const struct json *c = json_items(log, "commits"); c != NULL; c = json_next(c)) {
+        const char *ref = json_find_text(c, "ref");
+        const char *commit = json_find_text(c, "commit");
         struct run_record r = {0};
         struct err why = {0};
         if (ref == NULL || commit == NULL || json_get(seen, ref) != NULL)
@@ -339,8 +339,8 @@ static void check_ledger(struct verify *v)
         add(v, "%s", e.text);
         return;
     }
-    bool sound = run_items(answer, "damage") == NULL;
-    for (const struct json *d = run_items(answer, "damage"); d != NULL; d = json_next(d))
+    bool sound = json_items(answer, "damage") == NULL;
+    for (const struct json *d = json_items(answer, "damage"); d != NULL; d = json_next(d))
         add(v, "ledger: %s", json_string(d));
     v->ledger_counts = json_new_object();
     static const char *const keys[] = {"objects", "commits", "refs"};
@@ -389,37 +389,34 @@ int verify_make(const struct ledger *l, const char *home, const char *signers, s
     return 0;
 }
 
-static double count(const struct json *v, const char *key)
-{
-    const struct json *m = v != NULL ? json_get(v, key) : NULL;
-    return m != NULL && json_type(m) == JSON_NUMBER ? json_number(m) : 0;
-}
-
 void verify_to_text(const struct json *report, struct buf *out)
 {
     char size[16];
     const struct json *ledger = json_get(report, "ledger");
     size_t n_damage = 0, n_store = 0;
-    for (const struct json *d = run_items(report, "damage"); d != NULL; d = json_next(d)) {
+    for (const struct json *d = json_items(report, "damage"); d != NULL; d = json_next(d)) {
         buf_printf(out, "%s\n", json_string(d));
         n_damage++;
         n_store += str_starts(json_string(d), "store: ");
     }
-    str_format_bytes((uint64_t)count(report, "object_bytes"), size);
+    str_format_bytes((uint64_t)json_number_or(report, "object_bytes", 0), size);
     buf_printf(out, "store: %.0f objects (%s), %.0f actions, %.0f raw copies\n",
-               count(report, "objects"), size, count(report, "actions"), count(report, "raw"));
+               json_number_or(report, "objects", 0), size, json_number_or(report, "actions", 0),
+               json_number_or(report, "raw", 0));
     if (ledger != NULL)
         buf_printf(out, "ledger: %.0f run%s on %.0f ref%s, %.0f objects\n",
-                   count(ledger, "commits"), count(ledger, "commits") == 1 ? "" : "s",
-                   count(ledger, "refs"), count(ledger, "refs") == 1 ? "" : "s",
-                   count(ledger, "objects"));
-    if (ledger != NULL && count(ledger, "without_ref") > 0)
+                   json_number_or(ledger, "commits", 0),
+                   json_number_or(ledger, "commits", 0) == 1 ? "" : "s",
+                   json_number_or(ledger, "refs", 0),
+                   json_number_or(ledger, "refs", 0) == 1 ? "" : "s",
+                   json_number_or(ledger, "objects", 0));
+    if (ledger != NULL && json_number_or(ledger, "without_ref", 0) > 0)
         buf_printf(
             out,
             "ledger: %.0f of these runs on no ref, so that log does not list them: a ref was "
             "removed, or fmforge was killed while it recorded; git fsck --lost-found names "
             "them\n",
-            count(ledger, "without_ref"));
+            json_number_or(ledger, "without_ref", 0));
     if (ledger == NULL)
         buf_add_text(out, "ledger: not read, or no run is recorded\n");
     if (json_get(report, "signatures") != NULL)

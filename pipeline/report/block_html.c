@@ -44,9 +44,8 @@ static int body_write(const struct json *block, struct buf *out, struct err *e)
 
 static void note_write(const struct json *block, const char *reason, struct buf *out)
 {
-    const struct json *type = json_get(block, "type");
     buf_add_text(out, "<p class=\"note undrawn\">block of type ");
-    html_add_text(out, type && json_type(type) == JSON_STRING ? json_string(type) : "?");
+    html_add_text(out, json_text_or(block, "type", "?"));
     buf_add_text(out, " cannot be drawn: ");
     html_add_text(out, reason);
     buf_add_text(out, "</p>\n");

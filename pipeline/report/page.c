@@ -170,10 +170,7 @@ static void section_body_write(const struct section *s, struct buf *out)
 
 static void section_write(const struct section *s, struct buf *out)
 {
-    const struct json *open = json_get(s->source, "open");
-    const struct json *blocks = json_get(s->source, "blocks");
-    bool is_open = open && json_type(open) == JSON_BOOL && json_bool(open);
-    bool is_folded = !is_open && blocks && json_type(blocks) == JSON_ARRAY && json_first(blocks);
+    bool is_folded = !json_is_true(s->source, "open") && json_items(s->source, "blocks");
     buf_printf(out, "<section id=\"%s\">\n", s->id);
     if (is_folded)
         buf_add_text(out, "<details>\n<summary>");

@@ -250,8 +250,7 @@ struct json *facts_memory(const struct stage_run *run, const struct facts_model 
 /* The file that a facet's stage takes by this port, NULL when there is none. */
 static const char *input_file(const struct json *facet, const char *port)
 {
-    const struct json *inputs = json_get(facet, "inputs");
-    for (const struct json *f = inputs ? json_first(inputs) : NULL; f; f = json_next(f))
+    for (const struct json *f = json_items(facet, "inputs"); f; f = json_next(f))
         if (str_eq(json_string(json_get(f, "port")), port) && json_bool(json_get(f, "present")))
             return json_string(json_get(f, "path"));
     return NULL;
@@ -260,7 +259,7 @@ static const char *input_file(const struct json *facet, const char *port)
 int facts_check_tokenizer(const struct json *facet, int vocab, bool *is_checked, struct err *e)
 {
     struct tokenizer_facts facts;
-    const struct json *run = facet ? json_get(facet, "run") : NULL;
+    const struct json *run = json_get(facet, "run");
     const char *model = NULL;
     if (run && str_eq(json_string(run), "import_tokenizer"))
         model = input_file(facet, "model");

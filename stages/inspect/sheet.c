@@ -10,27 +10,9 @@
 #define LABEL 26        /* columns of a label behind its indentation of two */
 #define SHOWN_BYTES 300 /* of a text in the metadata */
 
-static const char *text_of(const struct json *o, const char *key)
-{
-    const struct json *v = o ? json_get(o, key) : NULL;
-    return v && json_type(v) == JSON_STRING ? json_string(v) : NULL;
-}
-
-static double number_of(const struct json *o, const char *key)
-{
-    const struct json *v = o ? json_get(o, key) : NULL;
-    return v && json_type(v) == JSON_NUMBER ? json_number(v) : 0;
-}
-
 static uint64_t count_of(const struct json *o, const char *key)
 {
-    return (uint64_t)number_of(o, key);
-}
-
-static bool is_true(const struct json *o, const char *key)
-{
-    const struct json *v = o ? json_get(o, key) : NULL;
-    return v && json_type(v) == JSON_BOOL && json_bool(v);
+    return (uint64_t)json_number_or(o, key, 0);
 }
 
 /* 3111368064 -> "3,111,368,064". */
@@ -106,11 +88,11 @@ static void head(const struct json *facts, struct buf *out)
         {"package", "a .fmadapter package"},
         {"shape", "the dimensions of a model"},
     };
-    const char *what = text_of(facts, "what"), *says = what;
+    const char *what = json_find_text(facts, "what"), *says = what;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (str_eq(kinds[i].what, what))
             says = kinds[i].says;
-    buf_printf(out, "%s: %s\n", text_of(facts, "path"), says);
+    buf_printf(out, "%s: %s\n", json_find_text(facts, "path"), says);
 }
 
 static void list_text(const struct json *list, struct buf *out)
@@ -126,15 +108,15 @@ static void identity(const struct json *facts, struct buf *out)
     const struct json *t = json_get(facts, "toolkit");
     struct buf os;
     buf_init(&os, BUF_MAX_DEFAULT);
-    line_if(out, "name", text_of(t, "label"));
-    line_if(out, "description", text_of(t, "description"));
-    line_if(out, "layout", text_of(t, "layout"));
-    line_if(out, "signature", text_of(t, "signature"));
+    line_if(out, "name", json_find_text(t, "label"));
+    line_if(out, "description", json_find_text(t, "description"));
+    line_if(out, "layout", json_find_text(t, "layout"));
+    line_if(out, "signature", json_find_text(t, "signature"));
     if (t && json_get(t, "os"))
         list_text(json_get(t, "os"), &os);
     line_if(out, "systems", buf_text(&os));
-    line_if(out, "SHA-256 of the base", text_of(facts, "base_content_id"));
-    line_if(out, "SHA-256", text_of(facts, "content_id"));
+    line_if(out, "SHA-256 of the base", json_find_text(facts, "base_content_id"));
+    line_if(out, "SHA-256", json_find_text(facts, "content_id"));
     buf_release(&os);
 }
 
@@ -159,22 +141,22 @@ static void value_text(const struct json *v, struct buf *out)
 static void file_line(const char *label, const struct json *file, struct buf *out)
 {
     char size[16];
-    bool present = is_true(file, "present");
+    bool present = json_is_true(file, "present");
     const char *first = !present ? "absent" : "there";
     if (present && json_get(file, "bytes"))
         first = str_format_bytes(count_of(file, "bytes"), size);
     buf_printf(out, "  %-*s%10s  %s\n", LABEL, label, first, json_string(json_get(file, "path")));
-    if (!present && text_of(file, "missing"))
-        line(out, "", text_of(file, "missing"));
+    if (!present && json_find_text(file, "missing"))
+        line(out, "", json_find_text(file, "missing"));
 }
 
 static void facet_line(const struct json *f, struct buf *out)
 {
-    const char *name = text_of(f, "name"), *type = text_of(f, "type");
+    const char *name = json_find_text(f, "name"), *type = json_find_text(f, "type");
     for (const struct json *file = json_first(json_get(f, "files")); file; file = json_next(file)) {
-        const char *choice = text_of(file, "choice");
+        const char *choice = json_find_text(file, "choice");
         char *label =
-            choice ? xasprintf("%s, %s %s", name, text_of(f, "by"), choice) : xstrdup(name);
+            choice ? xasprintf("%s, %s %s", name, json_find_text(f, "by"), choice) : xstrdup(name);
         file_line(label, file, out);
         xfree(label);
     }
@@ -186,9 +168,9 @@ static void facet_line(const struct json *f, struct buf *out)
         buf_release(&text);
     }
     if (str_eq(type, "stage"))
-        buf_printf(out, "  %-*s%10s  made by stage %s, of\n", LABEL, name, "", text_of(f, "run"));
-    const struct json *inputs = json_get(f, "inputs");
-    for (const struct json *file = inputs ? json_first(inputs) : NULL; file; file = json_next(file))
+        buf_printf(out, "  %-*s%10s  made by stage %s, of\n", LABEL, name, "",
+                   json_find_text(f, "run"));
+    for (const struct json *file = json_items(f, "inputs"); file; file = json_next(file))
         file_line("", file, out);
 }
 
@@ -208,18 +190,18 @@ static void package(const struct json *facts, struct buf *out)
     char size[16];
     if (!p)
         return;
-    line_if(out, "name", text_of(p, "name"));
-    line_if(out, "author", text_of(p, "author"));
-    line_if(out, "description", text_of(p, "description"));
-    line_if(out, "licence", text_of(p, "license"));
+    line_if(out, "name", json_find_text(p, "name"));
+    line_if(out, "author", json_find_text(p, "author"));
+    line_if(out, "description", json_find_text(p, "description"));
+    line_if(out, "licence", json_find_text(p, "license"));
     buf_printf(out, "  %-*s%s\n", LABEL, "adapter_weights.bin",
                str_format_bytes(count_of(p, "bytes"), size));
     buf_printf(out, "  %-*s%g, alpha %g (y += alpha / rank x A B)\n", LABEL, "rank",
-               number_of(p, "rank"), number_of(p, "alpha"));
-    line(out, "draft", is_true(p, "has_draft") ? "in the package" : "none in the package");
+               json_number_or(p, "rank", 0), json_number_or(p, "alpha", 0));
+    line(out, "draft", json_is_true(p, "has_draft") ? "in the package" : "none in the package");
     buf_printf(out, "  %-*s%g\n", LABEL, "draft tokens at a time",
-               number_of(p, "draft_token_count"));
-    line_if(out, "made from adapter", text_of(p, "adapter"));
+               json_number_or(p, "draft_token_count", 0));
+    line_if(out, "made from adapter", json_find_text(p, "adapter"));
 }
 
 static void belongs(const struct json *facts, struct buf *out)
@@ -227,15 +209,16 @@ static void belongs(const struct json *facts, struct buf *out)
     const struct json *b = json_get(facts, "belongs");
     if (json_get(facts, "rank"))
         buf_printf(out, "  %-*s%g, alpha %g (y += alpha / rank x A B)\n", LABEL, "rank",
-                   number_of(facts, "rank"), number_of(facts, "alpha"));
+                   json_number_or(facts, "rank", 0), json_number_or(facts, "alpha", 0));
     if (!b)
         return;
-    line_if(out, "base's signature", text_of(b, "signature"));
-    line_if(out, "SHA-256 of its base", text_of(b, "base"));
-    if (!text_of(b, "base") && !text_of(b, "signature"))
+    line_if(out, "base's signature", json_find_text(b, "signature"));
+    line_if(out, "SHA-256 of its base", json_find_text(b, "base"));
+    if (!json_find_text(b, "base") && !json_find_text(b, "signature"))
         line(out, "base", "the file does not say which");
-    if (text_of(b, "toolkit")) {
-        char *text = xasprintf("%s in %s", text_of(b, "toolkit"), text_of(b, "folder"));
+    if (json_find_text(b, "toolkit")) {
+        char *text =
+            xasprintf("%s in %s", json_find_text(b, "toolkit"), json_find_text(b, "folder"));
         line(out, "toolkit", text);
         xfree(text);
     } else {
@@ -253,11 +236,12 @@ static void shape_line(const char *name, const struct json *s, struct buf *out)
     char *text = xasprintf(
         "vocabulary %s, hidden %g, layers %g + %g, heads %g over %g KV heads x %g, FFN %g, "
         "context %s, RoPE theta %g, norm eps %g, 8-bit keys and values: %s",
-        grouped(count_of(s, "vocab"), v), number_of(s, "hidden"), number_of(s, "layers_0"),
-        number_of(s, "layers_1"), number_of(s, "heads"), number_of(s, "kv_heads"),
-        number_of(s, "head_dim"), number_of(s, "ffn"), grouped(count_of(s, "context"), c),
-        number_of(s, "rope_theta"), number_of(s, "norm_eps"),
-        is_true(s, "kv_quant") ? "yes" : "no");
+        grouped(count_of(s, "vocab"), v), json_number_or(s, "hidden", 0),
+        json_number_or(s, "layers_0", 0), json_number_or(s, "layers_1", 0),
+        json_number_or(s, "heads", 0), json_number_or(s, "kv_heads", 0),
+        json_number_or(s, "head_dim", 0), json_number_or(s, "ffn", 0),
+        grouped(count_of(s, "context"), c), json_number_or(s, "rope_theta", 0),
+        json_number_or(s, "norm_eps", 0), json_is_true(s, "kv_quant") ? "yes" : "no");
     line(out, name, text);
     xfree(text);
 }
@@ -277,7 +261,7 @@ static void count_row(struct buf *out, const char *label, uint64_t each, uint64_
 static void frozen_rows(const struct json *c, const char *of, struct buf *out)
 {
     bool two = count_of(c, "layers_1") > 0;
-    char *note = xasprintf("%g tensors", number_of(c, "tensors"));
+    char *note = xasprintf("%g tensors", json_number_or(c, "tensors", 0));
     char *labels[] = {
         xasprintf("%sembedding = output", of),
         xasprintf("%s%s", of, two ? "layer of segment 0" : "layer"),
@@ -302,9 +286,9 @@ static void adapter_rows(const struct json *c, struct buf *out)
     bool two = count_of(c, "layers_1") > 0;
     if (!json_get(c, "rank"))
         return;
-    char *note =
-        xasprintf("%g modules, %g tensors", number_of(c, "modules"), number_of(c, "lora_tensors"));
-    char *label = xasprintf("adapter of rank %g", number_of(c, "rank"));
+    char *note = xasprintf("%g modules, %g tensors", json_number_or(c, "modules", 0),
+                           json_number_or(c, "lora_tensors", 0));
+    char *label = xasprintf("adapter of rank %g", json_number_or(c, "rank", 0));
     count_row(out, two ? "LoRA in segment 0" : "LoRA in a layer", count_of(c, "lora_0"),
               count_of(c, "layers_0"), "");
     if (two)
@@ -312,7 +296,7 @@ static void adapter_rows(const struct json *c, struct buf *out)
     count_row(out, label, count_of(c, "lora"), 0, note);
     xfree(label);
     xfree(note);
-    note = xasprintf("%g adapted linears", number_of(c, "linears"));
+    note = xasprintf("%g adapted linears", json_number_or(c, "linears", 0));
     count_row(out, "model and adapter", count_of(c, "total"), 0, note);
     xfree(note);
 }
@@ -347,10 +331,10 @@ static void tensors(const struct json *facts, struct buf *out)
         return;
     buf_printf(out, "\n%-*s%15s%17s%14s\n", LABEL + 2, "tensors", "number", "values", "bytes");
     for (const struct json *g = json_first(json_get(t, "forms")); g; g = json_next(g))
-        buf_printf(out, "  %-*s%15.0f%17s%14s\n", LABEL, text_of(g, "form"),
-                   number_of(g, "tensors"), grouped(count_of(g, "values"), a),
+        buf_printf(out, "  %-*s%15.0f%17s%14s\n", LABEL, json_find_text(g, "form"),
+                   json_number_or(g, "tensors", 0), grouped(count_of(g, "values"), a),
                    str_format_bytes(count_of(g, "bytes"), size));
-    buf_printf(out, "  %-*s%15.0f%17s%14s\n", LABEL, "file", number_of(t, "count"), "",
+    buf_printf(out, "  %-*s%15.0f%17s%14s\n", LABEL, "file", json_number_or(t, "count", 0), "",
                str_format_bytes(count_of(t, "file_bytes"), size));
 }
 
@@ -387,7 +371,7 @@ static void plan(const struct json *p, const struct json *machine, struct buf *o
 {
     char size[16];
     for (const struct json *i = json_first(json_get(p, "parts")); i; i = json_next(i))
-        buf_printf(out, "  %-*s%12s\n", LABEL, text_of(i, "name"),
+        buf_printf(out, "  %-*s%12s\n", LABEL, json_find_text(i, "name"),
                    str_format_bytes(count_of(i, "bytes"), size));
     buf_printf(out, "  %-*s%12s   %s\n", LABEL, "all",
                str_format_bytes(count_of(p, "total_bytes"), size),
@@ -400,26 +384,26 @@ static void plan(const struct json *p, const struct json *machine, struct buf *o
 
 static void memory(const struct json *facts, struct buf *out)
 {
-    const struct json *m = json_get(facts, "memory"), *machine = m ? json_get(m, "machine") : NULL;
-    const struct json *training = m ? json_get(m, "training") : NULL;
-    const struct json *answering = m ? json_get(m, "answering") : NULL;
+    const struct json *m = json_get(facts, "memory"), *machine = json_get(m, "machine");
+    const struct json *training = json_get(m, "training");
+    const struct json *answering = json_get(m, "answering");
     char a[32], b[32];
     if (!m)
         return;
     if (training) {
         buf_printf(out, "\nmemory of training: rank %g, %s rows of at most %s tokens, %g threads\n",
-                   number_of(training, "rank"), grouped(count_of(training, "rows"), a),
-                   grouped(count_of(training, "row_tokens"), b), number_of(m, "threads"));
+                   json_number_or(training, "rank", 0), grouped(count_of(training, "rows"), a),
+                   grouped(count_of(training, "row_tokens"), b), json_number_or(m, "threads", 0));
         plan(training, machine, out);
     }
     buf_printf(out, "\nmemory of answering: %g at a time, %s tokens, %g threads\n",
-               number_of(answering, "sequences"), grouped(count_of(answering, "positions"), a),
-               number_of(m, "threads"));
+               json_number_or(answering, "sequences", 0),
+               grouped(count_of(answering, "positions"), a), json_number_or(m, "threads", 0));
     plan(answering, machine, out);
     buf_add_char(out, '\n');
-    if (text_of(m, "weights_planned_as")) {
+    if (json_find_text(m, "weights_planned_as")) {
         char *text = xasprintf("not there; planned as this program stores such a model: %s",
-                               text_of(m, "weights_planned_as"));
+                               json_find_text(m, "weights_planned_as"));
         line(out, "weights", text);
         xfree(text);
     }
@@ -446,9 +430,9 @@ static void checks(const struct json *facts, struct buf *out)
         title(out, "checked, and found right");
     for (const struct json *i = json_first(list); i; i = json_next(i))
         buf_printf(out, "  %s\n", json_string(i));
-    if (text_of(facts, "unchecked")) {
+    if (json_find_text(facts, "unchecked")) {
         title(out, "not checked");
-        buf_printf(out, "  %s\n", text_of(facts, "unchecked"));
+        buf_printf(out, "  %s\n", json_find_text(facts, "unchecked"));
     }
 }
 

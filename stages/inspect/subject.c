@@ -78,10 +78,10 @@ static const char *facet_file(const struct subject *s, const char *name)
 
 static int toolkit_rank(const struct subject *s)
 {
-    const struct json *f = facet(s, "export"), *value = f ? json_get(f, "value") : NULL;
-    const struct json *rank = value ? json_get(value, "lora_rank") : NULL;
-    bool fits = rank && json_type(rank) == JSON_NUMBER && json_is_integer(rank) &&
-                json_number(rank) >= 1 && json_number(rank) <= LORA_RANK_MAX;
+    const struct json *f = facet(s, "export"), *value = json_get(f, "value");
+    const struct json *rank = json_get(value, "lora_rank");
+    bool fits = json_is_number(rank) && json_is_integer(rank) && json_number(rank) >= 1 &&
+                json_number(rank) <= LORA_RANK_MAX;
     return fits ? (int)json_number(rank) : RANK_DEFAULT;
 }
 
@@ -485,7 +485,7 @@ static int no_kind_of_folder(const struct subject *s, struct err *e)
 /* A folder that the engine knows for a toolkit by a layout. */
 static bool by_layout(const struct subject *s)
 {
-    const struct json *folder = s->toolkit ? json_get(s->toolkit, "folder") : NULL;
+    const struct json *folder = json_get(s->toolkit, "folder");
     size_t n = strlen(s->path);
     while (n > 1 && s->path[n - 1] == '/')
         n--;

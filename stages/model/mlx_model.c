@@ -120,7 +120,7 @@ static int check_fields(const struct json *config, const struct shape *s, struct
     fields_of(s, fields);
     for (int i = 0; i < MLX_FIELDS; i++) {
         const struct json *v = json_get(config, fields[i].key);
-        bool number = v && json_type(v) == JSON_NUMBER;
+        bool number = json_is_number(v);
         double found = number ? json_number(v) : fields[i].fallback;
         if ((number || (!v && found >= 0)) && field_fits(&fields[i], found, s))
             continue;

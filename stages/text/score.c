@@ -25,13 +25,6 @@ static struct json *parse_answer(const char *text)
     return v;
 }
 
-/* The field's text, NULL when the answer has no such text. */
-static const char *field_of(const struct json *answer, const char *name)
-{
-    const struct json *v = answer ? json_get(answer, name) : NULL;
-    return v && json_type(v) == JSON_STRING ? json_string(v) : NULL;
-}
-
 static void add_metric(struct score *s, const char *name, const char *suffix, double value,
                        bool is_share)
 {
@@ -69,7 +62,7 @@ static void score_field(struct score *s, const struct goldenset *g, struct json 
     size_t n_values = 0;
     size_t n_right = 0;
     for (size_t i = 0; i < s->n_rows; i++) {
-        const char *value = field_of(parsed[i], field->name);
+        const char *value = json_find_text(parsed[i], field->name);
         if (!value)
             continue;
         values[n_values++] = value;
@@ -78,7 +71,7 @@ static void score_field(struct score *s, const struct goldenset *g, struct json 
             continue;
         }
         struct json *expected = parse_answer(chat_answer(&g->rows.rows[i]));
-        const char *wanted = field_of(expected, field->name);
+        const char *wanted = json_find_text(expected, field->name);
         n_right += wanted && str_eq(wanted, value);
         json_free(expected);
     }
@@ -161,7 +154,7 @@ char *score_label(const struct goldenset *g, const struct golden_field *field, c
     if (!field)
         return g->is_json ? NULL : xstrdup(answer);
     struct json *v = parse_answer(answer);
-    const char *value = field_of(v, field->name);
+    const char *value = json_find_text(v, field->name);
     char *label = value ? xstrdup(value) : NULL;
     json_free(v);
     return label;

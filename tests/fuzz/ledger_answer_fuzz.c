@@ -22,7 +22,7 @@ static void use_record(struct run_record *r)
     CHECK(r->commit != NULL && r->name != NULL && json_type(r->root) == JSON_OBJECT);
     (void)run_record_check(r, damage);
     (void)run_record_producer(r, id, "one", &output);
-    for (const struct json *t = run_items(r->root, "stages"); t != NULL; t = json_next(t))
+    for (const struct json *t = json_items(r->root, "stages"); t != NULL; t = json_next(t))
         (void)run_item_of_kind(t, "outputs", "text");
     json_free(damage);
 }
@@ -60,7 +60,7 @@ static void try_runs_log(const char *path)
     struct err e = {0};
     CHECK(runs_list(&none, path, NULL, &list, &e) == 0);
     for (const struct json *v = json_first(list); v != NULL; v = json_next(v))
-        CHECK(run_text(v, "name") != NULL && run_text(v, "summary") != NULL);
+        CHECK(json_find_text(v, "name") != NULL && json_find_text(v, "summary") != NULL);
     json_free(list);
 }
 

@@ -186,6 +186,42 @@ static void test_canonical(void **state)
     buf_release(&b);
 }
 
+/* Members that may be absent or of another type, of an object that may be none. */
+static void test_members(void **state)
+{
+    const char *text = "{\"t\":\"x\",\"n\":1.5,\"yes\":true,\"no\":false,\"list\":[7],\"none\":[],"
+                       "\"null\":null}";
+    struct json *v = NULL;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(json_parse(text, strlen(text), &v, &e), 0);
+    assert_string_equal(json_text(v, "t"), "x");
+    assert_string_equal(json_text_or(v, "t", "?"), "x");
+    assert_string_equal(json_find_text(v, "t"), "x");
+    assert_true(json_number_or(v, "n", 7) == 1.5);
+    assert_true(json_is_true(v, "yes"));
+    assert_false(json_is_true(v, "no"));
+    assert_true(json_number(json_items(v, "list")) == 7);
+    assert_null(json_items(v, "none"));
+    const struct json *others[] = {v, json_get(v, "list"), json_get(v, "null"), NULL};
+    const char *keys[] = {"absent", "null", "T"};
+    for (size_t i = 0; i < 4; i++)
+        for (size_t k = 0; k < 3; k++) {
+            assert_string_equal(json_text(others[i], keys[k]), "");
+            assert_string_equal(json_text_or(others[i], keys[k], "?"), "?");
+            assert_null(json_find_text(others[i], keys[k]));
+            assert_true(json_number_or(others[i], keys[k], 7) == 7);
+            assert_false(json_is_true(others[i], keys[k]));
+            assert_null(json_items(others[i], keys[k]));
+        }
+    assert_string_equal(json_text(v, "n"), "");
+    assert_true(json_number_or(v, "t", -1) == -1);
+    assert_false(json_is_true(v, "n"));
+    assert_null(json_items(v, "t"));
+    assert_null(json_items(json_get(v, "list"), "t"));
+    json_free(v);
+}
+
 static void test_need(void **state)
 {
     (void)state;
@@ -253,9 +289,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_takes),       cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_depth_limit), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_canonical),   cmocka_unit_test(test_need),
-        cmocka_unit_test(test_suite),       cmocka_unit_test(test_value_limit),
-        cmocka_unit_test(test_seconds),
+        cmocka_unit_test(test_canonical),   cmocka_unit_test(test_members),
+        cmocka_unit_test(test_need),        cmocka_unit_test(test_suite),
+        cmocka_unit_test(test_value_limit), cmocka_unit_test(test_seconds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,9 +151,9 @@ static void runs_come_back(void **state)
     assert_int_equal(ledger_log(f->helper, f->repo, REF, 0, &v, &e), 0);
     assert_int_equal(json_count(json_get(v, "commits")), 2);
     const struct json *newest = json_first(json_get(v, "commits"));
-    assert_string_equal(run_text(newest, "commit"), second);
-    assert_string_equal(run_text(newest, "parent"), first);
-    assert_string_equal(run_text(newest, "message"), "tickets: ok");
+    assert_string_equal(json_find_text(newest, "commit"), second);
+    assert_string_equal(json_find_text(newest, "parent"), first);
+    assert_string_equal(json_find_text(newest, "message"), "tickets: ok");
     json_free(v);
 
     struct buf b;
@@ -169,14 +169,14 @@ static void runs_come_back(void **state)
     struct content_id one = sha256_of("one", 3), none = sha256_of("none", 4);
     struct err e2 = {0};
     assert_int_equal(ledger_find_digest(f->helper, f->repo, one.hex, &v, &e2), 0);
-    assert_string_equal(run_text(v, "commit"), first);
-    assert_string_equal(run_text(v, "where"), "artifact");
+    assert_string_equal(json_find_text(v, "commit"), first);
+    assert_string_equal(json_find_text(v, "where"), "artifact");
     json_free(v);
     assert_int_equal(ledger_find_path(f->helper, f->repo, "out/a.fmadapter/w.bin", &v, &e2), 0);
-    assert_string_equal(run_text(v, "commit"), second);
+    assert_string_equal(json_find_text(v, "commit"), second);
     json_free(v);
     assert_int_equal(ledger_find_digest(f->helper, f->repo, none.hex, &v, &e2), 0);
-    assert_null(run_text(v, "commit"));
+    assert_null(json_find_text(v, "commit"));
     json_free(v);
 }
 
@@ -234,11 +234,11 @@ static void the_chain_is_older_than_the_clock(void **state)
     assert_int_equal(runs_list(&l, NULL, NULL, &list, &e), 0);
     const struct json *run = json_first(list);
     for (size_t i = 0; i < 5; i++, run = json_next(run))
-        assert_string_equal(run_text(run, "commit"), want[i]);
+        assert_string_equal(json_find_text(run, "commit"), want[i]);
     json_free(list);
     assert_int_equal(runs_list(&l, runs_log, NULL, &list, &e), 0);
-    assert_string_equal(run_text(json_first(list), "status"), "gates");
-    assert_string_equal(run_text(json_next(json_first(list)), "status"), "ok");
+    assert_string_equal(json_find_text(json_first(list), "status"), "gates");
+    assert_string_equal(json_find_text(json_next(json_first(list)), "status"), "ok");
     assert_int_equal(json_count(list), 7);
     json_free(list);
     struct run_record r = {0};
@@ -269,7 +269,7 @@ static void a_long_list_is_read_from_its_end(void **state)
     struct ledger l = {f->helper, f->repo};
     assert_int_equal(runs_list(&l, runs_log, NULL, &list, &e), 0);
     assert_int_equal(json_count(list), 1);
-    assert_string_equal(run_text(json_first(list), "name"), "b");
+    assert_string_equal(json_find_text(json_first(list), "name"), "b");
     json_free(list);
     xfree(runs_log);
 }
@@ -375,7 +375,7 @@ static void a_missing_object_is_named(void **state)
     char commit[41];
     commit_run(f, "one", 1700000000, commit);
     assert_int_equal(ledger_list(f->helper, f->repo, commit, &v, &e), 0);
-    const char *blob = run_text(json_first(json_get(v, "files")), "blob");
+    const char *blob = json_find_text(json_first(json_get(v, "files")), "blob");
     char *path = xasprintf("%s/objects/%.2s/%s", f->repo, blob, blob + 2);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(count_damage(f, blob), 1);
@@ -393,7 +393,7 @@ static void a_damaged_object_is_written_again(void **state)
     char commit[41];
     commit_run(f, "one", 1700000000, commit);
     assert_int_equal(ledger_list(f->helper, f->repo, commit, &v, &e), 0);
-    const char *blob = run_text(json_first(json_get(v, "files")), "blob");
+    const char *blob = json_find_text(json_first(json_get(v, "files")), "blob");
     char *path = xasprintf("%s/objects/%.2s/%s", f->repo, blob, blob + 2);
     assert_int_equal(chmod(path, 0644) | truncate(path, 9), 0);
     assert_true(count_damage(f, blob) > 0);
@@ -483,7 +483,7 @@ static void source_never_fails(void **state)
     struct err e = {0};
     struct json *v = NULL;
     assert_int_equal(ledger_source(f->helper, f->folder, &v, &e), 0);
-    assert_non_null(strstr(run_text(v, "unavailable"), "no git repository"));
+    assert_non_null(strstr(json_find_text(v, "unavailable"), "no git repository"));
     json_free(v);
     /* A repository without commit, and one with an extension that the library does not know. */
     char *git = file_join(f->folder, ".git");
@@ -494,12 +494,12 @@ static void source_never_fails(void **state)
     assert_int_equal(file_make_folder(objects, &e) | file_make_folder(refs, &e), 0);
     assert_int_equal(file_write(head, "ref: refs/heads/main\n", 21, &e), 0);
     assert_int_equal(ledger_source(f->helper, f->folder, &v, &e), 0);
-    assert_non_null(strstr(run_text(v, "unavailable"), "no commit"));
+    assert_non_null(strstr(json_find_text(v, "unavailable"), "no commit"));
     json_free(v);
     const char *text = "[core]\nrepositoryformatversion = 1\n[extensions]\nsomething = true\n";
     assert_int_equal(file_write(config, text, strlen(text), &e), 0);
     assert_int_equal(ledger_source(f->helper, f->folder, &v, &e), 0);
-    assert_non_null(run_text(v, "unavailable"));
+    assert_non_null(json_find_text(v, "unavailable"));
     json_free(v);
     xfree(refs);
     xfree(objects);
