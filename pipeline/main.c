@@ -114,7 +114,10 @@ int main(int argc, char **argv)
     struct term term = {write_out, write_note, isatty(STDERR_FILENO) == 1, 80};
     if (term.note_is_terminal)
         term.columns = terminal_columns();
-    struct cmd_context c = {folder, &term};
+    const char *names[N_COMMANDS];
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    const struct cmd_context c = {folder, &term, names, N_COMMANDS};
     int rc = 0;
     if (argc < 2 || is_help(argv[1])) {
         print_help();

@@ -17,6 +17,8 @@ struct cmd_context {
     const char
         *program_folder; /* of the running fmforge: the stages and fmforge-ledger are there */
     const struct term *term;
+    const char *const *commands; /* their names */
+    size_t n_commands;
 };
 
 /* The options that every command has; home defaults to ".fmforge". */

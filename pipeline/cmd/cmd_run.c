@@ -23,12 +23,13 @@ static int run_watched(const struct session_options *so, struct run_options *o, 
                        const struct cmd_context *c, double started_ms, struct err *e)
 {
     struct term term = *c->term;
-    struct cmd_context context = {c->program_folder, &term};
+    struct cmd_context context = *c;
     struct session s;
     struct err problem = {0};
     int rc = events ? event_stream_open(events, &o->events, e) : 0;
     if (rc < 0)
         return rc;
+    context.term = &term;
     if (events && str_eq(events, "-"))
         term.out = term.note;
     rc = session_open(&s, so, e);

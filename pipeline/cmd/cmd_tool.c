@@ -291,17 +291,14 @@ static int become(struct tool *t, struct err *e)
     return rc;
 }
 
-static int unknown(const struct describe *d, const char *name, struct err *e)
+static int unknown(const struct describe *d, const char *name, const struct cmd_context *c,
+                   struct err *e)
 {
-    static const char *const commands[] = {"run",    "plan",      "why",    "graph",   "log",
-                                           "diff",   "report",    "accept", "nightly", "audit",
-                                           "verify", "reproduce", "gc"};
-    const char *known[64];
-    size_t n_known = sizeof commands / sizeof commands[0];
-    memcpy(known, commands, sizeof commands);
     char **names = NULL;
-    size_t n = describe_names(d, &names);
-    for (size_t i = 0; i < n && n_known < 64; i++)
+    size_t n = describe_names(d, &names), n_known = c->n_commands;
+    const char **known = xalloc_array(n_known + n, sizeof *known);
+    memcpy(known, c->commands, n_known * sizeof *known);
+    for (size_t i = 0; i < n; i++)
         known[n_known++] = names[i];
     char hint[160];
     int rc = err_set(e, ERR_CONFIG, "there is no command `%s`%s (fmforge --help lists them)", name,
@@ -309,6 +306,7 @@ static int unknown(const struct describe *d, const char *name, struct err *e)
     for (size_t i = 0; i < n; i++)
         xfree(names[i]);
     xfree(names);
+    xfree(known);
     return rc;
 }
 
@@ -330,7 +328,7 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
     describe_init(&d, c->program_folder, NULL, false);
     int rc = describe_find(&d, argv[0], &t.desc, e);
     if (rc == 0 && !t.desc)
-        rc = unknown(&d, argv[0], e);
+        rc = unknown(&d, argv[0], c, e);
     if (rc == 0 && !t.desc->is_tool)
         rc = err_set(e, ERR_CONFIG, "`%s` is a stage, not a tool: a manifest runs it", argv[0]);
     bool help = false;

@@ -1,4 +1,5 @@
 # Manifests, folders and stores that reach for what is not theirs are refused, with the path and why.
+# So is a command that is none, with the nearest one that is.
 . "$2/tests/e2e/e2e_lib.sh"
 probe_programs
 echo text >in.txt
@@ -196,4 +197,15 @@ else
     echo "not root: somebody else's store is not tested" >&2
 fi
 expect 0 fm verify
+
+# Every command is suggested, and every stage, however many there are.
+for i in $(seq 100 180); do cp programs/stage-probe "programs/stage-x$i"; done
+mv programs/stage-x180 programs/stage-zebra
+n=0
+for name in $(fm --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p') probe zebra; do
+    n=$((n + 1))
+    expect 2 fm "${name}q"
+    has stderr.txt "there is no command \`${name}q\`, did you mean \`$name\`?"
+done
+[ "$n" -ge 18 ] || die "--help lists $((n - 2)) commands"
 echo ok
