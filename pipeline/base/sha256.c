@@ -12,6 +12,7 @@
 #include "pipeline/base/bytes.h"
 #include "pipeline/base/check.h"
 #include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
 /* Larger reads are fewer, up to what a core has room for; a small file gets no more than it needs.
@@ -48,6 +49,14 @@ static void give_back(void *p, const char *file, int line)
 __attribute__((constructor)) static void set_allocator(void)
 {
     (void)CRYPTO_set_mem_functions(take, change, give_back);
+}
+
+const char *sha256_id_of_name(const char *name, char id[SHA256_HEX + 1])
+{
+    size_t n = strnlen(name, SHA256_HEX);
+    memcpy(id, name, n);
+    id[n] = '\0';
+    return str_is_hex(id, SHA256_HEX) ? name + SHA256_HEX : NULL;
 }
 
 struct sha256 *sha256_open(void)

@@ -20,6 +20,10 @@ struct content_id {
     char hex[SHA256_HEX + 1];
 };
 
+/* The id that a name starts with. Returns what stands behind it (".zst", "", any other text), which
+ * the caller judges; NULL when the name starts with none. */
+const char *sha256_id_of_name(const char *name, char id[SHA256_HEX + 1]);
+
 struct sha256; /* streaming state: wraps libcrypto */
 
 struct sha256 *sha256_open(void);

@@ -108,16 +108,6 @@ static void walk(struct verify *v, const char *kind, visit_function *visit)
     xfree(root);
 }
 
-/* The id in front of a suffix; false when the name has another form. */
-static bool name_to_id(const char *name, const char *suffix, char id[65])
-{
-    if (strlen(name) != SHA256_HEX + strlen(suffix) || !str_ends(name, suffix))
-        return false;
-    memcpy(id, name, SHA256_HEX);
-    id[SHA256_HEX] = '\0';
-    return str_is_hex(id, SHA256_HEX);
-}
-
 /* ---- the parts of the store ---- */
 
 static void visit_object(struct verify *v, const char *path, const char *name)
@@ -125,7 +115,8 @@ static void visit_object(struct verify *v, const char *path, const char *name)
     char id[65];
     uint64_t n_bytes = 0;
     struct err e = {0};
-    if (!name_to_id(name, ".zst", id) && !name_to_id(name, ".planes", id)) {
+    const char *suffix = sha256_id_of_name(name, id);
+    if (suffix == NULL || (!str_eq(suffix, ".zst") && !str_eq(suffix, ".planes"))) {
         add(v, "store: %s: not the name of an object", path);
         return;
     }
@@ -143,7 +134,8 @@ static void visit_raw(struct verify *v, const char *path, const char *name)
     char id[65];
     struct content_id found;
     struct err e = {0};
-    if (!name_to_id(name, file_is_folder(path) ? ".d" : "", id)) {
+    const char *suffix = sha256_id_of_name(name, id);
+    if (suffix == NULL || !str_eq(suffix, file_is_folder(path) ? ".d" : "")) {
         add(v, "store: %s: not the name of a raw copy", path);
         return;
     }
@@ -248,7 +240,8 @@ static void visit_action(struct verify *v, const char *path, const char *name)
     struct err e = {0};
     struct action a;
     char key[65];
-    if (!name_to_id(name, "", key)) {
+    const char *suffix = sha256_id_of_name(name, key);
+    if (suffix == NULL || *suffix != '\0') {
         add(v, "store: %s: not the name of an action", path);
         return;
     }

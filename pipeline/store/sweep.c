@@ -57,15 +57,6 @@ static uint64_t tree_bytes(const char *path, int64_t *newest)
     return sum;
 }
 
-static bool name_to_id(const char *name, const char *suffix, char id[SHA256_HEX + 1])
-{
-    if (strlen(name) < SHA256_HEX || !str_starts(name + SHA256_HEX, suffix))
-        return false;
-    memcpy(id, name, SHA256_HEX);
-    id[SHA256_HEX] = '\0';
-    return str_is_hex(id, SHA256_HEX);
-}
-
 /* Calls visit for every entry of home/kind ("work"), or of its folders ("objects"). */
 typedef int visit_function(struct sweep *s, const char *path, const char *name, struct err *e);
 
@@ -138,10 +129,10 @@ void sweep_close(struct sweep *s)
 static int look_at_action(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char key[SHA256_HEX + 1];
+    const char *suffix = sha256_id_of_name(name, key);
     struct stat st;
     (void)e;
-    if (strlen(name) == SHA256_HEX && name_to_id(name, "", key) && lstat(path, &st) == 0 &&
-        st.st_mtime >= s->since)
+    if (suffix != NULL && *suffix == '\0' && lstat(path, &st) == 0 && st.st_mtime >= s->since)
         id_set_add(&s->keys, key);
     return 0;
 }
@@ -247,7 +238,8 @@ static int settle(struct sweep *s, enum sweep_kind k, const char *path, bool kep
 static int settle_action(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char key[SHA256_HEX + 1];
-    if (strlen(name) != SHA256_HEX || !name_to_id(name, "", key))
+    const char *suffix = sha256_id_of_name(name, key);
+    if (suffix == NULL || *suffix != '\0')
         return 0;
     return settle(s, SWEEP_ACTIONS, path, id_set_has(&s->keys, key), e);
 }
@@ -279,9 +271,8 @@ static bool object_is_needed(const struct sweep *s, const char *id)
 static int settle_object(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char id[SHA256_HEX + 1];
-    const char *suffix = strlen(name) < SHA256_HEX ? "" : name + SHA256_HEX;
-    if ((!str_eq(suffix, OBJECT_ZST) && !str_eq(suffix, OBJECT_PLANES)) ||
-        !name_to_id(name, suffix, id))
+    const char *suffix = sha256_id_of_name(name, id);
+    if (suffix == NULL || (!str_eq(suffix, OBJECT_ZST) && !str_eq(suffix, OBJECT_PLANES)))
         return 0;
     return settle(s, SWEEP_OBJECTS, path, object_is_needed(s, id), e);
 }
@@ -289,7 +280,8 @@ static int settle_object(struct sweep *s, const char *path, const char *name, st
 static int settle_raw(struct sweep *s, const char *path, const char *name, struct err *e)
 {
     char id[SHA256_HEX + 1];
-    if (!name_to_id(name, "", id) || (name[SHA256_HEX] != '\0' && !str_eq(name + SHA256_HEX, ".d")))
+    const char *suffix = sha256_id_of_name(name, id);
+    if (suffix == NULL || (*suffix != '\0' && !str_eq(suffix, ".d")))
         return 0;
     return settle(s, SWEEP_RAW, path, id_set_has(&s->held.raws, id) || object_is_needed(s, id), e);
 }
@@ -317,7 +309,7 @@ static int settle_work(struct sweep *s, const char *path, const char *name, stru
     struct action made;
     int64_t newest = 0;
     bool published = false;
-    if (!name_to_id(name, "", key))
+    if (sha256_id_of_name(name, key) == NULL)
         return 0;
     int rc = sweep_action(s, key, &made, &published, e);
     if (rc != 0)
@@ -336,8 +328,9 @@ static int settle_text(struct sweep *s, const char *path, const char *name, stru
 {
     char key[SHA256_HEX + 1];
     struct stat st;
-    bool is_log = name_to_id(name, ".log", key);
-    if ((!is_log && !name_to_id(name, ".json", key)) || lstat(path, &st) != 0)
+    const char *suffix = sha256_id_of_name(name, key);
+    bool is_log = suffix != NULL && str_starts(suffix, ".log");
+    if (suffix == NULL || (!is_log && !str_starts(suffix, ".json")) || lstat(path, &st) != 0)
         return 0;
     bool kept = st.st_mtime >= s->since || id_set_has(&s->keys, key);
     return settle(s, is_log ? SWEEP_LOGS : SWEEP_FAILED, path, kept, e);
@@ -425,7 +418,7 @@ static void collect_copies(struct sweep *s, struct copies *out)
             char id[SHA256_HEX + 1];
             struct stat st;
             char *path = file_join(folder, names.paths[k]);
-            if (!name_to_id(names.paths[k], "", id) || id_set_has(&s->held.raws, id) ||
+            if (sha256_id_of_name(names.paths[k], id) == NULL || id_set_has(&s->held.raws, id) ||
                 !object_is_needed(s, id) || lstat(path, &st) != 0) {
                 xfree(path);
                 continue;

@@ -241,13 +241,11 @@ static void look_at_object(struct objects *o, const char *path, const char *name
 {
     forget_pages(path);
     struct err damaged = {0}; /* what is not whole is in quarantine and in o->notes */
-    char *id = xstrndup(name, SHA256_HEX);
-    const char *suffix = name + SHA256_HEX;
-    if (str_is_hex(id, SHA256_HEX) &&
-        (str_eq(suffix, OBJECT_ZST) || str_eq(suffix, OBJECT_PLANES)) &&
+    char id[SHA256_HEX + 1];
+    const char *suffix = sha256_id_of_name(name, id);
+    if (suffix != NULL && (str_eq(suffix, OBJECT_ZST) || str_eq(suffix, OBJECT_PLANES)) &&
         objects_check(o, id, NULL, &damaged) == ERR_IO)
         buf_printf(&o->notes, "%s: %s\n", path, damaged.text);
-    xfree(id);
 }
 
 static void look_at_action(struct objects *o, const char *path, const char *name)

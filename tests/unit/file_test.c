@@ -75,6 +75,26 @@ static void test_publish_and_read(void **state)
     xfree(path);
 }
 
+/* The id in front of a file's name, and the rest of it. */
+static void test_id_of_name(void **state)
+{
+    struct content_id want = sha256_of("abc", 3);
+    char id[SHA256_HEX + 1], name[SHA256_HEX + 8];
+    (void)state;
+    static const char *const suffixes[] = {"", ".zst", "0"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%s", want.hex, suffixes[i]);
+        assert_string_equal(sha256_id_of_name(name, id), suffixes[i]);
+        assert_string_equal(id, want.hex);
+    }
+    name[SHA256_HEX - 1] = '\0';
+    assert_null(sha256_id_of_name(name, id));
+    assert_null(sha256_id_of_name("", id));
+    snprintf(name, sizeof name, "%s.zst", want.hex);
+    name[3] = 'A';
+    assert_null(sha256_id_of_name(name, id));
+}
+
 /* NIST's vectors for SHA-256, and a folder id that sha256sum gives too. */
 static void test_sha256(void **state)
 {
@@ -202,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish_and_read),
+        cmocka_unit_test(test_id_of_name),
         cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_trees),
         cmocka_unit_test(test_zstd),
