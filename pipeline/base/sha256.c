@@ -59,6 +59,24 @@ const char *sha256_id_of_name(const char *name, char id[SHA256_HEX + 1])
     return str_is_hex(id, SHA256_HEX) ? name + SHA256_HEX : NULL;
 }
 
+void sha256_to_raw(const char *id_hex, unsigned char raw[SHA256_BYTES])
+{
+    CHECK(str_is_hex(id_hex, SHA256_HEX));
+    for (size_t i = 0; i < SHA256_BYTES; i++)
+        raw[i] =
+            (unsigned char)(str_hex_digit(id_hex[2 * i]) << 4 | str_hex_digit(id_hex[2 * i + 1]));
+}
+
+struct content_id sha256_from_raw(const unsigned char raw[SHA256_BYTES])
+{
+    struct content_id id = {{0}};
+    for (size_t i = 0; i < SHA256_BYTES; i++) {
+        id.hex[2 * i] = "0123456789abcdef"[raw[i] >> 4];
+        id.hex[2 * i + 1] = "0123456789abcdef"[raw[i] & 15];
+    }
+    return id;
+}
+
 struct sha256 *sha256_open(void)
 {
     /* No settings of the system: they are no input of a stage, and its sandbox refuses them. */
@@ -76,25 +94,20 @@ void sha256_add(struct sha256 *s, const void *bytes, size_t n_bytes)
     CHECK(ok == 1);
 }
 
-static void close_raw(struct sha256 *s, unsigned char raw[32])
+static void close_raw(struct sha256 *s, unsigned char raw[SHA256_BYTES])
 {
     unsigned n = 0;
     int ok = EVP_DigestFinal_ex(s->context, raw, &n);
-    CHECK(ok == 1 && n == 32);
+    CHECK(ok == 1 && n == SHA256_BYTES);
     EVP_MD_CTX_free(s->context);
     xfree(s);
 }
 
 struct content_id sha256_close(struct sha256 *s)
 {
-    unsigned char raw[32];
+    unsigned char raw[SHA256_BYTES];
     close_raw(s, raw);
-    struct content_id id = {{0}};
-    for (int i = 0; i < 32; i++) {
-        id.hex[2 * i] = "0123456789abcdef"[raw[i] >> 4];
-        id.hex[2 * i + 1] = "0123456789abcdef"[raw[i] & 15];
-    }
-    return id;
+    return sha256_from_raw(raw);
 }
 
 struct content_id sha256_of(const void *bytes, size_t n_bytes)
@@ -108,7 +121,7 @@ void sha256_key128(const void *bytes, size_t n_bytes, uint32_t key[4])
 {
     struct sha256 *s = sha256_open();
     sha256_add(s, bytes, n_bytes);
-    unsigned char raw[32];
+    unsigned char raw[SHA256_BYTES];
     close_raw(s, raw);
     for (int i = 0; i < 4; i++)
         key[i] = bytes_get_u32(raw + 4 * i);

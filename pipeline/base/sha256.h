@@ -14,6 +14,7 @@
 #include "pipeline/base/err.h"
 
 #define SHA256_HEX 64
+#define SHA256_BYTES 32
 
 /* A content id as text; zero-initialised = none. */
 struct content_id {
@@ -23,6 +24,10 @@ struct content_id {
 /* The id that a name starts with. Returns what stands behind it (".zst", "", any other text), which
  * the caller judges; NULL when the name starts with none. */
 const char *sha256_id_of_name(const char *name, char id[SHA256_HEX + 1]);
+
+/* An id as raw bytes and back. id_hex: 64 digits (CHECK). */
+void sha256_to_raw(const char *id_hex, unsigned char raw[SHA256_BYTES]);
+struct content_id sha256_from_raw(const unsigned char raw[SHA256_BYTES]);
 
 struct sha256; /* streaming state: wraps libcrypto */
 

@@ -125,6 +125,11 @@ bool str_is_hex(const char *s, size_t n_digits)
     return strspn(s, "0123456789abcdef") == n_digits && s[n_digits] == 0;
 }
 
+unsigned str_hex_digit(char c)
+{
+    return c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a') + 10u;
+}
+
 bool str_is_word(const char *s)
 {
     static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";

@@ -23,6 +23,8 @@ bool str_to_bytes(const char *s, uint64_t *out);
 
 /* Exactly n lower-case hex digits. */
 bool str_is_hex(const char *s, size_t n_digits);
+/* The value of one of these digits. */
+unsigned str_hex_digit(char c);
 /* [A-Za-z0-9_]+ : what Apple's runtime takes as an adapter name. */
 bool str_is_word(const char *s);
 

@@ -262,11 +262,6 @@ int ledger_log(const char *helper, const char *repo, const char *ref, int64_t ma
     return rc;
 }
 
-static int hex_value(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
 /* The bytes of an answer's "text" or "hex". */
 static int take_content(const struct json *v, struct buf *out, struct err *e)
 {
@@ -283,7 +278,7 @@ static int take_content(const struct json *v, struct buf *out, struct err *e)
     if (rc == 0 && !str_is_hex(text, n))
         rc = err_set(e, ERR_FORMAT, "ledger: \"hex\" is not hexadecimal");
     for (size_t i = 0; rc == 0 && i + 1 < n; i += 2)
-        buf_add_char(out, (char)(hex_value(text[i]) << 4 | hex_value(text[i + 1])));
+        buf_add_char(out, (char)(str_hex_digit(text[i]) << 4 | str_hex_digit(text[i + 1])));
     return rc;
 }
 

@@ -15,7 +15,6 @@
 #define MAGIC "FMMEMO01"
 #define HEADER_BYTES 24
 #define ENTRY_BYTES 76 /* without the path */
-#define SUM_BYTES 32
 
 struct entry {
     char *path;
@@ -80,34 +79,14 @@ static struct entry *entry_of(struct memo *m, const char *path, size_t path_byte
     return entry;
 }
 
-static int hex_digit(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
-static void id_to_raw(const struct content_id *id, unsigned char raw[32])
-{
-    for (int i = 0; i < 32; i++)
-        raw[i] = (unsigned char)(hex_digit(id->hex[2 * i]) << 4 | hex_digit(id->hex[2 * i + 1]));
-}
-
-static void id_from_raw(const unsigned char raw[32], struct content_id *id)
-{
-    for (int i = 0; i < 32; i++) {
-        id->hex[2 * i] = "0123456789abcdef"[raw[i] >> 4];
-        id->hex[2 * i + 1] = "0123456789abcdef"[raw[i] & 15];
-    }
-    id->hex[SHA256_HEX] = '\0';
-}
-
 static bool is_sound(const struct buf *b)
 {
-    if (b->n_bytes < HEADER_BYTES + SUM_BYTES || memcmp(b->bytes, MAGIC, 8) != 0 ||
-        bytes_get_u64(b->bytes + 8) != b->n_bytes - HEADER_BYTES - SUM_BYTES)
+    if (b->n_bytes < HEADER_BYTES + SHA256_BYTES || memcmp(b->bytes, MAGIC, 8) != 0 ||
+        bytes_get_u64(b->bytes + 8) != b->n_bytes - HEADER_BYTES - SHA256_BYTES)
         return false;
-    struct content_id want;
-    id_from_raw((const unsigned char *)b->bytes + b->n_bytes - SUM_BYTES, &want);
-    struct content_id found = sha256_of(b->bytes, b->n_bytes - SUM_BYTES);
+    struct content_id want =
+        sha256_from_raw((const unsigned char *)b->bytes + b->n_bytes - SHA256_BYTES);
+    struct content_id found = sha256_of(b->bytes, b->n_bytes - SHA256_BYTES);
     return str_eq(want.hex, found.hex);
 }
 
@@ -121,7 +100,7 @@ static void load(struct memo *m)
         return;
     }
     const char *p = b.bytes + HEADER_BYTES;
-    const char *end = b.bytes + b.n_bytes - SUM_BYTES;
+    const char *end = b.bytes + b.n_bytes - SHA256_BYTES;
     while ((size_t)(end - p) >= ENTRY_BYTES) {
         size_t n_path = bytes_get_u32(p + 72);
         if (n_path > (size_t)(end - p) - ENTRY_BYTES)
@@ -132,7 +111,7 @@ static void load(struct memo *m)
         entry->size = bytes_get_u64(p + 16);
         entry->mtime_ns = (int64_t)bytes_get_u64(p + 24);
         entry->ctime_ns = (int64_t)bytes_get_u64(p + 32);
-        id_from_raw((const unsigned char *)p + 40, &entry->id);
+        entry->id = sha256_from_raw((const unsigned char *)p + 40);
         p += ENTRY_BYTES + n_path;
     }
     buf_release(&b);
@@ -243,7 +222,7 @@ static void add_entry(struct buf *b, const struct entry *entry)
     bytes_put_u64(head + 16, entry->size);
     bytes_put_u64(head + 24, (uint64_t)entry->mtime_ns);
     bytes_put_u64(head + 32, (uint64_t)entry->ctime_ns);
-    id_to_raw(&entry->id, head + 40);
+    sha256_to_raw(entry->id.hex, head + 40);
     bytes_put_u32(head + 72, (uint32_t)n_path);
     buf_add(b, head, sizeof head);
     buf_add(b, entry->path, n_path);
@@ -267,8 +246,8 @@ int memo_flush(struct memo *m, struct err *e)
     bytes_put_u64(b.bytes + 8, b.n_bytes - HEADER_BYTES);
     bytes_put_u64(b.bytes + 16, count);
     struct content_id sum = sha256_of(b.bytes, b.n_bytes);
-    unsigned char raw[SUM_BYTES];
-    id_to_raw(&sum, raw);
+    unsigned char raw[SHA256_BYTES];
+    sha256_to_raw(sum.hex, raw);
     buf_add(&b, raw, sizeof raw);
     int rc = file_publish(m->path, b.bytes, b.n_bytes, 0644, e);
     buf_release(&b);

@@ -10,11 +10,10 @@
 #define MAGIC "FMTOKS01"
 #define VERSION 1
 #define SUM_OFFSET 64
-#define SUM_BYTES 32
 #define HEADER_BYTES 96
 #define BUFFER_MAX ((size_t)1 << 40)
 
-_Static_assert(SUM_OFFSET + SUM_BYTES == HEADER_BYTES, "the sum ends the header");
+_Static_assert(SUM_OFFSET + SHA256_BYTES == HEADER_BYTES, "the sum ends the header");
 
 void tokfile_writer_init(struct tokfile_writer *w, int32_t eos)
 {
@@ -91,17 +90,6 @@ static void put_header(unsigned char *h, const struct tokfile_writer *w)
     bytes_put_u32(h + 60, w->counts.id_max);
 }
 
-static unsigned hex_value(char c)
-{
-    return c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a') + 10u;
-}
-
-static void id_to_bytes(const struct content_id *id, unsigned char out[SUM_BYTES])
-{
-    for (size_t i = 0; i < SUM_BYTES; i++)
-        out[i] = (unsigned char)(hex_value(id->hex[2 * i]) << 4 | hex_value(id->hex[2 * i + 1]));
-}
-
 int tokfile_writer_save(struct tokfile_writer *w, const char *path, struct err *e)
 {
     end_row(w);
@@ -114,7 +102,7 @@ int tokfile_writer_save(struct tokfile_writer *w, const char *path, struct err *
     if (w->tokens.n_bytes)
         sha256_add(sum, w->tokens.bytes, w->tokens.n_bytes);
     struct content_id id = sha256_close(sum);
-    id_to_bytes(&id, header + SUM_OFFSET);
+    sha256_to_raw(id.hex, header + SUM_OFFSET);
 
     struct file_out f = {0};
     int rc = file_out_open(&f, path, e);
@@ -181,15 +169,15 @@ static int read_header(struct tokfile *t, struct err *e)
 
 static int check_sum(const struct tokfile *t, struct err *e)
 {
-    static const unsigned char zero[SUM_BYTES];
+    static const unsigned char zero[SHA256_BYTES];
     struct sha256 *sum = sha256_open();
     sha256_add(sum, t->map.bytes, SUM_OFFSET);
-    sha256_add(sum, zero, SUM_BYTES);
+    sha256_add(sum, zero, SHA256_BYTES);
     sha256_add(sum, t->map.bytes + HEADER_BYTES, t->map.n_bytes - HEADER_BYTES);
     struct content_id id = sha256_close(sum);
-    unsigned char want[SUM_BYTES];
-    id_to_bytes(&id, want);
-    if (memcmp(want, t->map.bytes + SUM_OFFSET, SUM_BYTES) != 0)
+    unsigned char want[SHA256_BYTES];
+    sha256_to_raw(id.hex, want);
+    if (memcmp(want, t->map.bytes + SUM_OFFSET, SHA256_BYTES) != 0)
         return err_set(e, ERR_FORMAT, "damaged: the checksum does not match the content");
     return 0;
 }

@@ -12,7 +12,6 @@
 #include "tests/fuzz/fuzz.h"
 
 #define HEADER_BYTES 24
-#define SUM_BYTES 32
 
 /* A file that is hashed through every memo. */
 static const char *hashed_file(void)
@@ -47,11 +46,9 @@ static bool try_memo(const void *bytes, size_t n_bytes)
 static void put_sum(struct buf *b)
 {
     struct content_id id = sha256_of(b->bytes, b->n_bytes);
-    for (size_t i = 0; i < SUM_BYTES; i++) {
-        const char *c = id.hex + 2 * i;
-        buf_add_char(b, (char)((c[0] <= '9' ? c[0] - '0' : c[0] - 'a' + 10) << 4 |
-                               (c[1] <= '9' ? c[1] - '0' : c[1] - 'a' + 10)));
-    }
+    unsigned char sum[SHA256_BYTES];
+    sha256_to_raw(id.hex, sum);
+    buf_add(b, sum, sizeof sum);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)

@@ -22,7 +22,7 @@ static uint64_t sum_of(const void *bytes, size_t n_bytes)
     char *path = state_file_path("", bytes, n_bytes);
     uint64_t sum = 0;
     for (const char *c = strrchr(path, '/') + 1; *c != '\0'; c++)
-        sum = sum << 4 | (uint64_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+        sum = sum << 4 | str_hex_digit(*c);
     xfree(path);
     return sum;
 }

@@ -9,19 +9,13 @@
 #include "stages/text/tokfile.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { SUM_AT = 64, SUM_BYTES = 32 };
-
-static int nibble(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
+enum { SUM_AT = 64 };
 
 static void seal(unsigned char *bytes, size_t n_bytes)
 {
-    memset(bytes + SUM_AT, 0, SUM_BYTES);
+    memset(bytes + SUM_AT, 0, SHA256_BYTES);
     struct content_id id = sha256_of(bytes, n_bytes);
-    for (size_t i = 0; i < SUM_BYTES; i++)
-        bytes[SUM_AT + i] = (unsigned char)(nibble(id.hex[2 * i]) << 4 | nibble(id.hex[2 * i + 1]));
+    sha256_to_raw(id.hex, bytes + SUM_AT);
 }
 
 static void walk(const struct tokfile *t)
@@ -54,7 +48,7 @@ static bool read_and_walk(const void *bytes, size_t n_bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
     fuzz_taken = read_and_walk(data, n_bytes);
-    if (n_bytes < SUM_AT + SUM_BYTES)
+    if (n_bytes < SUM_AT + SHA256_BYTES)
         return 0;
     unsigned char *sealed = xalloc(n_bytes);
     memcpy(sealed, data, n_bytes);

@@ -75,6 +75,17 @@ static void test_publish_and_read(void **state)
     xfree(path);
 }
 
+static void test_raw_ids(void **state)
+{
+    struct content_id id = sha256_of("abc", 3); /* ba7816bf... */
+    unsigned char raw[SHA256_BYTES];
+    (void)state;
+    sha256_to_raw(id.hex, raw);
+    assert_int_equal(raw[0], 0xba);
+    assert_int_equal(raw[1], 0x78);
+    assert_string_equal(sha256_from_raw(raw).hex, id.hex);
+}
+
 /* The id in front of a file's name, and the rest of it. */
 static void test_id_of_name(void **state)
 {
@@ -222,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish_and_read),
+        cmocka_unit_test(test_raw_ids),
         cmocka_unit_test(test_id_of_name),
         cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_trees),
