@@ -90,8 +90,7 @@ static void from_ledger(struct plan_cost *c, const struct plan *p, const struct 
     struct json *log = NULL;
     struct err ignored = {0};
     char *ref = xasprintf("refs/prov/%s", p->graph->manifest->name);
-    if (file_is_folder(l->repo) &&
-        ledger_log(l->helper, l->repo, ref, PLAN_COST_RUNS_MAX, &log, &ignored) == 0)
+    if (file_is_folder(l->repo) && ledger_log(l, ref, PLAN_COST_RUNS_MAX, &log, &ignored) == 0)
         for (const struct json *v = json_items(log, "commits");
              v != NULL && count_unknown(c, p) > 0; v = json_next(v)) {
             struct run_record r = {0};

@@ -222,13 +222,14 @@ int record_settle(const struct record *r, bool all_written, struct err *e)
 int record_commit(const struct record *r, struct run_files *files, char commit[41], struct err *e)
 {
     char *repo = store_path(r->session->store, "ledger.git");
+    const struct ledger l = {r->helper, repo};
     char *ref = xasprintf("refs/prov/%s", r->session->manifest.name);
     struct buf message;
     buf_init(&message, BUF_MAX_DEFAULT);
     write_message(r, &message);
     int rc = collect(r, files, e);
     if (rc == 0)
-        rc = ledger_commit(r->helper, repo,
+        rc = ledger_commit(&l,
                            &(struct ledger_entry){ref, files, buf_text(&message),
                                                   r->started_unix_ms / 1000, r->sign_key},
                            commit, e);

@@ -26,7 +26,7 @@ static void history_open(struct history *h, const struct ledger *l, const char *
     struct err ignored = {0};
     char *ref = xasprintf("refs/prov/%s", pipeline);
     *h = (struct history){0};
-    if (file_is_folder(l->repo) && ledger_log(l->helper, l->repo, ref, 0, &h->log, &ignored) == 0) {
+    if (file_is_folder(l->repo) && ledger_log(l, ref, 0, &h->log, &ignored) == 0) {
         h->commits = xalloc_array(json_count(json_get(h->log, "commits")), sizeof *h->commits);
         for (const struct json *c = json_items(h->log, "commits"); c != NULL; c = json_next(c))
             h->commits[h->n_commits++] = c;

@@ -58,7 +58,7 @@ void audit_ledger_failed(struct audit *a, const struct err *e)
     struct json *answer = NULL;
     struct err other = {0};
     audit_mismatch(a, "%s", e->text);
-    if (ledger_check(a->ledger->helper, a->ledger->repo, &answer, &other) == 0)
+    if (ledger_check(a->ledger, &answer, &other) == 0)
         for (const struct json *d = json_items(answer, "damage"); d != NULL; d = json_next(d))
             audit_mismatch(a, "ledger: %s", json_string(d));
     json_free(answer);
@@ -124,7 +124,7 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
     struct json *answer = NULL;
     struct err e = {0};
     bool found = false;
-    if (ledger_find_digest(a->ledger->helper, a->ledger->repo, id_hex, &answer, &e) != 0) {
+    if (ledger_find_digest(a->ledger, id_hex, &answer, &e) != 0) {
         audit_ledger_failed(a, &e);
         return false;
     }

@@ -116,7 +116,7 @@ static const char *by_files(struct audit *a, const struct folder *f, const struc
             break;
         struct json *answer = NULL;
         struct err e = {0};
-        if (ledger_find_digest(a->ledger->helper, a->ledger->repo, id, &answer, &e) == 0 &&
+        if (ledger_find_digest(a->ledger, id, &answer, &e) == 0 &&
             json_find_text(answer, "commit") != NULL && json_find_text(answer, "path") != NULL)
             found = compare_at(a, f, json_find_text(answer, "commit"),
                                json_find_text(answer, "path"), name, run);
@@ -152,7 +152,7 @@ static const char *by_path(struct audit *a, const struct folder *f, const struct
     struct json *answer = NULL;
     struct err e = {0};
     const char *found = NULL;
-    if (ledger_find_path(a->ledger->helper, a->ledger->repo, full, &answer, &e) == 0 &&
+    if (ledger_find_path(a->ledger, full, &answer, &e) == 0 &&
         json_find_text(answer, "commit") != NULL)
         found = compare_at(a, f, json_find_text(answer, "commit"), full, name, run);
     json_free(answer);
@@ -236,7 +236,7 @@ static const char *file_by_path(struct audit *a, const struct run_record **run)
     struct json *answer = NULL;
     struct err e = {0};
     const char *found = NULL;
-    if (ledger_find_path(a->ledger->helper, a->ledger->repo, relative, &answer, &e) == 0 &&
+    if (ledger_find_path(a->ledger, relative, &answer, &e) == 0 &&
         json_find_text(answer, "commit") != NULL) {
         const struct run_record *r = audit_load(a, json_find_text(answer, "commit"));
         found = r != NULL ? id_of_prefix(r, relative) : NULL;

@@ -59,7 +59,7 @@ static int keep_run(struct gc *g, const char *commit, bool pinned, struct err *e
     buf_init(&b, BUF_MAX_DEFAULT);
     struct kept_run r = {.pinned = pinned};
     memcpy(r.commit, commit, sizeof r.commit);
-    int rc = ledger_cat(g->ledger->helper, g->ledger->repo, commit, "run.json", &b, e);
+    int rc = ledger_cat(g->ledger, commit, "run.json", &b, e);
     if (rc == 0)
         rc = json_parse(buf_text(&b), b.n_bytes, &r.root, e);
     buf_release(&b);
@@ -119,7 +119,7 @@ static int load_runs(struct gc *g, struct err *e)
                        "%s is not there: no run is recorded, so nothing says what is needed; "
                        "nothing is removed",
                        g->ledger->repo);
-    int rc = ledger_log(g->ledger->helper, g->ledger->repo, NULL, 0, &log, e);
+    int rc = ledger_log(g->ledger, NULL, 0, &log, e);
     const struct json *newest = rc == 0 ? json_items(log, "commits") : NULL;
     if (rc == 0 && newest == NULL)
         rc = err_set(e, ERR_MISSING,

@@ -207,14 +207,14 @@ static int memory_file(const char *name, const void *bytes, size_t n_bytes, int 
     return rc == 0 ? 0 : err_set_errno(e, errno, PROGRAM ": the %s cannot be handed over", name);
 }
 
-int ledger_commit(const char *helper, const char *repo, const struct ledger_entry *entry,
-                  char commit[41], struct err *e)
+int ledger_commit(const struct ledger *l, const struct ledger_entry *entry, char commit[41],
+                  struct err *e)
 {
     struct call c = call_of("commit");
     struct json *answer = NULL;
     const char *id = NULL;
     char *time_text = xasprintf("%lld", (long long)entry->time);
-    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--repo", l->repo);
     add_arg(&c, "--ref", entry->ref);
     add_arg(&c, "--files", "/dev/fd/0");
     add_arg(&c, "--message-file", "/dev/fd/3");
@@ -228,7 +228,7 @@ int ledger_commit(const char *helper, const char *repo, const struct ledger_entr
     if (rc == 0)
         rc = memory_file("message", entry->message, strlen(entry->message), &c.message_fd, e);
     if (rc == 0)
-        rc = run_with(helper, &c, &answer, e);
+        rc = run_with(l->helper, &c, &answer, e);
     if (rc == 0)
         rc = json_need_string(answer, "commit", &id, e);
     if (rc == 0 && !str_is_hex(id, 40))
@@ -244,20 +244,20 @@ int ledger_commit(const char *helper, const char *repo, const struct ledger_entr
     return rc;
 }
 
-int ledger_log(const char *helper, const char *repo, const char *ref, int64_t max,
-               struct json **out, struct err *e)
+int ledger_log(const struct ledger *l, const char *ref, int64_t max, struct json **out,
+               struct err *e)
 {
-    if (!file_exists(repo)) {
+    if (!file_exists(l->repo)) {
         *out = json_new_object();
         json_put(*out, "commits", json_new_array());
         return 0;
     }
     struct call c = call_of("log");
     char *max_text = xasprintf("%lld", (long long)max);
-    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--repo", l->repo);
     add_arg(&c, "--ref", ref);
     add_arg(&c, "--max", max_text);
-    int rc = run_with(helper, &c, out, e);
+    int rc = run_with(l->helper, &c, out, e);
     xfree(max_text);
     return rc;
 }
@@ -282,65 +282,50 @@ static int take_content(const struct json *v, struct buf *out, struct err *e)
     return rc;
 }
 
-int ledger_cat(const char *helper, const char *repo, const char *commit, const char *path,
-               struct buf *out, struct err *e)
+int ledger_cat(const struct ledger *l, const char *commit, const char *path, struct buf *out,
+               struct err *e)
 {
     struct call c = call_of("cat");
     struct json *answer = NULL;
-    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--repo", l->repo);
     add_arg(&c, "--commit", commit);
     add_arg(&c, "--path", path);
-    int rc = run_with(helper, &c, &answer, e);
+    int rc = run_with(l->helper, &c, &answer, e);
     if (rc == 0)
         rc = take_content(answer, out, e);
     json_free(answer);
     return rc;
 }
 
-static int read_commit(const char *helper, const char *verb, const char *repo, const char *commit,
-                       struct json **out, struct err *e)
+int ledger_show(const struct ledger *l, const char *commit, struct json **out, struct err *e)
 {
-    struct call c = call_of(verb);
-    add_arg(&c, "--repo", repo);
+    struct call c = call_of("show");
+    add_arg(&c, "--repo", l->repo);
     add_arg(&c, "--commit", commit);
-    return run_with(helper, &c, out, e);
+    return run_with(l->helper, &c, out, e);
 }
 
-int ledger_list(const char *helper, const char *repo, const char *commit, struct json **out,
+static int find(const struct ledger *l, const char *flag, const char *value, struct json **out,
                 struct err *e)
 {
-    return read_commit(helper, "list", repo, commit, out, e);
-}
-
-int ledger_show(const char *helper, const char *repo, const char *commit, struct json **out,
-                struct err *e)
-{
-    return read_commit(helper, "show", repo, commit, out, e);
-}
-
-static int find(const char *helper, const char *repo, const char *flag, const char *value,
-                struct json **out, struct err *e)
-{
-    if (!file_exists(repo)) {
+    if (!file_exists(l->repo)) {
         *out = json_new_object();
         return 0;
     }
     struct call c = call_of("find");
-    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--repo", l->repo);
     add_arg(&c, flag, value);
-    return run_with(helper, &c, out, e);
+    return run_with(l->helper, &c, out, e);
 }
 
-int ledger_find_digest(const char *helper, const char *repo, const char *id_hex, struct json **out,
-                       struct err *e)
+int ledger_find_digest(const struct ledger *l, const char *id_hex, struct json **out, struct err *e)
 {
-    return find(helper, repo, "--digest", id_hex, out, e);
+    return find(l, "--digest", id_hex, out, e);
 }
 
-int ledger_find_path(const char *helper, const char *repo, const char *path, struct json **out,
-                     struct err *e)
+int ledger_find_path(const struct ledger *l, const char *path, struct json **out, struct err *e)
 {
-    return find(helper, repo, "--path", path, out, e);
+    return find(l, "--path", path, out, e);
 }
 
 int ledger_source(const char *helper, const char *path, struct json **out, struct err *e)
@@ -350,11 +335,11 @@ int ledger_source(const char *helper, const char *path, struct json **out, struc
     return run_with(helper, &c, out, e);
 }
 
-int ledger_check(const char *helper, const char *repo, struct json **out, struct err *e)
+int ledger_check(const struct ledger *l, struct json **out, struct err *e)
 {
     struct call c = call_of("check");
-    add_arg(&c, "--repo", repo);
-    return run_with(helper, &c, out, e);
+    add_arg(&c, "--repo", l->repo);
+    return run_with(l->helper, &c, out, e);
 }
 
 int ledger_try_key(const char *helper, const char *sign_key, struct err *e)
@@ -367,12 +352,12 @@ int ledger_try_key(const char *helper, const char *sign_key, struct err *e)
     return rc;
 }
 
-int ledger_signatures(const char *helper, const char *repo, const char *signers, const char *commit,
+int ledger_signatures(const struct ledger *l, const char *signers, const char *commit,
                       struct json **out, struct err *e)
 {
     struct call c = call_of("signatures");
-    add_arg(&c, "--repo", repo);
+    add_arg(&c, "--repo", l->repo);
     add_arg(&c, "--signers", signers);
     add_arg(&c, "--commit", commit);
-    return run_with(helper, &c, out, e);
+    return run_with(l->helper, &c, out, e);
 }

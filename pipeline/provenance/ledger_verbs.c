@@ -202,9 +202,8 @@ static int do_cat(struct git_repo *repo, const struct options *o, struct json *a
     return rc;
 }
 
-/* list: names and blobs; show: contents too. */
-static int do_list(struct git_repo *repo, const struct options *o, bool contents,
-                   struct json *answer, struct err *e)
+static int do_show(struct git_repo *repo, const struct options *o, struct json *answer,
+                   struct err *e)
 {
     struct git_commit_info info = {0};
     struct git_entries entries = {0};
@@ -225,8 +224,7 @@ static int do_list(struct git_repo *repo, const struct options *o, bool contents
             json_put(item, "damage", text(damage.text));
         } else {
             json_put_i64(item, "bytes", (int64_t)b.n_bytes);
-            if (contents)
-                put_content(item, &b);
+            put_content(item, &b);
         }
         json_append(list, item);
     }
@@ -448,8 +446,8 @@ static int run_reader(const char *verb, const struct options *o, struct json *an
         rc = do_log(repo, o, answer, e);
     else if (str_eq(verb, "cat"))
         rc = do_cat(repo, o, answer, e);
-    else if (str_eq(verb, "list") || str_eq(verb, "show"))
-        rc = do_list(repo, o, str_eq(verb, "show"), answer, e);
+    else if (str_eq(verb, "show"))
+        rc = do_show(repo, o, answer, e);
     else if (str_eq(verb, "signatures"))
         rc = do_signatures(repo, o, answer, e);
     else
@@ -460,8 +458,8 @@ static int run_reader(const char *verb, const struct options *o, struct json *an
 
 int ledger_verb(int argc, char **argv, struct buf *out, struct err *e)
 {
-    static const char *const verbs[] = {"commit", "log",   "cat",    "list", "show",
-                                        "find",   "check", "source", "sign", "signatures"};
+    static const char *const verbs[] = {"commit", "log",    "cat",  "show",      "find",
+                                        "check",  "source", "sign", "signatures"};
     size_t n_verbs = sizeof verbs / sizeof verbs[0];
     struct options o = {0};
     struct flag flags[N_FLAGS];
@@ -513,8 +511,7 @@ void ledger_help(struct buf *out)
                  "  commit --repo --ref --files --message-file --time [--sign]   record a run\n"
                  "  log    --repo [--ref] [--max]                      runs, newest first\n"
                  "  cat    --repo --commit --path                      one file of a run\n"
-                 "  list   --repo --commit                             files of a run\n"
-                 "  show   --repo --commit                             files with contents\n"
+                 "  show   --repo --commit                             files of a run\n"
                  "  find   --repo --digest|--path [--ref]              newest run that has it\n"
                  "  check  --repo                                      verify every object\n"
                  "  source --path                                      code commit around it\n"

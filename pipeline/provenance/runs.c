@@ -118,7 +118,7 @@ int run_record_load(const struct ledger *l, const char *commit, struct run_recor
 {
     struct json *shown = NULL;
     *out = (struct run_record){0};
-    int rc = ledger_show(l->helper, l->repo, commit, &shown, e);
+    int rc = ledger_show(l, commit, &shown, e);
     return rc == 0 ? run_record_take(shown, out, e) : rc;
 }
 
@@ -393,7 +393,7 @@ int runs_list(const struct ledger *l, const char *runs_log, const char *name, st
 {
     struct json *log = NULL;
     struct collected c = {.name = name, .newest = INFINITY};
-    int rc = ledger_log(l->helper, l->repo, NULL, 0, &log, e);
+    int rc = ledger_log(l, NULL, 0, &log, e);
     if (rc != 0)
         return rc;
     rc = collect_lines(&c, runs_log, e);

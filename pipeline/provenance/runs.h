@@ -12,13 +12,8 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
+#include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/run_files.h"
-
-/* Where the ledger is. */
-struct ledger {
-    const char *helper; /* fmforge-ledger */
-    const char *repo;   /* .fmforge/ledger.git */
-};
 
 /* What an array has, by its names and in their order: a run may have thousands of stages. */
 struct run_names {

@@ -18,7 +18,7 @@ int signatures_read(const struct ledger *l, const char *signers, const char *com
 {
     struct json *answer = NULL;
     const struct json *found = NULL;
-    int rc = ledger_signatures(l->helper, l->repo, signers, commit, &answer, e);
+    int rc = ledger_signatures(l, signers, commit, &answer, e);
     if (rc == 0)
         rc = json_need_array(answer, "signatures", &found, e);
     *runs = json_new_array();

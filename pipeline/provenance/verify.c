@@ -279,7 +279,7 @@ static void check_newest_runs(struct verify *v)
     struct json *log = NULL;
     struct json *seen = json_new_object();
     struct err e = {0};
-    if (ledger_log(v->ledger->helper, v->ledger->repo, NULL, 0, &log, &e) != 0)
+    if (ledger_log(v->ledger, NULL, 0, &log, &e) != 0)
         add(v, "%s", e.text);
     else
         count_lost(v, log);
@@ -328,7 +328,7 @@ static void check_ledger(struct verify *v)
     struct err e = {0};
     if (!file_exists(v->ledger->repo))
         return; /* no run was recorded yet */
-    if (ledger_check(v->ledger->helper, v->ledger->repo, &answer, &e) != 0) {
+    if (ledger_check(v->ledger, &answer, &e) != 0) {
         add(v, "%s", e.text);
         return;
     }

@@ -28,6 +28,7 @@ struct fixture {
     char *tree;
     char *helper;
     const char *ref;
+    struct ledger ledger; /* of helper and repo */
 };
 
 /* bin/fmforge-ledger beside the folder of this test; NULL when it is not built. */
@@ -54,6 +55,7 @@ static int setup(void **state)
     f->tree = file_join(f->folder, "tree");
     f->helper = find_helper();
     f->ref = REF;
+    f->ledger = (struct ledger){f->helper, f->repo};
     *state = f;
     return 0;
 }
@@ -103,7 +105,8 @@ static int record(const struct fixture *f, const char *repo, const char *message
         xfree(path);
     }
     const struct ledger_entry entry = {f->ref, &files, message, time, NULL};
-    int rc = ledger_commit(f->helper, repo, &entry, commit, e);
+    const struct ledger l = {f->helper, repo};
+    int rc = ledger_commit(&l, &entry, commit, e);
     buf_release(&b);
     file_list_release(&list);
     run_files_release(&files);
@@ -143,12 +146,12 @@ static void runs_come_back(void **state)
     struct err e = {0};
     struct json *v = NULL;
     char first[41], second[41];
-    assert_int_equal(ledger_log(f->helper, f->repo, NULL, 0, &v, &e), 0); /* no repository yet */
+    assert_int_equal(ledger_log(&f->ledger, NULL, 0, &v, &e), 0); /* no repository yet */
     assert_int_equal(json_count(json_get(v, "commits")), 0);
     json_free(v);
     commit_run(f, "one", 1700000000, first);
     commit_run(f, "two", 1700000001, second);
-    assert_int_equal(ledger_log(f->helper, f->repo, REF, 0, &v, &e), 0);
+    assert_int_equal(ledger_log(&f->ledger, REF, 0, &v, &e), 0);
     assert_int_equal(json_count(json_get(v, "commits")), 2);
     const struct json *newest = json_first(json_get(v, "commits"));
     assert_string_equal(json_find_text(newest, "commit"), second);
@@ -160,22 +163,22 @@ static void runs_come_back(void **state)
     buf_init(&b, BUF_MAX_DEFAULT);
     char prefix[9];
     snprintf(prefix, sizeof prefix, "%.8s", first);
-    assert_int_equal(
-        ledger_cat(f->helper, f->repo, prefix, "stages/adapter[rank=8]/recipe.json", &b, &e), 0);
+    assert_int_equal(ledger_cat(&f->ledger, prefix, "stages/adapter[rank=8]/recipe.json", &b, &e),
+                     0);
     assert_string_equal(buf_text(&b), "{}");
-    assert_int_equal(ledger_cat(f->helper, f->repo, prefix, "nope", &b, &e), ERR_MISSING);
+    assert_int_equal(ledger_cat(&f->ledger, prefix, "nope", &b, &e), ERR_MISSING);
     buf_release(&b);
 
     struct content_id one = sha256_of("one", 3), none = sha256_of("none", 4);
     struct err e2 = {0};
-    assert_int_equal(ledger_find_digest(f->helper, f->repo, one.hex, &v, &e2), 0);
+    assert_int_equal(ledger_find_digest(&f->ledger, one.hex, &v, &e2), 0);
     assert_string_equal(json_find_text(v, "commit"), first);
     assert_string_equal(json_find_text(v, "where"), "artifact");
     json_free(v);
-    assert_int_equal(ledger_find_path(f->helper, f->repo, "out/a.fmadapter/w.bin", &v, &e2), 0);
+    assert_int_equal(ledger_find_path(&f->ledger, "out/a.fmadapter/w.bin", &v, &e2), 0);
     assert_string_equal(json_find_text(v, "commit"), second);
     json_free(v);
-    assert_int_equal(ledger_find_digest(f->helper, f->repo, none.hex, &v, &e2), 0);
+    assert_int_equal(ledger_find_digest(&f->ledger, none.hex, &v, &e2), 0);
     assert_null(json_find_text(v, "commit"));
     json_free(v);
 }
@@ -314,7 +317,7 @@ static size_t count_damage(const struct fixture *f, const char *must_name)
     struct json *v = NULL;
     size_t n = 1;
     bool named = must_name == NULL;
-    if (ledger_check(f->helper, f->repo, &v, &e) == 0) {
+    if (ledger_check(&f->ledger, &v, &e) == 0) {
         const struct json *damage = json_get(v, "damage");
         n = json_count(damage);
         for (const struct json *d = json_first(damage); d != NULL; d = json_next(d))
@@ -374,7 +377,7 @@ static void a_missing_object_is_named(void **state)
     struct json *v = NULL;
     char commit[41];
     commit_run(f, "one", 1700000000, commit);
-    assert_int_equal(ledger_list(f->helper, f->repo, commit, &v, &e), 0);
+    assert_int_equal(ledger_show(&f->ledger, commit, &v, &e), 0);
     const char *blob = json_find_text(json_first(json_get(v, "files")), "blob");
     char *path = xasprintf("%s/objects/%.2s/%s", f->repo, blob, blob + 2);
     assert_int_equal(unlink(path), 0);
@@ -392,7 +395,7 @@ static void a_damaged_object_is_written_again(void **state)
     struct json *v = NULL;
     char commit[41];
     commit_run(f, "one", 1700000000, commit);
-    assert_int_equal(ledger_list(f->helper, f->repo, commit, &v, &e), 0);
+    assert_int_equal(ledger_show(&f->ledger, commit, &v, &e), 0);
     const char *blob = json_find_text(json_first(json_get(v, "files")), "blob");
     char *path = xasprintf("%s/objects/%.2s/%s", f->repo, blob, blob + 2);
     assert_int_equal(chmod(path, 0644) | truncate(path, 9), 0);
@@ -447,7 +450,7 @@ static void writers_at_once_lose_nothing(void **state)
         assert_int_equal(status, 0);
     }
     struct json *v = NULL;
-    assert_int_equal(ledger_log(f->helper, f->repo, REF, 0, &v, &e), 0);
+    assert_int_equal(ledger_log(&f->ledger, REF, 0, &v, &e), 0);
     assert_int_equal(json_count(json_get(v, "commits")), 13);
     json_free(v);
     assert_int_equal(count_damage(f, NULL), 0);
@@ -465,14 +468,16 @@ static void wrong_calls_say_why(void **state)
     run_files_add(&good, "run.json", "{}", 2);
     const struct ledger_entry above = {REF, &upwards, "x", 1, NULL};
     const struct ledger_entry head = {"refs/heads/x", &good, "x", 1, NULL};
-    assert_int_equal(ledger_commit(f->helper, f->repo, &above, commit, &bad_path), ERR_FORMAT);
+    const struct ledger nowhere = {f->helper, "/nope"};
+    const struct ledger without = {"/nope/fmforge-ledger", f->repo};
+    assert_int_equal(ledger_commit(&f->ledger, &above, commit, &bad_path), ERR_FORMAT);
     assert_non_null(strstr(bad_path.text, "byte 0"));
-    assert_int_equal(ledger_commit(f->helper, f->repo, &head, commit, &bad_ref), ERR_CONFIG);
+    assert_int_equal(ledger_commit(&f->ledger, &head, commit, &bad_ref), ERR_CONFIG);
     run_files_release(&upwards);
     run_files_release(&good);
-    assert_int_equal(ledger_show(f->helper, "/nope", "123456", &v, &no_repo), ERR_MISSING);
-    assert_int_equal(ledger_show(f->helper, f->repo, "12", &v, &short_id), ERR_CONFIG);
-    assert_int_equal(ledger_check("/nope/fmforge-ledger", f->repo, &v, &no_helper), ERR_MISSING);
+    assert_int_equal(ledger_show(&nowhere, "123456", &v, &no_repo), ERR_MISSING);
+    assert_int_equal(ledger_show(&f->ledger, "12", &v, &short_id), ERR_CONFIG);
+    assert_int_equal(ledger_check(&without, &v, &no_helper), ERR_MISSING);
     assert_non_null(strstr(no_helper.text, "fmforge-ledger"));
 }
 
