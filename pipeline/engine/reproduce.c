@@ -24,20 +24,15 @@ static void no_out(const char *text, size_t n_bytes)
 
 /* In the folder that was laid out, which is the working directory now. *cause: why the manifest
  * cannot be run at all. */
-static int run_here(const struct run_record *r, const char *manifest,
-                    const struct reproduce_options *o, const struct term *term, char commit[41],
-                    struct err *cause)
+static int run_here(const struct reproduction *p, char commit[41], struct err *cause)
 {
-    const struct json *list = json_get(r->root, "set");
-    const char **sets = xalloc_array(list != NULL ? json_count(list) : 0, sizeof *sets);
+    const struct reproduce_options *o = p->options;
     size_t n_sets = 0;
-    for (const struct json *s = json_items(r->root, "set"); s != NULL; s = json_next(s))
-        if (json_type(s) == JSON_STRING)
-            sets[n_sets++] = json_string(s);
-    struct term quiet = *term;
+    const char **sets = run_record_sets(p->run, &n_sets);
+    struct term quiet = *p->term;
     quiet.out = no_out;
     struct session s;
-    struct session_options so = {manifest, FRESH_HOME, o->program_folder, sets, n_sets, true};
+    struct session_options so = {p->manifest, FRESH_HOME, o->program_folder, sets, n_sets, true};
     struct run_options ro = {.program_folder = o->program_folder,
                              .out_root = "out",
                              .reports_root = "reports",
@@ -71,22 +66,20 @@ static int load_fresh(const struct reproduce_options *o, const char *commit,
     return rc;
 }
 
-/* Runs in `work` and comes back. */
-static int run_in(const char *work, const char *manifest, const struct run_record *r,
-                  const struct reproduce_options *o, const struct term *term,
-                  struct run_record *fresh, struct err *e)
+/* Goes there and comes back. */
+static int run_in_work(const struct reproduction *p, struct run_record *fresh, struct err *e)
 {
     char commit[41] = "";
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (before < 0 || chdir(work) != 0) {
-        int rc = err_set_errno(e, errno, "%s: cannot work there", work);
+    if (before < 0 || chdir(p->work) != 0) {
+        int rc = err_set_errno(e, errno, "%s: cannot work there", p->work);
         if (before >= 0)
             close(before);
         return rc;
     }
-    int rc = run_here(r, manifest, o, term, commit, e);
+    int rc = run_here(p, commit, e);
     if (rc >= 0 && rc != 130) {
-        int loaded = load_fresh(o, commit, fresh, e);
+        int loaded = load_fresh(p->options, commit, fresh, e);
         rc = loaded < 0 ? loaded : rc;
     }
     if (fchdir(before) != 0 && rc >= 0)
@@ -203,42 +196,38 @@ static int make_root(struct store *s, const char *into, char **root, struct err 
 }
 
 /* Everything that is needed, or `unknown` names what is not to be had. */
-static int prepare(const struct run_record *r, struct store *s, const char *root,
-                   const struct reproduce_options *o, char **work, char **manifest,
-                   struct json *unknown, struct err *e)
+static int prepare(struct reproduction *p, struct err *e)
 {
-    size_t n_right = run_record_check(r, unknown);
-    if (json_count(unknown) > 0)
+    size_t n_right = run_record_check(p->run, p->unknown);
+    if (json_count(p->unknown) > 0)
         return 0;
-    if (n_right == 0 || !makes_something(r)) {
-        json_append(unknown, json_new_string("the run has made nothing that could be compared"));
+    if (n_right == 0 || !makes_something(p->run)) {
+        json_append(p->unknown, json_new_string("the run has made nothing that could be compared"));
         return 0;
     }
-    int rc = reproduce_check_programs(r, o->program_folder, unknown, e);
-    return rc == 0 ? reproduce_lay_out(r, s, root, work, manifest, unknown, e) : rc;
+    int rc = reproduce_check_programs(p, e);
+    return rc == 0 ? reproduce_lay_out(p, e) : rc;
 }
 
-static int make_report(const struct run_record *r, const char *work, const char *manifest,
-                       const struct reproduce_options *o, const struct term *term,
-                       struct json *unknown, struct json **report, struct err *e)
+static int make_report(const struct reproduction *p, struct json **report, struct err *e)
 {
     struct run_record fresh = {0};
     struct err cause = {0};
     int rc = 0;
-    if (json_count(unknown) == 0) {
-        rc = run_in(work, manifest, r, o, term, &fresh, &cause);
+    if (json_count(p->unknown) == 0) {
+        rc = run_in_work(p, &fresh, &cause);
         if (rc == ERR_CONFIG || rc == ERR_MISSING) { /* its manifest cannot be run here any more */
-            json_append(unknown, json_new_string(cause.text));
+            json_append(p->unknown, json_new_string(cause.text));
             rc = 0;
         } else if (rc < 0) {
             rc = err_set(e, cause.code, "%s", cause.text);
         }
     }
-    if (json_count(unknown) > 0) {
-        *report = new_report(r, "unknown", NULL, json_new_array(), json_clone(unknown));
+    if (json_count(p->unknown) > 0) {
+        *report = new_report(p->run, "unknown", NULL, json_new_array(), json_clone(p->unknown));
         rc = 4;
     } else if (rc >= 0 && rc != 130) {
-        *report = compare(r, &fresh);
+        *report = compare(p->run, &fresh);
         rc = str_eq(json_text(*report, "status"), "same") ? 0 : 1;
     }
     run_record_release(&fresh);
@@ -248,23 +237,21 @@ static int make_report(const struct run_record *r, const char *work, const char 
 int reproduce_run(const struct run_record *r, const struct reproduce_options *o,
                   const struct term *term, struct json **report, struct err *e)
 {
-    struct store *s = NULL;
-    char *root = NULL, *work = NULL, *manifest = NULL;
-    struct json *unknown = json_new_array();
+    struct reproduction p = {.run = r, .options = o, .term = term, .unknown = json_new_array()};
     int rc = store_check_home(o->home, e);
     if (rc == 0)
-        rc = store_open(o->home, &s, e);
+        rc = store_open(o->home, &p.store, e);
     if (rc == 0)
-        rc = make_root(s, o->into, &root, e);
+        rc = make_root(p.store, o->into, &p.root, e);
     if (rc == 0)
-        rc = prepare(r, s, root, o, &work, &manifest, unknown, e);
+        rc = prepare(&p, e);
     if (rc == 0)
-        rc = make_report(r, work, manifest, o, term, unknown, report, e);
-    json_free(unknown);
-    xfree(manifest);
-    xfree(work);
-    xfree(root);
-    store_close(s);
+        rc = make_report(&p, report, e);
+    json_free(p.unknown);
+    xfree(p.manifest);
+    xfree(p.work);
+    xfree(p.root);
+    store_close(p.store);
     return rc;
 }
 

@@ -38,15 +38,23 @@ int reproduce_run(const struct run_record *r, const struct reproduce_options *o,
                   const struct term *term, struct json **report, struct err *e) MUST_USE;
 void reproduce_to_text(const struct json *report, struct buf *out);
 
-/* --- between reproduce.c and reproduce_files.c --- */
+/* --- between the reproduce_*.c --- */
 
-/* Lays out manifest, toolkits and inputs below `root`, which exists. *work: the folder in it that
- * is the working directory, *manifest: the manifest's path there; caller xfrees both. What cannot
- * be had is appended to `unknown`, one text each. s: where objects are. */
-int reproduce_lay_out(const struct run_record *r, struct store *s, const char *root, char **work,
-                      char **manifest, struct json *unknown, struct err *e) MUST_USE;
+/* What the steps of one reproduction share. */
+struct reproduction {
+    const struct run_record *run;
+    const struct reproduce_options *options;
+    const struct term *term;
+    struct store *store;  /* where objects are */
+    char *root;           /* holds all of it */
+    char *work;           /* the working directory, in root */
+    char *manifest;       /* its path there */
+    struct json *unknown; /* what cannot be had, one text each */
+};
+
+/* Lays out manifest, toolkits and inputs below root, which exists, and fills work and manifest. */
+int reproduce_lay_out(struct reproduction *p, struct err *e) MUST_USE;
 /* Names in `unknown` every stage program and library that is not the recorded one. */
-int reproduce_check_programs(const struct run_record *r, const char *program_folder,
-                             struct json *unknown, struct err *e) MUST_USE;
+int reproduce_check_programs(const struct reproduction *p, struct err *e) MUST_USE;
 
 #endif

@@ -22,14 +22,10 @@ struct toolkit_place {
 };
 
 struct layout {
-    const struct run_record *run;
-    struct store *store;
-    const char *root;
-    struct json *unknown;
+    struct reproduction *of;
     struct manifest manifest;
     struct toolkit_place toolkits[GRAPH_TOOLKITS_MAX];
     size_t n_toolkits;
-    char *work;
 };
 
 static void say(struct json *unknown, const char *format, ...)
@@ -94,17 +90,16 @@ static int check_program(struct describe *d, const char *stage, const char *text
     return rc;
 }
 
-int reproduce_check_programs(const struct run_record *r, const char *program_folder,
-                             struct json *unknown, struct err *e)
+int reproduce_check_programs(const struct reproduction *p, struct err *e)
 {
     struct describe d;
-    describe_init(&d, program_folder, NULL, false);
+    describe_init(&d, p->options->program_folder, NULL, false);
     int rc = 0;
-    for (const struct json *s = json_items(r->root, "stages"); s != NULL && rc == 0;
+    for (const struct json *s = json_items(p->run->root, "stages"); s != NULL && rc == 0;
          s = json_next(s)) {
-        const char *text = run_record_stage_file(r, json_text(s, "stage"), "recipe.json");
+        const char *text = run_record_stage_file(p->run, json_text(s, "stage"), "recipe.json");
         if (text != NULL)
-            rc = check_program(&d, json_text(s, "stage"), text, unknown, e);
+            rc = check_program(&d, json_text(s, "stage"), text, p->unknown, e);
     }
     describe_release(&d);
     return rc;
@@ -131,26 +126,26 @@ static size_t climbs(const char *path)
 /* The working directory lies so deep below root that no path leads out of it. */
 static int make_work(struct layout *l, struct err *e)
 {
-    size_t depth = climbs(json_text(l->run->root, "manifest_path"));
+    size_t depth = climbs(json_text(l->of->run->root, "manifest_path"));
     for (size_t i = 0; i < l->n_toolkits; i++)
         depth = climbs(l->toolkits[i].folder) > depth ? climbs(l->toolkits[i].folder) : depth;
-    for (const struct json *s = json_items(l->run->root, "stages"); s != NULL; s = json_next(s))
+    for (const struct json *s = json_items(l->of->run->root, "stages"); s != NULL; s = json_next(s))
         for (const struct json *i = json_items(s, "inputs"); i != NULL; i = json_next(i)) {
             size_t n = climbs(json_text(i, "from"));
             depth = n > depth ? n : depth;
         }
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
-    buf_printf(&b, "%s/work", l->root);
+    buf_printf(&b, "%s/work", l->of->root);
     for (size_t i = 0; i < depth; i++)
         buf_printf(&b, "/%zu", i);
-    l->work = buf_steal(&b);
-    return file_make_folder(l->work, e);
+    l->of->work = buf_steal(&b);
+    return file_make_folder(l->of->work, e);
 }
 
 static int write_text(const struct layout *l, const char *path, const char *text, struct err *e)
 {
-    char *to = file_join(l->work, path);
+    char *to = file_join(l->of->work, path);
     int rc = file_make_parents(to, e);
     if (rc == 0)
         rc = file_write(to, text, strlen(text), e);
@@ -163,16 +158,12 @@ static int write_text(const struct layout *l, const char *path, const char *text
 /* Read from a copy in root: its path says nothing yet. */
 static int open_manifest(struct layout *l, struct err *e)
 {
-    const char *text = run_record_file(l->run, "manifest.yaml");
+    const char *text = run_record_file(l->of->run, "manifest.yaml");
     if (text == NULL)
         return err_set(e, ERR_FORMAT, "the record has no manifest.yaml");
-    const struct json *list = json_get(l->run->root, "set");
-    const char **sets = xalloc_array(list != NULL ? json_count(list) : 0, sizeof *sets);
     size_t n_sets = 0;
-    for (const struct json *s = json_items(l->run->root, "set"); s != NULL; s = json_next(s))
-        if (json_type(s) == JSON_STRING)
-            sets[n_sets++] = json_string(s);
-    char *path = file_join(l->root, "manifest.yaml");
+    const char **sets = run_record_sets(l->of->run, &n_sets);
+    char *path = file_join(l->of->root, "manifest.yaml");
     int rc = file_write(path, text, strlen(text), e);
     if (rc == 0)
         rc = manifest_open(&l->manifest, path, sets, n_sets, e);
@@ -193,7 +184,8 @@ static const char *toolkit_text(const struct layout *l, const char *folder)
     const char *same = NULL, *named = NULL, *only = NULL;
     size_t n = 0;
     char *by_name = xasprintf("toolkits/%s/toolkit.yaml", file_base_name(folder));
-    for (const struct json *f = json_items(l->run->shown, "files"); f != NULL; f = json_next(f)) {
+    for (const struct json *f = json_items(l->of->run->shown, "files"); f != NULL;
+         f = json_next(f)) {
         const char *name = json_text(f, "path");
         if (!str_starts(name, "toolkits/") || !str_ends(name, "/toolkit.yaml"))
             continue;
@@ -215,10 +207,10 @@ static void find_toolkits(struct layout *l)
     const struct doc_node *list = l->manifest.toolkits;
     const struct doc_node *t = list == NULL ? NULL : list->type == DOC_LIST ? list->first : list;
     for (; t != NULL; t = list->type == DOC_LIST ? t->next : NULL) {
-        bool foreign = reproduce_is_foreign(l->run, t->text);
+        bool foreign = reproduce_is_foreign(l->of->run, t->text);
         const char *text = foreign ? NULL : toolkit_text(l, t->text);
         if (text == NULL && !foreign)
-            say(l->unknown, "toolkit %s: the record does not say which of its toolkits that is",
+            say(l->of->unknown, "toolkit %s: the record does not say which of its toolkits that is",
                 t->text);
         else if (l->n_toolkits < GRAPH_TOOLKITS_MAX) /* more are refused when it runs */
             l->toolkits[l->n_toolkits++] = (struct toolkit_place){.folder = t->text, .text = text};
@@ -227,13 +219,13 @@ static void find_toolkits(struct layout *l)
 
 static int put_foreign(struct layout *l, struct toolkit_place *t, struct err *e)
 {
-    int rc = reproduce_put_shelf(l->run, t->folder, l->work, l->unknown, &t->version, e);
+    int rc = reproduce_put_shelf(l->of, t->folder, &t->version, e);
     if (rc < 0 || t->version == NULL)
         return rc;
-    char *folder = file_join(l->work, t->version);
+    char *folder = file_join(l->of->work, t->version);
     struct err why = {0};
     if (toolkit_dir_open(&t->dir, folder, &why) != 0)
-        say(l->unknown, "toolkit %s: %s", t->folder, why.text);
+        say(l->of->unknown, "toolkit %s: %s", t->folder, why.text);
     xfree(folder);
     return 0;
 }
@@ -246,15 +238,15 @@ static int put_toolkit(struct layout *l, struct toolkit_place *t, struct err *e)
     if (t->folder[0] == '/') {
         const char *here = toolkit_text(l, t->folder);
         if (here != t->text)
-            say(l->unknown, "toolkit %s: an absolute path, and what is there is another",
+            say(l->of->unknown, "toolkit %s: an absolute path, and what is there is another",
                 t->folder);
         return toolkit_dir_open(&t->dir, t->folder, e);
     }
     char *path = file_join(t->folder, "toolkit.yaml");
-    char *folder = file_join(l->work, t->folder);
+    char *folder = file_join(l->of->work, t->folder);
     int rc = write_text(l, path, t->text, e);
     if (rc == 0 && toolkit_dir_open(&t->dir, folder, &why) != 0)
-        say(l->unknown, "toolkit %s: %s", t->folder, why.text);
+        say(l->of->unknown, "toolkit %s: %s", t->folder, why.text);
     xfree(folder);
     xfree(path);
     return rc;
@@ -307,17 +299,17 @@ static int place(struct layout *l, const struct source *s, struct err *e)
     if (has_content(s->path, s->id) && s->path[0] == '/')
         return 0;
     if (s->path[0] == '/') {
-        say(l->unknown, "input %s of %s: an absolute path, and it is not %.12s any more", s->path,
-            s->stage, s->id);
+        say(l->of->unknown, "input %s of %s: an absolute path, and it is not %.12s any more",
+            s->path, s->stage, s->id);
         return 0;
     }
-    char *to = file_join(l->work, s->path);
+    char *to = file_join(l->of->work, s->path);
     struct err why = {0};
     int rc = 0;
     if (has_content(to, s->id)) /* it came with a folder, or another stage has it too */
         goto out;
     if (file_exists(to)) {
-        say(l->unknown, "input %s of %s: the run used two contents of this path", s->path,
+        say(l->of->unknown, "input %s of %s: the run used two contents of this path", s->path,
             s->stage);
         goto out;
     }
@@ -328,14 +320,14 @@ static int place(struct layout *l, const struct source *s, struct err *e)
         rc = file_is_folder(to) ? file_remove_tree(to, e) : 0;
         if (rc == 0)
             rc = file_copy_tree(s->path, to, e);
-    } else if ((rc = store_hold(l->store, s->id, s->is_folder, e)) != 0) {
+    } else if ((rc = store_hold(l->of->store, s->id, s->is_folder, e)) != 0) {
         goto out;
-    } else if (!store_has(l->store, s->id)) {
+    } else if (!store_has(l->of->store, s->id)) {
         bool here = file_exists(s->path) || file_is_folder(s->path);
-        say(l->unknown, "input %s of %s: the run had %.12s; %s, and the store does not have it",
+        say(l->of->unknown, "input %s of %s: the run had %.12s; %s, and the store does not have it",
             s->path, s->stage, s->id, here ? "what is there now is another" : "it is gone");
-    } else if (store_copy_out(l->store, s->id, s->is_folder, to, &why) != 0) {
-        say(l->unknown, "input %s of %s: %s", s->path, s->stage, why.text);
+    } else if (store_copy_out(l->of->store, s->id, s->is_folder, to, &why) != 0) {
+        say(l->of->unknown, "input %s of %s: %s", s->path, s->stage, why.text);
     }
 out:
     xfree(to);
@@ -373,7 +365,7 @@ static char *facet_path(const struct toolkit_place *t, const char *in_folder)
 static int place_choice(struct layout *l, const struct toolkit_place *t, const struct facet *f,
                         struct source *s, struct err *e)
 {
-    char *choice = chosen(l->run, s->stage, f);
+    char *choice = chosen(l->of->run, s->stage, f);
     char *by_config = choice != NULL ? toolkit_dir_choice(&t->dir, f, choice) : NULL;
     char *best = NULL;
     for (const struct doc_node *n = f->node->first; n != NULL; n = n->next) {
@@ -392,7 +384,7 @@ static int place_choice(struct layout *l, const struct toolkit_place *t, const s
     if (best != NULL)
         rc = place(l, s, e);
     else
-        say(l->unknown, "facet %s of toolkit %s: it has no file for %s", f->name, t->folder,
+        say(l->of->unknown, "facet %s of toolkit %s: it has no file for %s", f->name, t->folder,
             s->stage);
     xfree(by_config);
     xfree(choice);
@@ -427,9 +419,9 @@ static int place_input(struct layout *l, const char *stage, const struct json *i
     const char *from = json_text(input, "from");
     struct source s = {
         .stage = stage, .port = json_text(input, "name"), .id = json_find_text(input, "id")};
-    if (s.id == NULL || !str_is_hex(s.id, SHA256_HEX) || is_made(l->run, from))
+    if (s.id == NULL || !str_is_hex(s.id, SHA256_HEX) || is_made(l->of->run, from))
         return 0;
-    s.is_folder = is_folder_input(l->run, stage, s.port);
+    s.is_folder = is_folder_input(l->of->run, stage, s.port);
     if (s.is_folder != folders)
         return 0;
     bool is_facet = false;
@@ -447,7 +439,8 @@ static int place_inputs(struct layout *l, struct err *e)
 {
     int rc = 0;
     for (int pass = 0; pass < 2; pass++)
-        for (const struct json *s = json_items(l->run->root, "stages"); s != NULL; s = json_next(s))
+        for (const struct json *s = json_items(l->of->run->root, "stages"); s != NULL;
+             s = json_next(s))
             for (const struct json *i = json_items(s, "inputs"); i != NULL && rc == 0;
                  i = json_next(i))
                 rc = place_input(l, json_text(s, "stage"), i, pass == 0, e);
@@ -460,7 +453,7 @@ static int place_marks(struct layout *l, struct err *e)
     const struct doc_node *n = l->manifest.skip_without ? l->manifest.skip_without->first : NULL;
     int rc = 0;
     for (; n != NULL && rc == 0; n = n->next) {
-        char *path = n->text[0] == '/' ? NULL : file_join(l->work, n->text);
+        char *path = n->text[0] == '/' ? NULL : file_join(l->of->work, n->text);
         if (path != NULL && climbs(n->text) == 0 && !file_exists(path))
             rc = file_make_folder(path, e);
         xfree(path);
@@ -468,11 +461,10 @@ static int place_marks(struct layout *l, struct err *e)
     return rc;
 }
 
-int reproduce_lay_out(const struct run_record *r, struct store *s, const char *root, char **work,
-                      char **manifest, struct json *unknown, struct err *e)
+int reproduce_lay_out(struct reproduction *p, struct err *e)
 {
-    struct layout l = {.run = r, .store = s, .root = root, .unknown = unknown};
-    const char *path = json_text(r->root, "manifest_path");
+    struct layout l = {.of = p};
+    const char *path = json_text(p->run->root, "manifest_path");
     int rc = open_manifest(&l, e);
     if (rc == 0)
         find_toolkits(&l);
@@ -484,14 +476,12 @@ int reproduce_lay_out(const struct run_record *r, struct store *s, const char *r
         rc = place_inputs(&l, e);
     for (size_t i = 0; i < l.n_toolkits && rc == 0; i++)
         if (l.toolkits[i].version != NULL)
-            rc = reproduce_put_marks(r, l.toolkits[i].folder, l.toolkits[i].version, l.work,
-                                     unknown, e);
+            rc = reproduce_put_marks(p, l.toolkits[i].folder, l.toolkits[i].version, e);
     if (rc == 0)
         rc = place_marks(&l, e);
-    *manifest = xstrdup(*path == '\0' || *path == '/' ? "recorded-manifest.yaml" : path);
+    p->manifest = xstrdup(*path == '\0' || *path == '/' ? "recorded-manifest.yaml" : path);
     if (rc == 0)
-        rc = write_text(&l, *manifest, run_record_file(r, "manifest.yaml"), e);
-    *work = l.work;
+        rc = write_text(&l, p->manifest, run_record_file(p->run, "manifest.yaml"), e);
     for (size_t i = 0; i < l.n_toolkits; i++) {
         toolkit_dir_release(&l.toolkits[i].dir);
         xfree(l.toolkits[i].version);

@@ -86,11 +86,10 @@ static int write_below(const char *work, const char *path, const char *text, str
 }
 
 /* Of a version: from the record, or, when the run had another one, from here. */
-static int put_version(const struct run_record *r, const char *name, const char *work,
-                       struct json *unknown, struct err *e)
+static int put_version(const struct reproduction *p, const char *name, struct err *e)
 {
     char *path = xasprintf(TOOLKIT_SHELF "/%s/toolkit.yaml", name);
-    const char *text = recorded(r, name, "toolkit.yaml");
+    const char *text = recorded(p->run, name, "toolkit.yaml");
     struct buf here;
     struct err gone = {0};
     int rc = 0;
@@ -98,9 +97,9 @@ static int put_version(const struct run_record *r, const char *name, const char 
     if (text == NULL && file_read(path, LIMIT_MANIFEST_BYTES, &here, &gone) == 0)
         text = buf_text(&here);
     if (text != NULL)
-        rc = write_below(work, path, text, e);
+        rc = write_below(p->work, path, text, e);
     else
-        say(unknown, xasprintf("%s: its layout names this version, and it is gone", path));
+        say(p->unknown, xasprintf("%s: its layout names this version, and it is gone", path));
     buf_release(&here);
     xfree(path);
     return rc;
@@ -108,21 +107,21 @@ static int put_version(const struct run_record *r, const char *name, const char 
 
 /* The layout of a label, read from where it is laid out. Two labels may have one: it lies there
  * once, under the first. */
-static int put_layout(const struct run_record *r, const char *label, const char *work,
-                      struct layout *l, struct err *e)
+static int put_layout(const struct reproduction *p, const char *label, struct layout *l,
+                      struct err *e)
 {
-    const char *text = recorded(r, label, "layout.yaml");
+    const char *text = recorded(p->run, label, "layout.yaml");
     char *first = NULL;
-    for (const struct json *f = json_items(r->shown, "files"); f && !first; f = json_next(f)) {
+    for (const struct json *f = json_items(p->run->shown, "files"); f && !first; f = json_next(f)) {
         char *other = label_of(f);
-        if (other != NULL && str_eq(recorded(r, other, "layout.yaml"), text))
+        if (other != NULL && str_eq(recorded(p->run, other, "layout.yaml"), text))
             first = other;
         else
             xfree(other);
     }
     char *path = xasprintf(TOOLKIT_SHELF "/%s" LAYOUT_SUFFIX, first);
-    char *full = file_join(work, path);
-    int rc = write_below(work, path, text, e);
+    char *full = file_join(p->work, path);
+    int rc = write_below(p->work, path, text, e);
     if (rc == 0)
         rc = layout_read(l, full, e);
     xfree(full);
@@ -131,22 +130,22 @@ static int put_layout(const struct run_record *r, const char *label, const char 
     return rc;
 }
 
-int reproduce_put_shelf(const struct run_record *r, const char *folder, const char *work,
-                        struct json *unknown, char **version, struct err *e)
+int reproduce_put_shelf(const struct reproduction *p, const char *folder, char **version,
+                        struct err *e)
 {
-    char *label = find_label(r, folder);
+    char *label = find_label(p->run, folder);
     struct layout l = {0};
     *version = NULL;
     if (label == NULL) {
-        say(unknown,
+        say(p->unknown,
             xasprintf("toolkit %s: read by a layout; the record has several such toolkits, "
                       "and the folder does not say which it was",
                       folder));
         return 0;
     }
-    int rc = put_layout(r, label, work, &l, e);
+    int rc = put_layout(p, label, &l, e);
     for (const struct doc_node *n = rc == 0 ? l.versions->first : NULL; n && rc == 0; n = n->next)
-        rc = put_version(r, n->text, work, unknown, e);
+        rc = put_version(p, n->text, e);
     if (rc == 0)
         *version = xasprintf(TOOLKIT_SHELF "/%s", label);
     layout_release(&l);
@@ -156,12 +155,12 @@ int reproduce_put_shelf(const struct run_record *r, const char *folder, const ch
 
 /* ---- what a layout only looks at ---- */
 
-/* Writes `text` for a pattern that stands for nothing below `work` yet: under its own words, or,
+/* Writes `text` for a pattern that stands for nothing below work yet: under its own words, or,
  * when it is more than a name, under the name that it stands for in the user's folder. */
-static int put_mark(const char *folder, const char *work, const char *glob, const char *text,
-                    struct json *unknown, struct err *e)
+static int put_mark(const struct reproduction *p, const char *folder, const char *glob,
+                    const char *text, struct err *e)
 {
-    char *root = file_join(work, folder), *found = NULL;
+    char *root = file_join(p->work, folder), *found = NULL;
     struct err ignored = {0};
     int rc = file_make_folder(root, e);
     if (rc == 0)
@@ -174,7 +173,7 @@ static int put_mark(const char *folder, const char *work, const char *glob, cons
         if (name != NULL)
             rc = write_below(root, name, text, e);
         else
-            say(unknown, xasprintf("toolkit %s: there is no %s any more", folder, glob));
+            say(p->unknown, xasprintf("toolkit %s: there is no %s any more", folder, glob));
         xfree(name);
     }
     xfree(found);
@@ -182,21 +181,21 @@ static int put_mark(const char *folder, const char *work, const char *glob, cons
     return rc;
 }
 
-int reproduce_put_marks(const struct run_record *r, const char *folder, const char *version,
-                        const char *work, struct json *unknown, struct err *e)
+int reproduce_put_marks(const struct reproduction *p, const char *folder, const char *version,
+                        struct err *e)
 {
     struct toolkit_dir t;
     struct layout l = {0};
-    char *full = file_join(work, version);
+    char *full = file_join(p->work, version);
     int rc = toolkit_dir_open(&t, full, e);
     if (rc == 0)
-        rc = put_layout(r, file_base_name(version), work, &l, e);
+        rc = put_layout(p, file_base_name(version), &l, e);
     if (rc == 0 && folder[0] != '/') {
         char *text = xasprintf("%s = \"%s\"\n", l.assignment->text, t.signature);
-        rc = put_mark(folder, work, l.from->text, text, unknown, e);
+        rc = put_mark(p, folder, l.from->text, text, e);
         xfree(text);
         for (const struct doc_node *n = l.must_have->first; n != NULL && rc == 0; n = n->next)
-            rc = put_mark(folder, work, n->text, "", unknown, e);
+            rc = put_mark(p, folder, n->text, "", e);
     }
     layout_release(&l);
     toolkit_dir_release(&t);

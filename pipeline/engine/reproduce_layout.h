@@ -12,17 +12,17 @@
 #include <stdbool.h>
 
 #include "pipeline/base/err.h"
-#include "pipeline/base/json.h"
+#include "pipeline/engine/reproduce.h"
 #include "pipeline/provenance/runs.h"
 
 /* Was `folder` of the manifest read by a layout in this run? */
 bool reproduce_is_foreign(const struct run_record *r, const char *folder);
 /* Writes layouts and versions to the shelf below `work`. *version: the folder of its version there,
  * as "configs/toolkits/afm-26.0.0" (caller xfrees), NULL when `unknown` got a text instead. */
-int reproduce_put_shelf(const struct run_record *r, const char *folder, const char *work,
-                        struct json *unknown, char **version, struct err *e) MUST_USE;
+int reproduce_put_shelf(const struct reproduction *p, const char *folder, char **version,
+                        struct err *e) MUST_USE;
 /* After the inputs lie below `work`: what the layout looks at and no stage reads. */
-int reproduce_put_marks(const struct run_record *r, const char *folder, const char *version,
-                        const char *work, struct json *unknown, struct err *e) MUST_USE;
+int reproduce_put_marks(const struct reproduction *p, const char *folder, const char *version,
+                        struct err *e) MUST_USE;
 
 #endif

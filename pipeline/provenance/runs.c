@@ -85,6 +85,19 @@ const char *run_record_stage_file(const struct run_record *r, const char *stage,
     return text;
 }
 
+const char **run_record_sets(const struct run_record *r, size_t *n_sets)
+{
+    size_t n_max = 0;
+    for (const struct json *s = json_items(r->root, "set"); s != NULL; s = json_next(s))
+        n_max++;
+    const char **sets = xalloc_array(n_max, sizeof *sets);
+    *n_sets = 0;
+    for (const struct json *s = json_items(r->root, "set"); s != NULL; s = json_next(s))
+        if (json_type(s) == JSON_STRING)
+            sets[(*n_sets)++] = json_string(s);
+    return sets;
+}
+
 /* run.json, once `shown` is there. */
 static int take_file(struct run_record *r, struct err *e)
 {

@@ -53,6 +53,8 @@ const char *run_record_file(const struct run_record *r, const char *path);
  * Borrowed, NULL when there is none. */
 const struct json *run_record_stage(const struct run_record *r, const char *stage);
 const char *run_record_stage_file(const struct run_record *r, const char *stage, const char *file);
+/* The overrides that the run had, "NAME=VALUE" each. Texts borrowed; caller xfrees the array. */
+const char **run_record_sets(const struct run_record *r, size_t *n_sets);
 /* The digest that a `sha256sum` text gives for a path; false when it lists no such path. */
 bool run_listed_digest(const char *sums, const char *path, char out[65]);
 /* Compares every file with SHA256SUMS. Appends one text a finding to `damage` (array): unreadable,
