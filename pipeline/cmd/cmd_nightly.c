@@ -57,7 +57,7 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
         item->status = "skipped";
         item->reason = xasprintf("%s is not there", s.absent);
     } else if (rc == 0) {
-        char commit[41] = "";
+        char commit[COMMIT_HEX + 1] = "";
         struct term term = *c->context->term;
         if (c->common.json) /* standard output is for one document */
             term.out = term.note;

@@ -11,7 +11,6 @@
 #include "pipeline/engine/graph.h"
 #include "pipeline/manifest/subst.h"
 
-#define SIGNATURE_DIGITS 40
 #define PACKAGE_END ".fmadapter"
 
 /* The JSON behind a small input that is known before anything runs; NULL when it is not. */
@@ -74,7 +73,7 @@ static int check_signature(const struct graph_input *in, struct err *e)
     if (v && json_type(v) != JSON_STRING)
         rc = doc_fail(in->doc, in->mark, e, "a signature is a text of 40 hex digits, found %s",
                       json_type_name(json_type(v)));
-    else if (v && !str_is_hex(json_string(v), SIGNATURE_DIGITS))
+    else if (v && !str_is_hex(json_string(v), TOOLKIT_SIGNATURE_DIGITS))
         rc = doc_fail(in->doc, in->mark, e, "signature `%s` is not 40 lower-case hex digits",
                       json_string(v));
     json_free(v);

@@ -14,7 +14,6 @@
 #include "pipeline/store/state_file.h"
 
 #define UNKNOWN_MS UINT64_MAX /* the ledger may know: then the plan is made */
-#define DIGITS TOOLKIT_SIGNATURE_DIGITS
 
 static bool put_question(const struct instant *in, struct buf *b)
 {
@@ -79,8 +78,8 @@ static bool is_signature(const struct graph *g, const struct instance *n,
         return false;
     const struct toolkit_dir *t = &g->toolkits[n->i_toolkit];
     size_t length = strlen(in->value);
-    return str_ends(in->facet, "/signature") && length == DIGITS + 2 &&
-           strncmp(in->value + 1, t->signature, DIGITS) == 0;
+    return str_ends(in->facet, "/signature") && length == TOOLKIT_SIGNATURE_DIGITS + 2 &&
+           strncmp(in->value + 1, t->signature, TOOLKIT_SIGNATURE_DIGITS) == 0;
 }
 
 /* False when the input's id is not to be found in the recipe. */
@@ -225,7 +224,7 @@ struct bump {
 
 static struct content_id id_of_digits(const char *digits)
 {
-    char *value = xasprintf("\"%.*s\"", DIGITS, digits);
+    char *value = xasprintf("\"%.*s\"", TOOLKIT_SIGNATURE_DIGITS, digits);
     struct content_id id = sha256_of(value, strlen(value));
     xfree(value);
     return id;
@@ -236,16 +235,16 @@ static bool take_bump(struct reader *r, struct bump *out)
 {
     size_t n_path = 0, n_old = 0;
     const char *path = take_text(r, &n_path), *old = take_text(r, &n_old);
-    size_t at = take_u32(r), behind = at + DIGITS;
+    size_t at = take_u32(r), behind = at + TOOLKIT_SIGNATURE_DIGITS;
     struct buf b;
     struct err ignored = {0};
     buf_init(&b, BUF_MAX_DEFAULT);
     bool same = r->is_sound && behind <= n_old && file_read(path, n_old, &b, &ignored) == 0 &&
                 b.n_bytes == n_old && memcmp(b.bytes, old, at) == 0 &&
                 memcmp(b.bytes + behind, old + behind, n_old - behind) == 0 &&
-                strspn(b.bytes + at, "0123456789abcdef") >= DIGITS;
+                strspn(b.bytes + at, "0123456789abcdef") >= TOOLKIT_SIGNATURE_DIGITS;
     if (same) {
-        out->is_other = memcmp(b.bytes + at, old + at, DIGITS) != 0;
+        out->is_other = memcmp(b.bytes + at, old + at, TOOLKIT_SIGNATURE_DIGITS) != 0;
         out->old_id = id_of_digits(old + at);
         out->new_id = id_of_digits(b.bytes + at);
     }

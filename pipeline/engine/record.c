@@ -219,7 +219,8 @@ int record_settle(const struct record *r, bool all_written, struct err *e)
     return rc == 0 && all_written ? owed_settle(home, name, NULL, e) : rc;
 }
 
-int record_commit(const struct record *r, struct run_files *files, char commit[41], struct err *e)
+int record_commit(const struct record *r, struct run_files *files, char commit[COMMIT_HEX + 1],
+                  struct err *e)
 {
     char *repo = store_path(r->session->store, "ledger.git");
     const struct ledger l = {r->helper, repo};

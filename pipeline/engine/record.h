@@ -13,6 +13,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "pipeline/engine/session.h"
+#include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/run_files.h"
 
 struct record {
@@ -33,7 +34,7 @@ bool record_is_owed(const struct record *r);
 int record_settle(const struct record *r, bool all_written, struct err *e) MUST_USE;
 /* commit: 40 hex digits and a NUL; files (empty before; the caller releases) is what it holds. With
  * a key that cannot sign there is no commit. */
-int record_commit(const struct record *r, struct run_files *files, char commit[41],
+int record_commit(const struct record *r, struct run_files *files, char commit[COMMIT_HEX + 1],
                   struct err *e) MUST_USE;
 /* One line of runs.log. */
 int record_line(const struct record *r, struct err *e) MUST_USE;

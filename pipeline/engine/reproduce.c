@@ -24,7 +24,7 @@ static void no_out(const char *text, size_t n_bytes)
 
 /* In the folder that was laid out, which is the working directory now. *cause: why the manifest
  * cannot be run at all. */
-static int run_here(const struct reproduction *p, char commit[41], struct err *cause)
+static int run_here(const struct reproduction *p, char commit[COMMIT_HEX + 1], struct err *cause)
 {
     const struct reproduce_options *o = p->options;
     size_t n_sets = 0;
@@ -69,7 +69,7 @@ static int load_fresh(const struct reproduce_options *o, const char *commit,
 /* Goes there and comes back. */
 static int run_in_work(const struct reproduction *p, struct run_record *fresh, struct err *e)
 {
-    char commit[41] = "";
+    char commit[COMMIT_HEX + 1] = "";
     int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (before < 0 || chdir(p->work) != 0) {
         int rc = err_set_errno(e, errno, "%s: cannot work there", p->work);

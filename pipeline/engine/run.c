@@ -548,7 +548,7 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
                 double started_ms, struct err *e)
 {
     struct run r;
-    char commit[41] = "";
+    char commit[COMMIT_HEX + 1] = "";
     int rc = open_run(&r, s, o, term, started_ms, e);
     if (rc == 0)
         rc = graph_refuse_around(&s->graph, o->out_root, e);

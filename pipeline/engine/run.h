@@ -34,7 +34,8 @@ struct run_options {
     struct event_stream *events;
     /* What is asked, to be kept when there is nothing to do; NULL: it is not. */
     const struct instant *instant;
-    char *commit; /* NULL, or room for 41 bytes: the ledger commit that was made, "" without one */
+    /* NULL, or room for COMMIT_HEX + 1 bytes: the ledger commit that was made, "" without one. */
+    char *commit;
 };
 
 /* Returns the exit status (0, 1, 3 or 130) or a negative error. started_ms: clock_ms when the

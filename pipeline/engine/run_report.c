@@ -210,7 +210,7 @@ int run_try_folders(struct run *r, struct err *e)
     return rc;
 }
 
-int run_record(struct run *r, char commit[41], struct err *e)
+int run_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e)
 {
     struct json *root = run_to_json(r);
     struct record record = {r->session,

@@ -6,6 +6,7 @@
 #include "pipeline/engine/job.h"
 #include "pipeline/engine/progress.h"
 #include "pipeline/engine/run.h"
+#include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/run_files.h"
 
 enum run_status {
@@ -76,6 +77,6 @@ int run_try_key(struct run *r, struct err *e) MUST_USE;
 /* The same of the folders for deliveries and the page, when a stage is to be executed. */
 int run_try_folders(struct run *r, struct err *e) MUST_USE;
 /* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
-int run_record(struct run *r, char commit[41], struct err *e) MUST_USE;
+int run_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e) MUST_USE;
 
 #endif

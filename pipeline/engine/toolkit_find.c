@@ -17,8 +17,8 @@
 
 /* What the given files say about their base. */
 struct wanted {
-    char signature[64];        /* of a package; "" */
-    char base[SHA256_HEX + 1]; /* of a checkpoint; "" */
+    char signature[TOOLKIT_SIGNATURE_DIGITS + 1]; /* of a package; "" */
+    char base[SHA256_HEX + 1];                    /* of a checkpoint; "" */
     const char *path;
 };
 
@@ -35,7 +35,7 @@ static void read_package(const char *path, struct wanted *w)
     struct json *v = NULL;
     struct err ignored = {0};
     if (file_exists(metadata) && json_read(metadata, &v, &ignored) == 0)
-        copy_member(v, "baseModelSignature", 40, w->signature);
+        copy_member(v, "baseModelSignature", TOOLKIT_SIGNATURE_DIGITS, w->signature);
     json_free(v);
     xfree(metadata);
 }

@@ -119,7 +119,8 @@ const struct run_record *audit_load_folder(struct audit *a, const char *folder)
     return NULL;
 }
 
-bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, char commit[41])
+bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
+                    char commit[COMMIT_HEX + 1])
 {
     struct json *answer = NULL;
     struct err e = {0};
@@ -134,7 +135,7 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
     const char *id = json_find_text(answer, "commit");
     if (where != NULL && id != NULL && strlen(id) == 40 &&
         (!artifacts_only || str_eq(where, "artifact"))) {
-        memcpy(commit, id, 41);
+        memcpy(commit, id, COMMIT_HEX + 1);
         found = true;
     }
     json_free(answer);
@@ -146,7 +147,7 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, ch
 /* A file of this store says by its name what it should be: "objects/xx/<id>.zst" or ".planes",
  * "raw/xx/<id>". One of that name elsewhere is a file like any other. */
 static bool store_name(const char *path, const char *home, const char *kind, const char *suffix,
-                       char id[65])
+                       char id[SHA256_HEX + 1])
 {
     const char *base = file_base_name(path);
     if (strlen(base) != SHA256_HEX + strlen(suffix) || !str_ends(base, suffix))
@@ -165,7 +166,7 @@ static bool store_name(const char *path, const char *home, const char *kind, con
 static int hash_target(struct audit *a, const char *home, struct err *e)
 {
     struct content_id id;
-    char named[65];
+    char named[SHA256_HEX + 1];
     if (a->store != NULL && (store_name(a->path, home, "objects", ".zst", named) ||
                              store_name(a->path, home, "objects", ".planes", named))) {
         memcpy(a->id, named, sizeof a->id);
@@ -285,7 +286,7 @@ static void check_signatures(struct audit *a, const char *signers)
         const struct run_record *r = &a->records[i];
         struct json *found = NULL;
         struct err e = {0};
-        if (!str_is_hex(r->commit, 40))
+        if (!str_is_hex(r->commit, COMMIT_HEX))
             continue;
         if (signatures_read(a->ledger, signers, r->commit, &found, &e) != 0)
             audit_unknown(a, "run %.12s: its signature cannot be checked: %s", r->commit, e.text);
@@ -379,7 +380,7 @@ int audit_make(const struct ledger *l, const char *home, const char *target, con
 {
     struct audit *a = xalloc(sizeof *a);
     start(a, l, home);
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     char *as = NULL;
     const struct run_record *r = NULL;
     int rc = resolve_target(a, home, target, e);

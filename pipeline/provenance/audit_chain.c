@@ -227,7 +227,7 @@ static bool source_is_known(const struct audit *a, const char *id, const char *f
  * ledger, and in the folder "provenance" beside the file. */
 static void walk_made_source(struct audit *a, const char *id, const char *uri)
 {
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     if (!audit_find_run(a, id, true, commit)) {
         audit_walk_folder(a, id, uri);
         return;

@@ -23,7 +23,7 @@ struct folder {
 };
 
 /* One `sha256sum` line; returns the start of the next, NULL at the end. */
-static const char *next_line(const char *line, char id[65], char **path)
+static const char *next_line(const char *line, char id[SHA256_HEX + 1], char **path)
 {
     size_t n = strcspn(line, "\n");
     if (n < SHA256_HEX + 3)
@@ -57,7 +57,7 @@ static void compare_folder(struct audit *a, const struct folder *f, const struct
 {
     const char *artifacts = run_record_file(r, "artifacts.sha256");
     size_t n_prefix = strlen(prefix);
-    char id[65], other[65];
+    char id[SHA256_HEX + 1], other[SHA256_HEX + 1];
     char *path = NULL;
     const char *line = artifacts != NULL ? artifacts : "";
     while ((line = next_line(line, id, &path)) != NULL) {
@@ -108,7 +108,7 @@ static const char *by_files(struct audit *a, const struct folder *f, const struc
 {
     const char *found = NULL;
     const char *line = buf_text(&f->listing);
-    char id[65];
+    char id[SHA256_HEX + 1];
     char *name = NULL;
     for (int i = 0; i < LOOKUPS_MAX && found == NULL; i++) {
         line = next_line(line, id, &name);
@@ -143,7 +143,7 @@ static char *relative_path(const char *path)
 
 static const char *by_path(struct audit *a, const struct folder *f, const struct run_record **run)
 {
-    char id[65];
+    char id[SHA256_HEX + 1];
     char *name = NULL;
     if (next_line(buf_text(&f->listing), id, &name) == NULL)
         return NULL;
@@ -216,7 +216,7 @@ static const char *by_metadata(struct audit *a, const struct folder *f,
                                const struct run_record **run)
 {
     char *adapter = adapter_in_metadata(f);
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     const char *found = NULL;
     if (adapter != NULL && audit_find_run(a, adapter, false, commit)) {
         const struct run_record *r = audit_load(a, commit);

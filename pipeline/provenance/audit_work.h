@@ -19,7 +19,7 @@ struct audit {
     const struct ledger *ledger;
     struct store *store; /* NULL: there is none */
     const char *path;    /* NULL: the target is a digest */
-    char id[65];
+    char id[SHA256_HEX + 1];
     bool is_folder;
     struct buf listing; /* of a folder */
 
@@ -48,7 +48,8 @@ const struct run_record *audit_load(struct audit *a, const char *commit);
 /* A run that a folder holds. NULL when there is none. */
 const struct run_record *audit_load_folder(struct audit *a, const char *folder);
 /* Commit of the newest run that lists the digest as an artifact or has it in run.json. */
-bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only, char commit[41]);
+bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
+                    char commit[COMMIT_HEX + 1]);
 
 /* Reads an object of the store once, in each form that is there: "present", "absent", or "damaged",
  * which is a mismatch. */

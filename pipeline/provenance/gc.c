@@ -16,12 +16,11 @@
 #include "pipeline/store/store.h"
 #include "pipeline/store/sweep.h"
 
-#define COMMIT_DIGITS 40
 #define DAY_SECONDS 86400
 
 /* One recorded run that stays. */
 struct kept_run {
-    char commit[COMMIT_DIGITS + 1];
+    char commit[COMMIT_HEX + 1];
     bool pinned;
     struct json *root; /* run.json */
 };
@@ -53,7 +52,7 @@ static int keep_run(struct gc *g, const char *commit, bool pinned, struct err *e
         known->pinned = known->pinned || pinned;
         return 0;
     }
-    if (!str_is_hex(commit, COMMIT_DIGITS))
+    if (!str_is_hex(commit, COMMIT_HEX))
         return err_set(e, ERR_FORMAT, "ledger: `%s` is no commit id", commit);
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
@@ -97,7 +96,7 @@ static int keep_pinned(struct gc *g, struct err *e)
     struct file_list names = {0};
     int rc = file_is_folder(folder) ? file_list_names(folder, &names, e) : 0;
     for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
-        if (!str_is_hex(names.paths[i], COMMIT_DIGITS))
+        if (!str_is_hex(names.paths[i], COMMIT_HEX))
             continue; /* left by a kill while a pin was written */
         struct err why = {0};
         rc = keep_run(g, names.paths[i], true, &why);
@@ -464,7 +463,7 @@ static int find_pin(const char *home, const char *id, char **path, struct err *e
     size_t n_found = 0;
     int rc = file_is_folder(folder) ? file_list_names(folder, &names, e) : 0;
     for (size_t i = 0; i < names.n_paths && rc == 0; i++) {
-        if (!str_is_hex(names.paths[i], COMMIT_DIGITS) || !str_starts(names.paths[i], id))
+        if (!str_is_hex(names.paths[i], COMMIT_HEX) || !str_starts(names.paths[i], id))
             continue;
         xfree(*path);
         *path = file_join(folder, names.paths[i]);

@@ -207,8 +207,8 @@ static int memory_file(const char *name, const void *bytes, size_t n_bytes, int 
     return rc == 0 ? 0 : err_set_errno(e, errno, PROGRAM ": the %s cannot be handed over", name);
 }
 
-int ledger_commit(const struct ledger *l, const struct ledger_entry *entry, char commit[41],
-                  struct err *e)
+int ledger_commit(const struct ledger *l, const struct ledger_entry *entry,
+                  char commit[COMMIT_HEX + 1], struct err *e)
 {
     struct call c = call_of("commit");
     struct json *answer = NULL;
@@ -231,10 +231,10 @@ int ledger_commit(const struct ledger *l, const struct ledger_entry *entry, char
         rc = run_with(l->helper, &c, &answer, e);
     if (rc == 0)
         rc = json_need_string(answer, "commit", &id, e);
-    if (rc == 0 && !str_is_hex(id, 40))
+    if (rc == 0 && !str_is_hex(id, COMMIT_HEX))
         rc = err_set(e, ERR_FORMAT, "ledger: \"%s\" is no commit", id);
     if (rc == 0)
-        memcpy(commit, id, 41);
+        memcpy(commit, id, COMMIT_HEX + 1);
     if (c.files_fd >= 0)
         close(c.files_fd);
     if (c.message_fd >= 0)

@@ -15,6 +15,8 @@
 #include "pipeline/base/json.h"
 #include "pipeline/provenance/run_files.h"
 
+#define COMMIT_HEX 40 /* digits of a commit's id */
+
 /* Where the ledger is. */
 struct ledger {
     const char *helper; /* fmforge-ledger; NULL: the one beside this program */
@@ -40,9 +42,9 @@ struct ledger_entry {
 };
 
 /* Commits an entry (the repository is made when absent); the parent is the ref's last commit.
- * commit gets 40 hex digits. When it cannot be signed nothing is committed. */
-int ledger_commit(const struct ledger *l, const struct ledger_entry *entry, char commit[41],
-                  struct err *e) MUST_USE;
+ * commit gets COMMIT_HEX digits. When it cannot be signed nothing is committed. */
+int ledger_commit(const struct ledger *l, const struct ledger_entry *entry,
+                  char commit[COMMIT_HEX + 1], struct err *e) MUST_USE;
 /* Can this key sign now? Makes a signature of nothing that matters. */
 int ledger_try_key(const char *helper, const char *sign_key, struct err *e) MUST_USE;
 /* Who has signed which run, by a list of signers (ssh-keygen(1), ALLOWED SIGNERS); commit NULL: all

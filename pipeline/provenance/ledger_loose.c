@@ -11,9 +11,9 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/provenance/ledger_git.h"
 
 #define HEADER_BYTES_MAX 64
-#define REF_DIGITS 40
 #define HEAD_TEXT "ref: refs/heads/main\n"
 
 /* "blob 123" + NUL: the length of the header with the NUL, 0 when it is none. */
@@ -123,8 +123,8 @@ static int check_ref(const char *repo, const char *name, struct err *e)
     buf_init(&b, 4096);
     int rc = file_read(path, 4000, &b, e);
     const char *text = buf_text(&b);
-    if (rc == 0 && (b.n_bytes != REF_DIGITS + 1 || text[REF_DIGITS] != '\n' ||
-                    strspn(text, "0123456789abcdef") != REF_DIGITS))
+    if (rc == 0 && (b.n_bytes != GIT_HEX + 1 || text[GIT_HEX] != '\n' ||
+                    strspn(text, "0123456789abcdef") != GIT_HEX))
         rc =
             err_set(e, ERR_FORMAT, "ref %s is damaged: %s does not hold 40 hex digits", name, path);
     buf_release(&b);
@@ -140,8 +140,8 @@ static bool packed_line_is_good(const char *line, size_t n)
     if (line[0] == '#')
         return n == sizeof header - 1 && memcmp(line, header, n) == 0;
     if (line[0] == '^')
-        return n == REF_DIGITS + 1 && strspn(line + 1, "0123456789abcdef") == REF_DIGITS;
-    return digits == REF_DIGITS && n > REF_DIGITS + 6 && memcmp(line + digits, " refs/", 6) == 0;
+        return n == GIT_HEX + 1 && strspn(line + 1, "0123456789abcdef") == GIT_HEX;
+    return digits == GIT_HEX && n > GIT_HEX + 6 && memcmp(line + digits, " refs/", 6) == 0;
 }
 
 static void check_packed_refs(const char *repo, struct buf *damage)

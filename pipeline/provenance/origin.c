@@ -34,8 +34,8 @@ bool origin_is_data(const char *kind)
 /* ---- which thing ---- */
 
 /* The one thing that a run delivered. */
-static int delivered(const struct ledger *l, const char *id, struct origin *o, char digest[65],
-                     struct err *e)
+static int delivered(const struct ledger *l, const char *id, struct origin *o,
+                     char digest[SHA256_HEX + 1], struct err *e)
 {
     struct buf names;
     size_t n = 0;

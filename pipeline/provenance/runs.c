@@ -225,7 +225,7 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 {
     const char *sums = run_record_file(r, "SHA256SUMS");
     size_t n_right = 0, n_files = 0;
-    int n_id = str_is_hex(r->commit, 40) ? 12 : 400; /* of a folder: its path */
+    int n_id = str_is_hex(r->commit, COMMIT_HEX) ? 12 : 400; /* of a folder: its path */
     for (const struct json *f = json_items(r->shown, "files"); f != NULL; f = json_next(f)) {
         const char *path = json_find_text(f, "path");
         const char *text = json_find_text(f, "text");

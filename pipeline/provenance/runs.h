@@ -12,6 +12,7 @@
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
+#include "pipeline/base/sha256.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/run_files.h"
 
@@ -56,7 +57,7 @@ const char *run_record_stage_file(const struct run_record *r, const char *stage,
 /* The overrides that the run had, "NAME=VALUE" each. Texts borrowed; caller xfrees the array. */
 const char **run_record_sets(const struct run_record *r, size_t *n_sets);
 /* The digest that a `sha256sum` text gives for a path; false when it lists no such path. */
-bool run_listed_digest(const char *sums, const char *path, char out[65]);
+bool run_listed_digest(const char *sums, const char *path, char out[SHA256_HEX + 1]);
 /* Compares every file with SHA256SUMS. Appends one text a finding to `damage` (array): unreadable,
  * differing, missing or unlisted files. Returns the number of files that are right. */
 size_t run_record_check(const struct run_record *r, struct json *damage);

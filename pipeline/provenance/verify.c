@@ -112,7 +112,7 @@ static void walk(struct verify *v, const char *kind, visit_function *visit)
 
 static void visit_object(struct verify *v, const char *path, const char *name)
 {
-    char id[65];
+    char id[SHA256_HEX + 1];
     uint64_t n_bytes = 0;
     struct err e = {0};
     const char *suffix = sha256_id_of_name(name, id);
@@ -131,7 +131,7 @@ static void visit_object(struct verify *v, const char *path, const char *name)
 
 static void visit_raw(struct verify *v, const char *path, const char *name)
 {
-    char id[65];
+    char id[SHA256_HEX + 1];
     struct content_id found;
     struct err e = {0};
     const char *suffix = sha256_id_of_name(name, id);
@@ -239,7 +239,7 @@ static void visit_action(struct verify *v, const char *path, const char *name)
     struct buf b;
     struct err e = {0};
     struct action a;
-    char key[65];
+    char key[SHA256_HEX + 1];
     const char *suffix = sha256_id_of_name(name, key);
     if (suffix == NULL || *suffix != '\0') {
         add(v, "store: %s: not the name of an action", path);

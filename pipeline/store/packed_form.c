@@ -35,14 +35,14 @@ size_t packed_put_header(size_t width, size_t chunk_bytes, uint64_t n_bytes,
     return SKIPPABLE_BYTES + (size_t)n;
 }
 
-void packed_put_seal(const char hex[65], unsigned char out[PACKED_SEAL_BYTES])
+void packed_put_seal(const char hex[SHA256_HEX + 1], unsigned char out[PACKED_SEAL_BYTES])
 {
     bytes_put_u32(out, SEAL_MAGIC);
     bytes_put_u32(out + 4, SHA256_HEX);
     memcpy(out + SKIPPABLE_BYTES, hex, SHA256_HEX);
 }
 
-bool packed_seal_is(const unsigned char seal[PACKED_SEAL_BYTES], const char hex[65])
+bool packed_seal_is(const unsigned char seal[PACKED_SEAL_BYTES], const char hex[SHA256_HEX + 1])
 {
     unsigned char want[PACKED_SEAL_BYTES];
     packed_put_seal(hex, want);

@@ -9,6 +9,7 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
+#include "pipeline/base/sha256.h"
 
 /* Raw bytes of a frame of a large file that is not split; a smaller file is one frame. */
 #define PACKED_CHUNK_BYTES ((size_t)2 << 20)
@@ -20,7 +21,7 @@
 /* Returns the bytes of a header of planes. */
 size_t packed_put_header(size_t width, size_t chunk_bytes, uint64_t n_bytes,
                          unsigned char out[PACKED_HEADER_BYTES_MAX]);
-void packed_put_seal(const char hex[65], unsigned char out[PACKED_SEAL_BYTES]);
+void packed_put_seal(const char hex[SHA256_HEX + 1], unsigned char out[PACKED_SEAL_BYTES]);
 
 /* A seek table under construction. */
 void packed_table_start(struct buf *table);
@@ -60,6 +61,6 @@ bool packed_next_chunk(const struct packed_form *f, struct packed_chunk *c);
 int packed_check_seal(const char *path, const unsigned char *file, size_t n_bytes,
                       struct err *e) MUST_USE;
 /* Is it the seal over bytes with this SHA-256? */
-bool packed_seal_is(const unsigned char seal[PACKED_SEAL_BYTES], const char hex[65]);
+bool packed_seal_is(const unsigned char seal[PACKED_SEAL_BYTES], const char hex[SHA256_HEX + 1]);
 
 #endif

@@ -91,7 +91,7 @@ static void put(const struct fixture *f, const char *name, const char *text)
 
 /* What lies in the fixture's tree, on its ref. */
 static int record(const struct fixture *f, const char *repo, const char *message, int64_t time,
-                  char commit[41], struct err *e)
+                  char commit[COMMIT_HEX + 1], struct err *e)
 {
     struct run_files files = {NULL, 0};
     struct file_list list = {0};
@@ -114,7 +114,8 @@ static int record(const struct fixture *f, const char *repo, const char *message
 }
 
 /* A run whose one artifact is the given text; its commit. */
-static void commit_run(const struct fixture *f, const char *artifact, int64_t time, char commit[41])
+static void commit_run(const struct fixture *f, const char *artifact, int64_t time,
+                       char commit[COMMIT_HEX + 1])
 {
     struct err e = {0};
     struct content_id id = sha256_of(artifact, strlen(artifact)), unused;
@@ -145,7 +146,7 @@ static void runs_come_back(void **state)
     NEED_HELPER(f);
     struct err e = {0};
     struct json *v = NULL;
-    char first[41], second[41];
+    char first[COMMIT_HEX + 1], second[COMMIT_HEX + 1];
     assert_int_equal(ledger_log(&f->ledger, NULL, 0, &v, &e), 0); /* no repository yet */
     assert_int_equal(json_count(json_get(v, "commits")), 0);
     json_free(v);
@@ -189,7 +190,7 @@ static void runs_are_counted_from_the_last(void **state)
     NEED_HELPER(f);
     struct ledger l = {f->helper, f->repo};
     struct run_record r;
-    char first[41], second[41];
+    char first[COMMIT_HEX + 1], second[COMMIT_HEX + 1];
     commit_run(f, "one", 1700000000, first);
     commit_run(f, "two", 1700000001, second);
     const char *const ids[] = {"last", "last~0", "last~1"};
@@ -284,7 +285,7 @@ static void a_run_is_checked_by_its_sums(void **state)
     struct err e = {0};
     struct ledger l = {f->helper, f->repo};
     struct run_record r;
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     commit_run(f, "one", 1700000000, commit);
     assert_int_equal(run_record_load(&l, commit, &r, &e), 0);
     assert_string_equal(r.name, "tickets");
@@ -339,7 +340,7 @@ static void damage_is_found_and_named(void **state)
     NEED_HELPER(f);
     struct err e = {0};
     struct file_list files;
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     commit_run(f, "one", 1700000000, commit);
     assert_int_equal(count_damage(f, NULL), 0);
     assert_int_equal(file_list_folder(f->repo, &files, &e), 0);
@@ -375,7 +376,7 @@ static void a_missing_object_is_named(void **state)
     NEED_HELPER(f);
     struct err e = {0};
     struct json *v = NULL;
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     commit_run(f, "one", 1700000000, commit);
     assert_int_equal(ledger_show(&f->ledger, commit, &v, &e), 0);
     const char *blob = json_find_text(json_first(json_get(v, "files")), "blob");
@@ -393,7 +394,7 @@ static void a_damaged_object_is_written_again(void **state)
     NEED_HELPER(f);
     struct err e = {0};
     struct json *v = NULL;
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     commit_run(f, "one", 1700000000, commit);
     assert_int_equal(ledger_show(&f->ledger, commit, &v, &e), 0);
     const char *blob = json_find_text(json_first(json_get(v, "files")), "blob");
@@ -410,7 +411,7 @@ static void locks_of_the_dead_do_not_stop_us(void **state)
 {
     struct fixture *f = *state;
     NEED_HELPER(f);
-    char first[41], second[41];
+    char first[COMMIT_HEX + 1], second[COMMIT_HEX + 1];
     struct err e = {0};
     commit_run(f, "one", 1700000000, first);
     char *lock = file_join(f->repo, REF ".lock");
@@ -431,7 +432,7 @@ static void writers_at_once_lose_nothing(void **state)
 {
     struct fixture *f = *state;
     NEED_HELPER(f);
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     struct err e = {0};
     pid_t children[4];
     commit_run(f, "one", 1700000000, commit);
@@ -460,7 +461,7 @@ static void wrong_calls_say_why(void **state)
 {
     struct fixture *f = *state;
     NEED_HELPER(f);
-    char commit[41];
+    char commit[COMMIT_HEX + 1];
     struct json *v = NULL;
     struct err bad_path = {0}, bad_ref = {0}, no_repo = {0}, short_id = {0}, no_helper = {0};
     struct run_files upwards = {NULL, 0}, good = {NULL, 0};

@@ -110,7 +110,7 @@ static void sweep(const struct fixture *f, const struct action *needed, bool rem
     assert_int_equal(sweep_held(&w, &e), 0);
     assert_int_equal(sweep_look(&w, &e), 0);
     for (size_t i = 0; i < w.keys.n_slots; i++) {
-        char key[65];
+        char key[SHA256_HEX + 1];
         struct action a;
         bool found = false;
         if (!id_set_at(&w.keys, i, key))
@@ -141,7 +141,7 @@ static void a_set_keeps_what_was_added(void **state)
     }
     assert_int_equal(set.n_ids, 3000);
     struct id_set again = {0};
-    char id[65];
+    char id[SHA256_HEX + 1];
     for (size_t i = 0; i < set.n_slots; i++)
         if (id_set_at(&set, i, id))
             assert_true(id_set_add(&again, id));
