@@ -567,7 +567,7 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     if (rc == 0)
         run_deliver(&r);
     if (rc == 0)
-        rc = run_record(&r, commit, e);
+        rc = run_keep_record(&r, commit, e);
     if (rc == 0 && *commit)
         run_draw_page(&r, commit);
     struct err memo = {0}; /* what was hashed is worth keeping, also after an error */

@@ -1,7 +1,8 @@
 #ifndef FMFORGE_ENGINE_RUN_STATE_H
 #define FMFORGE_ENGINE_RUN_STATE_H
 
-/* The state of one run, shared by run.c (scheduling) and run_report.c (what is said and kept). */
+/* The state of one run, shared by run.c (scheduling), run_keep.c (what it leaves) and run_report.c
+ * (what it says). */
 
 #include "pipeline/engine/job.h"
 #include "pipeline/engine/progress.h"
@@ -61,22 +62,23 @@ struct run {
     bool said_sandbox; /* that there is none */
 };
 
-/* One stage's printed output, in one piece, with its name. */
-void run_report_stage(struct run *r, const struct job *j, const char *outcome);
-/* Draws the page of a recorded run; what goes wrong is said and counted. */
-void run_draw_page(struct run *r, const char *commit);
-/* Gate table, deliveries, the last line; returns the exit status. */
-int run_report_end(struct run *r, const char *commit);
-/* run.json; owned by the caller. */
-struct json *run_to_json(const struct run *r);
-/* Delivers what passed. What cannot be written is said and counted: the run is recorded all the
- * same. */
-void run_deliver(struct run *r);
 /* When there will be something to sign: can the key sign? Nothing is run when it cannot. */
 int run_try_key(struct run *r, struct err *e) MUST_USE;
 /* The same of the folders for deliveries and the page, when a stage is to be executed. */
 int run_try_folders(struct run *r, struct err *e) MUST_USE;
+/* Delivers what passed. What cannot be written is said and counted: the run is recorded all the
+ * same. */
+void run_deliver(struct run *r);
 /* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
-int run_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e) MUST_USE;
+int run_keep_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e) MUST_USE;
+/* Draws the page of a recorded run; what goes wrong is said and counted. */
+void run_draw_page(struct run *r, const char *commit);
+
+/* One stage's printed output, in one piece, with its name. */
+void run_report_stage(struct run *r, const struct job *j, const char *outcome);
+/* run.json; owned by the caller. */
+struct json *run_to_json(const struct run *r);
+/* Gate table, deliveries, the last line; returns the exit status. */
+int run_report_end(struct run *r, const char *commit);
 
 #endif
