@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipeline/base/bytes.h"
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
 #include "pipeline/base/xalloc.h"
@@ -61,6 +62,20 @@ void buf_add_text(struct buf *b, const char *text)
 void buf_add_char(struct buf *b, char c)
 {
     buf_add(b, &c, 1);
+}
+
+void buf_add_u32(struct buf *b, uint32_t v)
+{
+    unsigned char bytes[4];
+    bytes_put_u32(bytes, v);
+    buf_add(b, bytes, sizeof bytes);
+}
+
+void buf_add_u64(struct buf *b, uint64_t v)
+{
+    unsigned char bytes[8];
+    bytes_put_u64(bytes, v);
+    buf_add(b, bytes, sizeof bytes);
 }
 
 void buf_vprintf(struct buf *b, const char *format, va_list args)

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *bytes; /* NULL while empty and never used; use buf_text for a C string */
@@ -27,6 +28,8 @@ bool buf_fits(const struct buf *b, size_t more_bytes);
 void buf_add(struct buf *b, const void *bytes, size_t n_bytes);
 void buf_add_text(struct buf *b, const char *text);
 void buf_add_char(struct buf *b, char c);
+void buf_add_u32(struct buf *b, uint32_t v); /* little endian */
+void buf_add_u64(struct buf *b, uint64_t v);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *format, va_list args);
 const char *buf_text(const struct buf *b); /* "" when empty; borrowed until the next change */

@@ -22,17 +22,12 @@ static int open_manifest(struct manifest *m, const struct toolkit_dir *t, struct
     return rc;
 }
 
-/* NULL without an error: there is none, and none is made. */
+/* NULL when there is none: none is made. */
 static int open_store(const char *home, struct store **out, struct err *e)
 {
-    struct err cause = {0};
-    int rc = store_open_read(home, out, &cause);
-    if (rc == ERR_MISSING) {
-        *out = NULL;
-        return 0;
-    }
-    if (rc < 0)
-        return err_set(e, cause.code, "%s", cause.text);
+    int rc = store_open_present(home, out, e);
+    if (rc < 0 || *out == NULL)
+        return rc;
     store_close(*out);
     return store_open(home, out, e); /* a copy may be made in it */
 }

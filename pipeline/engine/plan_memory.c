@@ -24,23 +24,9 @@ static bool put_question(const struct instant *in, struct buf *b)
 
 /* ---- keeping it ---- */
 
-static void add_u32(struct buf *b, size_t v)
-{
-    unsigned char bytes[4];
-    bytes_put_u32(bytes, (uint32_t)v);
-    buf_add(b, bytes, sizeof bytes);
-}
-
-static void add_u64(struct buf *b, uint64_t v)
-{
-    unsigned char bytes[8];
-    bytes_put_u64(bytes, v);
-    buf_add(b, bytes, sizeof bytes);
-}
-
 static void add_text(struct buf *b, const char *text, size_t n_bytes)
 {
-    add_u32(b, n_bytes + 1);
+    buf_add_u32(b, (uint32_t)(n_bytes + 1));
     buf_add(b, text, n_bytes);
     buf_add_char(b, '\0');
 }
@@ -67,7 +53,7 @@ static bool add_toolkit(struct buf *b, const struct toolkit_dir *t)
         return false;
     add_text(b, t->doc.path, strlen(t->doc.path));
     add_text(b, t->doc.source, t->doc.source_bytes);
-    add_u32(b, (size_t)(at - t->doc.source));
+    buf_add_u32(b, (uint32_t)(at - t->doc.source));
     return true;
 }
 
@@ -101,8 +87,8 @@ static bool add_input(struct buf *b, const struct plan *p, size_t i, size_t k)
         index = n->i_toolkit;
     }
     buf_add_char(b, in->source == SOURCE_STAGE ? 'p' : 's');
-    add_u32(b, index);
-    add_u32(b, place);
+    buf_add_u32(b, (uint32_t)index);
+    buf_add_u32(b, (uint32_t)place);
     add_text(b, in->port->name, strlen(in->port->name));
     add_text(b, from, strlen(from));
     return true;
@@ -119,11 +105,11 @@ static bool add_instance(struct buf *b, const struct plan *p, size_t i)
     add_text(b, n->name, strlen(n->name));
     add_text(b, item->key.hex, SHA256_HEX);
     add_text(b, buf_text(&item->recipe), item->recipe.n_bytes);
-    add_u64(b, seconds < 0 ? UNKNOWN_MS : (uint64_t)(seconds * 1e3 + 0.5));
+    buf_add_u64(b, seconds < 0 ? UNKNOWN_MS : (uint64_t)(seconds * 1e3 + 0.5));
     size_t n_kept = 0;
     for (size_t k = 0; k < n->n_inputs; k++)
         n_kept += n->inputs[k].source == SOURCE_STAGE || is_signature(p->graph, n, &n->inputs[k]);
-    add_u32(b, n_kept);
+    buf_add_u32(b, (uint32_t)n_kept);
     for (size_t k = 0; k < n->n_inputs; k++)
         if ((n->inputs[k].source == SOURCE_STAGE || is_signature(p->graph, n, &n->inputs[k])) &&
             !add_input(b, p, i, k))
@@ -134,7 +120,7 @@ static bool add_instance(struct buf *b, const struct plan *p, size_t i)
 static bool add_plan(struct buf *b, const struct session *s)
 {
     bool sound = s->graph.n_toolkits > 0;
-    add_u32(b, s->graph.n_toolkits);
+    buf_add_u32(b, (uint32_t)s->graph.n_toolkits);
     for (size_t t = 0; t < s->graph.n_toolkits && sound; t++)
         sound = add_toolkit(b, &s->graph.toolkits[t]);
     for (size_t i = 0; i < s->graph.n_instances && sound; i++)
@@ -155,7 +141,7 @@ void plan_memory_keep(const struct run *r)
     instant_see_plan(&seen, r);
     if (str_eq(in->out_root, "out") && put_question(in, &question) && seen_pack(&seen, &packed) &&
         instant_clock_went_on(r)) {
-        add_u64(&body, packed.n_bytes);
+        buf_add_u64(&body, packed.n_bytes);
         buf_add(&body, packed.bytes, packed.n_bytes);
         struct state_file s = {.question = question.bytes,
                                .question_bytes = question.n_bytes,

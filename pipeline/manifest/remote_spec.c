@@ -1,6 +1,5 @@
 #include "pipeline/manifest/remote_spec.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "pipeline/base/limits.h"
@@ -8,16 +7,7 @@
 
 #define TIMEOUT_MAX 600
 #define WAIT_MAX 86400
-
-static int wrong(const struct yaml_doc *d, const struct doc_node *v, const char *expected,
-                 struct err *e)
-{
-    if (v->type != DOC_SCALAR)
-        return doc_fail(d, v->mark, e, "remote `%s`: expected %s, found %s", v->key, expected,
-                        doc_type_name(v->type));
-    return doc_fail(d, v->mark, e, "remote `%s`: expected %s, found `%.200s`%s", v->key, expected,
-                    v->text, v->text[0] == '$' ? " (remote takes no variables)" : "");
-}
+#define SECONDS "whole seconds"
 
 static bool is_url_char(char c)
 {
@@ -53,19 +43,19 @@ static bool is_this_machine(const char *host, size_t n)
     return false;
 }
 
-static int read_url(const struct yaml_doc *d, const struct doc_node *v, struct remote_spec *out,
+static int read_url(const struct doc_section *s, const struct doc_node *v, struct remote_spec *out,
                     struct err *e)
 {
     static const char *const expected =
         "http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH], without ? and #";
     if (v->type != DOC_SCALAR)
-        return wrong(d, v, expected, e);
+        return doc_wrong(s, v, expected, e);
     const char *rest = str_starts(v->text, "https://")  ? v->text + 8
                        : str_starts(v->text, "http://") ? v->text + 7
                                                         : NULL;
     if (strchr(v->text, '@'))
         /* The text is not repeated: it may hold a password. */
-        return doc_fail(d, v->mark, e,
+        return doc_fail(s->doc, v->mark, e,
                         "remote `url`: a login does not belong into a manifest, which is recorded "
                         "and shared: write it into a netrc file and name that (netrc: FILE), or a "
                         "token into an environment variable (token: NAME)");
@@ -74,7 +64,7 @@ static int read_url(const struct yaml_doc *d, const struct doc_node *v, struct r
         if (!is_url_char(v->text[i]))
             rest = NULL;
     if (!rest || n > REMOTE_URL_BYTES || host_bytes(rest) == 0)
-        return wrong(d, v, expected, e);
+        return doc_wrong(s, v, expected, e);
     while (v->text[n - 1] == '/')
         n--;
     out->url = v->text;
@@ -82,46 +72,36 @@ static int read_url(const struct yaml_doc *d, const struct doc_node *v, struct r
     return 0;
 }
 
-static int read_seconds(const struct yaml_doc *d, const struct doc_node *v, int64_t min,
-                        int64_t max, int64_t *out, struct err *e)
-{
-    char expected[96];
-    if (v->type == DOC_SCALAR && str_to_i64(v->text, out) && *out >= min && *out <= max)
-        return 0;
-    snprintf(expected, sizeof expected, "whole seconds from %lld to %lld", (long long)min,
-             (long long)max);
-    return wrong(d, v, expected, e);
-}
-
-static int read_path(const struct yaml_doc *d, const struct doc_node *v, const char **out,
+static int read_path(const struct doc_section *s, const struct doc_node *v, const char **out,
                      struct err *e)
 {
     if (v->type != DOC_SCALAR || v->text[0] == '\0' || v->text[0] == '$' ||
         strlen(v->text) >= LIMIT_PATH_BYTES || strchr(v->text, '\n'))
-        return wrong(d, v, "the path of a file", e);
+        return doc_wrong(s, v, "the path of a file", e);
     *out = v->text;
     return 0;
 }
 
-static int read_member(const struct yaml_doc *d, const struct doc_node *v, struct remote_spec *out,
-                       struct err *e)
+static int read_member(const struct doc_section *s, const struct doc_node *v,
+                       struct remote_spec *out, struct err *e)
 {
     if (str_eq(v->key, "url"))
-        return read_url(d, v, out, e);
+        return read_url(s, v, out, e);
     if (str_eq(v->key, "timeout"))
-        return read_seconds(d, v, 1, TIMEOUT_MAX, &out->timeout_seconds, e);
+        return doc_read_i64(s, v, (struct doc_range){SECONDS, 1, TIMEOUT_MAX},
+                            &out->timeout_seconds, e);
     if (str_eq(v->key, "wait"))
-        return read_seconds(d, v, 0, WAIT_MAX, &out->wait_seconds, e);
+        return doc_read_i64(s, v, (struct doc_range){SECONDS, 0, WAIT_MAX}, &out->wait_seconds, e);
     if (str_eq(v->key, "ca"))
-        return read_path(d, v, &out->ca, e);
+        return read_path(s, v, &out->ca, e);
     if (str_eq(v->key, "netrc"))
-        return read_path(d, v, &out->netrc, e);
+        return read_path(s, v, &out->netrc, e);
     if (str_eq(v->key, "token")) {
         out->token = v->type == DOC_SCALAR ? v->text : "";
         bool is_name = str_is_word(out->token) && !strchr("0123456789", out->token[0]);
         /* What is no name may be the token itself: it is not repeated. */
         return is_name ? 0
-                       : doc_fail(d, v->mark, e,
+                       : doc_fail(s->doc, v->mark, e,
                                   "remote `token`: expected the name of an environment variable "
                                   "(letters, digits and _); the token itself does not belong into "
                                   "a manifest, which is recorded and shared");
@@ -129,7 +109,7 @@ static int read_member(const struct yaml_doc *d, const struct doc_node *v, struc
     out->writes = v->type == DOC_SCALAR && str_eq(v->text, "readwrite");
     return out->writes || (v->type == DOC_SCALAR && str_eq(v->text, "read"))
                ? 0
-               : wrong(d, v, "read or readwrite", e);
+               : doc_wrong(s, v, "read or readwrite", e);
 }
 
 static int check_whole(const struct yaml_doc *d, const struct doc_node *n,
@@ -154,6 +134,7 @@ int remote_spec_read(const struct yaml_doc *d, const struct doc_node *n, struct 
                      struct err *e)
 {
     static const char *const known[] = {"url", "mode", "timeout", "wait", "ca", "netrc", "token"};
+    const struct doc_section s = {d, "remote", "remote takes no variables"};
     *out = (struct remote_spec){.timeout_seconds = REMOTE_TIMEOUT_DEFAULT,
                                 .wait_seconds = REMOTE_WAIT_DEFAULT};
     if (!n)
@@ -163,6 +144,6 @@ int remote_spec_read(const struct yaml_doc *d, const struct doc_node *n, struct 
     if (rc == 0)
         rc = doc_only_keys(d, n, "remote", known, sizeof known / sizeof known[0], e);
     for (const struct doc_node *v = rc == 0 ? n->first : NULL; v && rc == 0; v = v->next)
-        rc = read_member(d, v, out, e);
+        rc = read_member(&s, v, out, e);
     return rc == 0 ? check_whole(d, n, out, e) : rc;
 }

@@ -503,6 +503,30 @@ int doc_only_keys(const struct yaml_doc *d, const struct doc_node *map, const ch
     return 0;
 }
 
+int doc_wrong(const struct doc_section *s, const struct doc_node *v, const char *expected,
+              struct err *e)
+{
+    if (v->type != DOC_SCALAR)
+        return doc_fail(s->doc, v->mark, e, "%s `%s`: expected %s, found %s", s->what, v->key,
+                        expected, doc_type_name(v->type));
+    if (v->text[0] == '$')
+        return doc_fail(s->doc, v->mark, e, "%s `%s`: expected %s, found `%.200s` (%s)", s->what,
+                        v->key, expected, v->text, s->no_variables);
+    return doc_fail(s->doc, v->mark, e, "%s `%s`: expected %s, found `%.200s`", s->what, v->key,
+                    expected, v->text);
+}
+
+int doc_read_i64(const struct doc_section *s, const struct doc_node *v, struct doc_range range,
+                 int64_t *out, struct err *e)
+{
+    char expected[96];
+    if (v->type == DOC_SCALAR && str_to_i64(v->text, out) && *out >= range.min && *out <= range.max)
+        return 0;
+    snprintf(expected, sizeof expected, "%s from %lld to %lld", range.what, (long long)range.min,
+             (long long)range.max);
+    return doc_wrong(s, v, expected, e);
+}
+
 static struct json *scalar_to_json(const struct doc_node *n)
 {
     int64_t i = 0;

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
@@ -66,6 +67,23 @@ int doc_need(const struct yaml_doc *d, const struct doc_node *n, enum doc_type t
 /* Fails at the first key outside `known`, naming the nearest. */
 int doc_only_keys(const struct yaml_doc *d, const struct doc_node *map, const char *what,
                   const char *const *known, size_t n_known, struct err *e) MUST_USE;
+
+/* Scalars of one section, for messages: "limit `grace`: expected ..., found `$x` (limits take no
+ * variables)". */
+struct doc_section {
+    const struct yaml_doc *doc;
+    const char *what;         /* "limit" */
+    const char *no_variables; /* "limits take no variables" */
+};
+/* Fails: v is not what is expected. */
+int doc_wrong(const struct doc_section *s, const struct doc_node *v, const char *expected,
+              struct err *e);
+struct doc_range {
+    const char *what; /* "whole seconds" */
+    int64_t min, max;
+};
+int doc_read_i64(const struct doc_section *s, const struct doc_node *v, struct doc_range range,
+                 int64_t *out, struct err *e) MUST_USE;
 
 /* ", did you mean `x`?" or "" for a message; writes at most `size` bytes and returns out. */
 char *doc_hint(const char *wanted, const char *const *names, size_t n_names, char *out,

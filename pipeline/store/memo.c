@@ -10,6 +10,7 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/file_time.h"
 #include "pipeline/store/seen.h"
 
 #define MAGIC "FMMEMO01"
@@ -138,18 +139,13 @@ void memo_close(struct memo *m)
     xfree(m);
 }
 
-static int64_t time_ns(struct timespec t)
-{
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static struct entry entry_from_stat(const struct stat *st)
 {
     return (struct entry){.dev = (uint64_t)st->st_dev,
                           .ino = (uint64_t)st->st_ino,
                           .size = (uint64_t)st->st_size,
-                          .mtime_ns = time_ns(st->st_mtim),
-                          .ctime_ns = time_ns(st->st_ctim)};
+                          .mtime_ns = file_time_ns(st->st_mtim),
+                          .ctime_ns = file_time_ns(st->st_ctim)};
 }
 
 static bool same_file(const struct entry *a, const struct entry *b)
@@ -202,7 +198,7 @@ int memo_hash(struct memo *m, const char *path, struct content_id *id, uint64_t 
     *id = before.id;
     if (n_bytes != NULL)
         *n_bytes = before.size;
-    if (!seen_is_old(before.ctime_ns, began_ns))
+    if (!file_time_is_old(before.ctime_ns, began_ns))
         return 0; /* racy: could change again without a trace; an mtime may be set to any time */
     known = entry_of(m, path, strlen(path));
     char *name = known->path;

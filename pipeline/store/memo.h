@@ -4,7 +4,7 @@
 /*
  * The stat memo: content ids of files that were hashed before. An entry counts only while device,
  * inode, size, mtime and ctime are what they were, and only if both times were clearly older than
- * the moment the hashing began (seen_is_old: a file changed within one clock tick keeps its times).
+ * the moment the hashing began (file_time_is_old: a file changed within one clock tick keeps its times).
  * One file:
  *
  *   "FMMEMO01" | u64 bytes of entries | u64 count | entries | 32 bytes SHA-256 of all before

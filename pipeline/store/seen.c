@@ -12,29 +12,16 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/file_time.h"
 
 #define HEAD_BYTES 5
 #define STATE_BYTES 44
-/* Ticks of old kernels are 4 ms. Some file systems keep seconds only, and FAT every other one: of a
- * time without a fraction it is not known that it is not one of theirs. */
-#define RACY_NS 10000000
-#define RACY_WHOLE_NS (2000000000 + (int64_t)RACY_NS)
-
-static int64_t time_ns(struct timespec t)
-{
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 int64_t seen_clock_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    return time_ns(now);
-}
-
-bool seen_is_old(int64_t time_ns, int64_t moment_ns)
-{
-    return time_ns < moment_ns - (time_ns % 1000000000 == 0 ? RACY_WHOLE_NS : RACY_NS);
+    return file_time_ns(now);
 }
 
 void seen_init(struct seen *s, int64_t began_ns)
@@ -112,15 +99,15 @@ static void put_state(const struct stat *st, unsigned char out[STATE_BYTES])
     bytes_put_u64(out, (uint64_t)st->st_dev);
     bytes_put_u64(out + 8, (uint64_t)st->st_ino);
     bytes_put_u64(out + 16, (uint64_t)st->st_size);
-    bytes_put_u64(out + 24, (uint64_t)time_ns(st->st_mtim));
-    bytes_put_u64(out + 32, (uint64_t)time_ns(st->st_ctim));
+    bytes_put_u64(out + 24, (uint64_t)file_time_ns(st->st_mtim));
+    bytes_put_u64(out + 32, (uint64_t)file_time_ns(st->st_ctim));
     bytes_put_u32(out + 40, (uint32_t)st->st_mode);
 }
 
 static bool is_old(const struct seen *s, const struct stat *st)
 {
-    return seen_is_old(time_ns(st->st_ctim),
-                       s->began_ns); /* every change sets it, also that of an mtime */
+    /* Every change sets it, also that of an mtime. */
+    return file_time_is_old(file_time_ns(st->st_ctim), s->began_ns);
 }
 
 /* A path that appeared and went again meanwhile has left its trace in the folder it was in. */

@@ -48,8 +48,6 @@ struct seen {
 
 /* Nanoseconds of the clock that file times come from. */
 int64_t seen_clock_ns(void);
-/* Would a change at moment_ns or later give a file another time than this one? */
-bool seen_is_old(int64_t time_ns, int64_t moment_ns);
 
 /* A set of files that may be of any age, and any number of them: it tells what was written later,
  * not what was written at this very moment. */

@@ -37,17 +37,8 @@ char *state_file_path(const char *home, const char *question, size_t question_by
 
 static void add_text(struct buf *b, const char *text, size_t n_bytes)
 {
-    unsigned char n[4];
-    bytes_put_u32(n, (uint32_t)n_bytes);
-    buf_add(b, n, sizeof n);
+    buf_add_u32(b, (uint32_t)n_bytes);
     buf_add(b, text, n_bytes);
-}
-
-static void add_u64(struct buf *b, uint64_t v)
-{
-    unsigned char bytes[8];
-    bytes_put_u64(bytes, v);
-    buf_add(b, bytes, sizeof bytes);
 }
 
 static int make_room(const char *home, struct err *e)
@@ -72,15 +63,15 @@ int state_file_write(const char *home, const struct state_file *s, struct err *e
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     buf_add(&b, MAGIC, 8);
-    add_u64(&b, 0);
+    buf_add_u64(&b, 0);
     add_text(&b, s->question, s->question_bytes);
     add_text(&b, s->text, strlen(s->text) + 1);
     add_text(&b, s->name, strlen(s->name) + 1);
     add_text(&b, s->manifest, strlen(s->manifest) + 1);
-    add_u64(&b, s->n_stages);
+    buf_add_u64(&b, s->n_stages);
     buf_add(&b, s->seen, s->seen_bytes);
     bytes_put_u64(b.bytes + 8, b.n_bytes - HEADER_BYTES);
-    add_u64(&b, sum_of(b.bytes, b.n_bytes));
+    buf_add_u64(&b, sum_of(b.bytes, b.n_bytes));
     int rc = make_room(home, e);
     char *path = state_file_path(home, s->question, s->question_bytes);
     if (rc == 0)

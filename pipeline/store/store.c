@@ -165,6 +165,16 @@ int store_open_read(const char *home, struct store **out, struct err *e)
     return rc;
 }
 
+int store_open_present(const char *home, struct store **out, struct err *e)
+{
+    struct err cause = {0};
+    int rc = store_open_read(home, out, &cause);
+    if (rc != ERR_MISSING)
+        return rc < 0 ? err_set(e, cause.code, "%s", cause.text) : 0;
+    *out = NULL;
+    return 0;
+}
+
 void store_close(struct store *s)
 {
     if (s == NULL)

@@ -45,6 +45,8 @@ struct store; /* opaque: the folder */
  * quarantine either): ERR_MISSING when there is no store. */
 int store_open(const char *home, struct store **out, struct err *e) MUST_USE;
 int store_open_read(const char *home, struct store **out, struct err *e) MUST_USE;
+/* The same; *out is NULL, without an error, when there is no store. */
+int store_open_present(const char *home, struct store **out, struct err *e) MUST_USE;
 /* Is there a store of this version? Opens nothing. */
 int store_check_home(const char *home, struct err *e) MUST_USE;
 void store_close(struct store *s); /* NULL is fine; flush the memo before */

@@ -15,6 +15,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/file_time.h"
 #include "pipeline/store/seen.h"
 
 #define OLD_ENOUGH_NS 60000000
@@ -98,15 +99,15 @@ static void test_old_enough(void **state)
 {
     (void)state;
     int64_t now = 1800000000 * S_NS + 500000000;
-    assert_false(seen_is_old(now, now));
-    assert_false(seen_is_old(now + S_NS, now));
-    assert_false(seen_is_old(now - 10000000, now));
-    assert_true(seen_is_old(now - 10000001, now));
-    assert_false(seen_is_old(1800000000 * S_NS, now));
-    assert_false(seen_is_old(1799999999 * S_NS, now));
-    assert_true(seen_is_old(1799999999 * S_NS + 1, now));
-    assert_true(seen_is_old(1799999998 * S_NS, now));
-    assert_false(seen_is_old(1799999998 * S_NS, 1800000000 * S_NS));
+    assert_false(file_time_is_old(now, now));
+    assert_false(file_time_is_old(now + S_NS, now));
+    assert_false(file_time_is_old(now - 10000000, now));
+    assert_true(file_time_is_old(now - 10000001, now));
+    assert_false(file_time_is_old(1800000000 * S_NS, now));
+    assert_false(file_time_is_old(1799999999 * S_NS, now));
+    assert_true(file_time_is_old(1799999999 * S_NS + 1, now));
+    assert_true(file_time_is_old(1799999998 * S_NS, now));
+    assert_false(file_time_is_old(1799999998 * S_NS, 1800000000 * S_NS));
 }
 
 static void test_unchanged(void **state)
