@@ -51,7 +51,7 @@ const char *graph_axis_text(const struct graph *g, const struct instance *n, siz
 }
 
 /* Axes sorted by name; the manifest's are sorted already, "toolkit" goes where it belongs. */
-void graph_name(const struct graph *g, struct instance *n)
+static void set_name(const struct graph *g, struct instance *n)
 {
     const struct manifest *m = g->manifest;
     struct buf b;
@@ -340,7 +340,7 @@ static void instance_free(struct instance *n)
 static int build(struct graph *g, struct instance *n, struct err *e)
 {
     struct subst_scope scope;
-    graph_name(g, n);
+    set_name(g, n);
     graph_scope(g, n, &scope);
     int rc = stage_config_build(n->desc, n->stage->with, n->stage->mark, &scope, &n->config, e);
     if (rc == 0)

@@ -106,7 +106,6 @@ void graph_scope(const struct graph *g, const struct instance *n, struct subst_s
 /* The value of an axis of an instance: its text. */
 const char *graph_axis_text(const struct graph *g, const struct instance *n, size_t i_axis);
 size_t graph_append(struct graph *g, struct instance *n);
-void graph_name(const struct graph *g, struct instance *n);
 /* The instance of a stage that fits n's axes; GRAPH_NONE when its axes are more than n's. */
 size_t graph_match(const struct graph *g, const char *stage_name, const struct instance *n);
 /* Fills n->inputs from a mapping; appends instances for facets that a stage makes. `folder` NULL

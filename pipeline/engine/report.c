@@ -250,7 +250,8 @@ static void add_reports(struct json *page, const struct run_record *r, struct st
 /* --- the page ----------------------------------------------------------------------------------
  */
 
-struct json *report_page(const struct run_record *r, struct store *s)
+/* The document that pipeline/report/page.h draws; the caller frees it. */
+static struct json *page_of(const struct run_record *r, struct store *s)
 {
     struct json *page = json_new_object();
     add_head(page, r);
@@ -266,7 +267,7 @@ struct json *report_page(const struct run_record *r, struct store *s)
 int report_write(const struct run_record *r, struct store *s, const char *root, char **path,
                  struct err *e)
 {
-    struct json *page = report_page(r, s);
+    struct json *page = page_of(r, s);
     struct buf html;
     buf_init(&html, BUF_MAX_DEFAULT);
     page_write(page, &html);

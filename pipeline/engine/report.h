@@ -11,11 +11,8 @@
 #include "pipeline/provenance/runs.h"
 #include "pipeline/store/store.h"
 
-/* The document that pipeline/report/page.h draws; the caller frees it. What the store does not have
- * any more is said in its place. */
-struct json *report_page(const struct run_record *r, struct store *s);
-
-/* Draws the page of a run into root/<name>/index.html; *path: caller xfrees. */
+/* Draws the page of a run into root/<name>/index.html; *path: caller xfrees. What the store does
+ * not have any more is said in its place. */
 int report_write(const struct run_record *r, struct store *s, const char *root, char **path,
                  struct err *e) MUST_USE;
 

@@ -49,7 +49,8 @@ void audit_unknown(struct audit *a, const char *format, ...)
     va_end(args);
 }
 
-void audit_ledger_failed(struct audit *a, const struct err *e)
+/* A ledger call failed: a mismatch that names the damage when there is one. */
+static void ledger_failed(struct audit *a, const struct err *e)
 {
     if (e->code != ERR_FORMAT) {
         audit_unknown(a, "%s", e->text);
@@ -100,7 +101,7 @@ const struct run_record *audit_load(struct audit *a, const char *commit)
         return known;
     if (run_record_load(a->ledger, commit, r, &e) == 0)
         return keep_record(a, r);
-    audit_ledger_failed(a, &e);
+    ledger_failed(a, &e);
     run_record_release(r);
     return NULL;
 }
@@ -126,7 +127,7 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
     struct err e = {0};
     bool found = false;
     if (ledger_find_digest(a->ledger, id_hex, &answer, &e) != 0) {
-        audit_ledger_failed(a, &e);
+        ledger_failed(a, &e);
         return false;
     }
     for (const struct json *d = json_items(answer, "damage"); d != NULL; d = json_next(d))

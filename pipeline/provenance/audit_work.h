@@ -41,8 +41,6 @@ struct audit {
 void audit_mismatch(struct audit *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void audit_unknown(struct audit *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A ledger call failed: a mismatch that names the damage when there is one. */
-void audit_ledger_failed(struct audit *a, const struct err *e);
 /* Loads a run and checks its files once; NULL when it cannot be read (then that is recorded). */
 const struct run_record *audit_load(struct audit *a, const char *commit);
 /* A run that a folder holds. NULL when there is none. */

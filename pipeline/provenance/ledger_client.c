@@ -15,23 +15,6 @@
 #define ANSWER_BYTES_MAX ((size_t)1 << 30)
 #define ARGS_MAX 16
 
-int ledger_helper(char **path, struct err *e)
-{
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0)
-        return err_set_errno(e, errno, "/proc/self/exe: cannot read");
-    self[n] = '\0';
-    *path = xasprintf("%.*s%s", (int)(file_base_name(self) - self), self, PROGRAM);
-    if (access(*path, X_OK) != 0) {
-        int rc = err_set(e, ERR_MISSING, "%s: the ledger's program is not there", *path);
-        xfree(*path);
-        *path = NULL;
-        return rc;
-    }
-    return 0;
-}
-
 /* What the child gets: stdout into `out`, stderr into a memory file, a run's files as stdin, its
  * message at descriptor 3. */
 struct call {
@@ -130,10 +113,11 @@ int ledger_answer(const struct buf *out, int status, int err_fd, struct json **a
     return 0;
 }
 
-static int run(const struct call *c, struct json **answer, struct err *e)
+static int run_with(const char *helper, struct call *c, struct json **answer, struct err *e)
 {
     int ends[2] = {-1, -1};
     int status = 0;
+    c->program = helper;
     int rc = 0;
     struct buf out;
     buf_init(&out, ANSWER_BYTES_MAX);
@@ -165,20 +149,6 @@ done:
     if (err_fd >= 0)
         close(err_fd);
     buf_release(&out);
-    return rc;
-}
-
-/* Runs the helper that is named, or the one beside this program. */
-static int run_with(const char *helper, struct call *c, struct json **answer, struct err *e)
-{
-    char *found = NULL;
-    int rc = 0;
-    if (helper == NULL)
-        rc = ledger_helper(&found, e);
-    c->program = helper != NULL ? helper : found;
-    if (rc == 0)
-        rc = run(c, answer, e);
-    xfree(found);
     return rc;
 }
 

@@ -19,12 +19,9 @@
 
 /* Where the ledger is. */
 struct ledger {
-    const char *helper; /* fmforge-ledger; NULL: the one beside this program */
+    const char *helper; /* fmforge-ledger */
     const char *repo;   /* .fmforge/ledger.git */
 };
-
-/* Path of fmforge-ledger beside the running program; caller xfrees. */
-int ledger_helper(char **path, struct err *e) MUST_USE;
 
 /* What an ended helper has printed as its answer, or its failure as an error: its message, the
  * first line of its stderr (a file), or how it ended. status is as waitpid gives it. Used by every
