@@ -27,6 +27,14 @@ static struct json *known_value(const struct graph_input *in)
     return json_read(in->path, &v, &ignored) == 0 ? v : NULL;
 }
 
+/* `rank` as a number, or as the text of a choice. 0 is any rank: what an import finds. */
+static bool has_rank(const struct json *config, int64_t *rank)
+{
+    if (!str_to_i64(json_text(config, "rank"), rank))
+        *rank = (int64_t)json_number_or(config, "rank", 0);
+    return *rank > 0;
+}
+
 /* The rank an adapter was trained with: the nearest stage before it with a parameter `rank`. */
 static const struct instance *ranked(const struct graph *g, const struct instance *n, int64_t *rank)
 {
@@ -35,11 +43,8 @@ static const struct instance *ranked(const struct graph *g, const struct instanc
         if (in->source != SOURCE_STAGE || !str_eq(in->port->kind, "adapter"))
             continue;
         const struct instance *p = g->instances[in->producer];
-        const struct json *v = json_get(p->config, "rank");
-        if (json_is_number(v)) {
-            *rank = (int64_t)json_number(v);
+        if (has_rank(p->config, rank))
             return p;
-        }
         const struct instance *earlier = ranked(g, p, rank);
         if (earlier)
             return earlier;
@@ -91,23 +96,17 @@ static int check_adapter_name(const struct yaml_doc *doc, struct yaml_mark mark,
                     name);
 }
 
-/* A stage that makes a package and takes a `name` or `adapter_name`. */
+/* A stage that makes a package and takes a `name`. */
 static int check_package(const struct graph *g, const struct instance *n, struct err *e)
 {
-    static const char *const keys[] = {"name", "adapter_name"};
     bool package = false;
     for (size_t i = 0; i < n->desc->n_outs; i++)
         package |= str_eq(n->desc->outs[i].kind, "package");
-    for (size_t i = 0; i < 2 && package && n->stage; i++) {
-        const struct json *v = json_get(n->config, keys[i]);
-        const struct doc_node *written = doc_get(n->stage->with, keys[i]);
-        if (!v || !written || json_type(v) != JSON_STRING)
-            continue;
-        int rc = check_adapter_name(&g->manifest->doc, written->mark, json_string(v), e);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    const char *name = json_find_text(n->config, "name");
+    const struct doc_node *written = n->stage ? doc_get(n->stage->with, "name") : NULL;
+    if (!package || !name || !written)
+        return 0;
+    return check_adapter_name(&g->manifest->doc, written->mark, name, e);
 }
 
 int graph_check(struct graph *g, struct err *e)

@@ -1,5 +1,6 @@
 # What can be known beforehand is refused beforehand: nothing is trained for a package that cannot be.
 . "$2/tests/e2e/e2e_lib.sh"
+need_stages recover import_adapter
 tiny_toolkit
 
 refuse() { # MANIFEST TEXT
@@ -17,6 +18,19 @@ sed '/with: { name: $name }/d' task.yaml >unnamed.yaml
 refuse unnamed.yaml 'needs the parameter `name` under `with`: '
 sed 's/rank: 8/rank: 16/' task.yaml >rank.yaml
 refuse rank.yaml 16
+# The rank of a recovery adapter is one of three; that of an import is known when it is asked for.
+sed -e 's|run: train|run: recover|; s|adapter.checkpoint|adapter.adapter|; s|epochs: 2, rank: 8, .*|rank: 16 }|' \
+    -e 's|train: data.train, valid: data.valid,|text: data/text.txt, tokenizer: toolkit.tokenizer,|' task.yaml >recover.yaml
+refuse recover.yaml 'would package an adapter of rank 16 (made by adapter['
+sed -i 's/rank: 16/rank: 8/' recover.yaml
+expect 0 fm plan recover.yaml
+sed -e 's|run: recover|run: import_adapter|; s|text: data/text.txt, tokenizer: toolkit.tokenizer,|peft: data/golden,|' \
+    recover.yaml >import.yaml
+expect 0 fm plan import.yaml
+sed -i 's/rank: 8/rank: 0/' import.yaml
+expect 0 fm plan import.yaml
+sed -i 's/rank: 0/rank: 16/' import.yaml
+refuse import.yaml 'would package an adapter of rank 16 (made by adapter['
 cp -r tiny-0.1 bad-0.1
 sed -i 's/^signature: .*/signature: "123"/' bad-0.1/toolkit.yaml
 sed 's/tiny-0.1/bad-0.1/' task.yaml >signature.yaml
