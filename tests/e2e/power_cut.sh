@@ -17,6 +17,7 @@ marks() { find .fmforge/unsynced -type f 2>/dev/null | wc -l; }
 
 # killed: a run that has made one and two, and no sync yet, ends at once.
 killed() {
+    : >run.out # what the last one said is not what this one says
     setsid "$BIN/fmforge" run m.yaml >run.out 2>&1 &
     pid=$!
     for _ in $(seq 3000); do
