@@ -4,8 +4,8 @@
 /*
  * The stat memo: content ids of files that were hashed before. An entry counts only while device,
  * inode, size, mtime and ctime are what they were, and only if both times were clearly older than
- * the moment the hashing began (file_time_is_old: a file changed within one clock tick keeps its times).
- * One file:
+ * the moment the hashing began (file_time_is_old: a file changed within one clock tick keeps its
+ * times). One file:
  *
  *   "FMMEMO01" | u64 bytes of entries | u64 count | entries | 32 bytes SHA-256 of all before
  *   entry: u64 dev, ino, size; i64 mtime_ns, ctime_ns; 32 bytes id; u32 path bytes; path

@@ -116,23 +116,6 @@ static void restored_times_are_noticed(void **state)
     assert_true(was_read(f, "one"));
 }
 
-/* Where times are whole seconds a file can change within one of them and keep its times. */
-static void whole_seconds_are_racy_for_longer(void **state)
-{
-    struct fixture *f = *state;
-    struct timespec now, times[2];
-    write_file(f, "one");
-    LET_IT_AGE();
-    assert_int_equal(clock_gettime(CLOCK_REALTIME, &now), 0);
-    for (int age = 0; age <= 4; age += 4) {
-        times[0] = times[1] = (struct timespec){.tv_sec = now.tv_sec - age};
-        assert_int_equal(utimensat(AT_FDCWD, f->file, times, 0), 0);
-        LET_IT_AGE();
-        assert_true(was_read(f, "one"));
-        assert_int_equal(was_read(f, "one"), age == 0);
-    }
-}
-
 static void damaged_memo_is_ignored(void **state)
 {
     struct fixture *f = *state;
@@ -195,7 +178,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(known_files_are_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(fresh_files_are_racy, setup, teardown),
         cmocka_unit_test_setup_teardown(restored_times_are_noticed, setup, teardown),
-        cmocka_unit_test_setup_teardown(whole_seconds_are_racy_for_longer, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_memo_is_ignored, setup, teardown),
         cmocka_unit_test_setup_teardown(many_files_are_kept, setup, teardown),
     };
