@@ -57,13 +57,5 @@ void *arena_take(struct arena *a, size_t bytes)
     CHECK(cost <= a->capacity_bytes - a->used_bytes);
     void *p = a->bytes + a->used_bytes;
     a->used_bytes += cost;
-    if (a->used_bytes > a->peak_bytes)
-        a->peak_bytes = a->used_bytes;
     return p;
-}
-
-void arena_rewind(struct arena *a, size_t mark)
-{
-    CHECK(mark <= a->used_bytes);
-    a->used_bytes = mark;
 }

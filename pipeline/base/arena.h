@@ -4,8 +4,7 @@
 /*
  * A region of memory with one lifetime. It is reserved once, in full, by a program that computed
  * what it needs; after that taking memory cannot fail (running out is our own mistake: CHECK).
- * Blocks are 64-byte aligned and zeroed at first use after reserve; after a rewind they hold what
- * was there before.
+ * Blocks are 64-byte aligned and zeroed.
  */
 
 #include <stddef.h>
@@ -17,7 +16,6 @@ struct arena {
     unsigned char *bytes;
     size_t capacity_bytes;
     size_t used_bytes;
-    size_t peak_bytes;
 };
 
 /* Reserves capacity_bytes (may be 0). ERR_NOMEM with name and size. */
@@ -27,15 +25,8 @@ void arena_release(struct arena *a);
 /* Gives back what lies above the first capacity_bytes (whole pages of it), used or not. */
 void arena_shrink(struct arena *a, size_t capacity_bytes);
 
-/* Never fails; lives until the arena is rewound past it or released. */
+/* Never fails; lives until the arena is released. */
 void *arena_take(struct arena *a, size_t bytes);
-
-/* A mark to rewind to. */
-static inline size_t arena_mark(const struct arena *a)
-{
-    return a->used_bytes;
-}
-void arena_rewind(struct arena *a, size_t mark);
 
 /* What arena_take(bytes) uses: for computing the capacity. */
 size_t arena_cost(size_t bytes);

@@ -1,6 +1,5 @@
 #include "pipeline/base/zfile.h"
 
-#include <unistd.h>
 /* For two parameters that are not in the stable part: Huffman codes without a search, and decoding
  * without comparing checksums. A library that knows them not does the same, slower. */
 #define ZSTD_STATIC_LINKING_ONLY
@@ -16,43 +15,6 @@ static void need_memory(size_t code)
 {
     if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
         xneed(NULL);
-}
-
-static int compress_map(const struct file_map *m, const char *to, int level, struct err *e)
-{
-    ZSTD_CCtx *context = xneed(ZSTD_createCCtx());
-    ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
-    ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
-    ZSTD_CCtx_setPledgedSrcSize(context, m->n_bytes);
-    struct file_out out;
-    int rc = file_out_open(&out, to, e);
-    if (rc != 0) {
-        ZSTD_freeCCtx(context);
-        return rc;
-    }
-    size_t room = ZSTD_CStreamOutSize();
-    void *block = xalloc(room);
-    ZSTD_inBuffer in = {m->bytes, m->n_bytes, 0};
-    size_t left = 1;
-    while (left != 0) {
-        ZSTD_outBuffer piece = {block, room, 0};
-        left = ZSTD_compressStream2(context, &piece, &in, ZSTD_e_end);
-        need_memory(left);
-        CHECK(!ZSTD_isError(left));
-        file_out_add(&out, block, piece.pos);
-    }
-    xfree(block);
-    ZSTD_freeCCtx(context);
-    rc = file_out_close(&out, e);
-    if (rc != 0)
-        unlink(to);
-    return rc;
-}
-
-int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int level, struct err *e)
-{
-    struct file_map m = {.bytes = bytes, .n_bytes = n_bytes};
-    return compress_map(&m, to, level, e);
 }
 
 int zfile_stream(const char *name, const void *packed, size_t n_packed, uint64_t max_bytes,
@@ -105,46 +67,6 @@ static int stream_file(const char *from, uint64_t max_bytes, const struct zfile_
         return rc;
     rc = zfile_stream(from, m.bytes, m.n_bytes, max_bytes, s, raw_bytes, e);
     file_map_close(&m);
-    return rc;
-}
-
-/* Where unpacked bytes go; file may be NULL. */
-struct target {
-    struct sha256 *hash;
-    struct file_out *file;
-};
-
-static void add_to_target(void *context, const void *bytes, size_t n_bytes)
-{
-    struct target *t = context;
-    sha256_add(t->hash, bytes, n_bytes);
-    if (t->file != NULL)
-        file_out_add(t->file, bytes, n_bytes);
-}
-
-int zfile_unpack(const char *from, const char *to, uint64_t max_bytes, struct content_id *id,
-                 uint64_t *raw_bytes, struct err *e)
-{
-    struct file_out out = {0};
-    struct target t = {.file = NULL};
-    if (to != NULL) {
-        int rc = file_out_open(&out, to, e);
-        if (rc != 0)
-            return rc;
-        t.file = &out;
-    }
-    t.hash = sha256_open();
-    struct zfile_sink s = {add_to_target, &t};
-    int rc = stream_file(from, max_bytes, &s, raw_bytes, e);
-    struct content_id found = sha256_close(t.hash);
-    if (to != NULL && rc == 0) {
-        rc = file_out_close(&out, e);
-        if (rc != 0)
-            unlink(to);
-    }
-    file_out_abandon(&out);
-    if (rc == 0 && id != NULL)
-        *id = found;
     return rc;
 }
 

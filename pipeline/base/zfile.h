@@ -12,7 +12,6 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
-#include "pipeline/base/sha256.h"
 
 /* Takes raw bytes in order. */
 struct zfile_sink {
@@ -20,15 +19,9 @@ struct zfile_sink {
     void *context;
 };
 
-/* Writes one frame to `to` (a new file, not synced). level 1..19. */
-int zfile_pack_bytes(const void *bytes, size_t n_bytes, const char *to, int level,
-                     struct err *e) MUST_USE;
-/* Unpacks `from` into `to` (a new file, not synced); *id is the hash of the raw bytes.
- * More than max_bytes raw is ERR_LIMIT. A broken frame is ERR_FORMAT. `to` NULL: only hash. */
-int zfile_unpack(const char *from, const char *to, uint64_t max_bytes, struct content_id *id,
-                 uint64_t *raw_bytes, struct err *e) MUST_USE;
-/* Unpacks frames in memory, piece by piece; `name` is for messages. add has no error to return, it
- * remembers. raw_bytes may be NULL. */
+/* Unpacks frames in memory, piece by piece; `name` is for messages. More than max_bytes raw is
+ * ERR_LIMIT, a broken frame ERR_FORMAT. add has no error to return, it remembers. raw_bytes may be
+ * NULL. */
 int zfile_stream(const char *name, const void *packed, size_t n_packed, uint64_t max_bytes,
                  const struct zfile_sink *s, uint64_t *raw_bytes, struct err *e) MUST_USE;
 /* Unpacks into out (initialised by the caller, cleared first). Plain (not zstd) files are refused.

@@ -65,11 +65,6 @@ uint32_t rng_below(struct rng *r, uint32_t n)
     }
 }
 
-float rng_uniform(struct rng *r)
-{
-    return (float)(rng_u32(r) >> 8) * 0x1p-24f;
-}
-
 float rng_normal_at(const struct rng *r, uint64_t index)
 {
     int64_t sum = 0;

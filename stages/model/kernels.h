@@ -97,7 +97,6 @@ struct kernels {
     double (*overlap)(int vocab, const float *student, const float *teacher);
     void (*add)(size_t n, const float *x, float *y);
     void (*scale)(size_t n, float s, float *y);
-    void (*axpy)(size_t n, float s, const float *x, float *y);
     float (*dot)(size_t n, const float *x, const float *y);
     float (*row_max)(size_t n, const float *x);
     /* y = exp(x * scale - shift), returns the sum; y may be x. */
@@ -111,7 +110,6 @@ struct kernels {
     double (*fake_q2_backward)(size_t n, float s, const float *w, const float *dwq, float *dw);
     void (*fake_q4)(size_t n, float s, const float *w, float *out);
     double (*q2_error)(size_t n, float s, const float *w);
-    double (*q4_error)(size_t n, float s, const float *w);
 };
 
 extern const struct kernels kernels_portable;

@@ -142,7 +142,6 @@ const struct kernels KERNELS_SYMBOL = {
     .overlap = overlap_row,
     .add = add_row,
     .scale = scale_row,
-    .axpy = axpy_row,
     .dot = dot_row,
     .row_max = max_row,
     .row_exp = exp_row,
@@ -153,5 +152,4 @@ const struct kernels KERNELS_SYMBOL = {
     .fake_q2_backward = fake_q2_backward_row,
     .fake_q4 = fake_q4_row,
     .q2_error = q2_error_row,
-    .q4_error = q4_error_row,
 };

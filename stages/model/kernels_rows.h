@@ -100,13 +100,6 @@ static void scale_row(size_t n, float s, float *y)
         y[i] *= s;
 }
 
-static void axpy_row(size_t n, float s, const float *x, float *y)
-{
-    V_LOOP
-    for (size_t i = 0; i < n; i++)
-        y[i] = __builtin_fmaf(s, x[i], y[i]);
-}
-
 static double sum_squares_row(size_t n, const float *x)
 {
     double lane[LANES] = {0};
@@ -186,23 +179,19 @@ static void fake_q4_row(size_t n, float s, const float *w, float *out)
         out[i] = s * (quant_level_q4(w[i], s) - 7.5f);
 }
 
-#define QUANT_ERROR(NAME, VALUE)                                                                 \
-    static double NAME(size_t n, float s, const float *w)                                        \
-    {                                                                                            \
-        double lane[LANES] = {0};                                                                \
-        for (size_t i = 0; i < n; i += LANES) {                                                  \
-            float e[LANES], x[LANES];                                                            \
-            size_t here = n - i < LANES ? n - i : LANES;                                         \
-            lanes_store(x,                                                                       \
-                        here == LANES ? lanes_load(w + i) : lanes_load_tail(w + i, here, 0.0f)); \
-            for (int j = 0; j < LANES; j++)                                                      \
-                e[j] = (VALUE)-x[j];                                                             \
-            for (size_t j = here; j < LANES; j++)                                                \
-                e[j] = 0.0f;                                                                     \
-            for (int j = 0; j < LANES; j++)                                                      \
-                lane[j] += (double)e[j] * (double)e[j];                                          \
-        }                                                                                        \
-        return lanes_sum_double(lane);                                                           \
+static double q2_error_row(size_t n, float s, const float *w)
+{
+    double lane[LANES] = {0};
+    for (size_t i = 0; i < n; i += LANES) {
+        float e[LANES], x[LANES];
+        size_t here = n - i < LANES ? n - i : LANES;
+        lanes_store(x, here == LANES ? lanes_load(w + i) : lanes_load_tail(w + i, here, 0.0f));
+        for (int j = 0; j < LANES; j++)
+            e[j] = s * (quant_level_q2(x[j], s) - 0.5f) - x[j];
+        for (size_t j = here; j < LANES; j++)
+            e[j] = 0.0f;
+        for (int j = 0; j < LANES; j++)
+            lane[j] += (double)e[j] * (double)e[j];
     }
-QUANT_ERROR(q2_error_row, s *(quant_level_q2(x[j], s) - 0.5f))
-QUANT_ERROR(q4_error_row, s *(quant_level_q4(x[j], s) - 7.5f))
+    return lanes_sum_double(lane);
+}

@@ -244,16 +244,6 @@ float ops_row_dot(const struct compute *c, int n, const float *x, const float *y
     return c->kernels->dot((size_t)n, x, y);
 }
 
-void ops_row_scale(const struct compute *c, int n, float s, float *y)
-{
-    c->kernels->scale((size_t)n, s, y);
-}
-
-void ops_row_axpy(const struct compute *c, int n, float s, const float *x, float *y)
-{
-    c->kernels->axpy((size_t)n, s, x, y);
-}
-
 int32_t ops_argmax(const float *x, int n)
 {
     int32_t best = 0;

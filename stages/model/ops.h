@@ -105,8 +105,6 @@ float ops_row_max(const struct compute *c, int n, const float *x); /* n >= 1 */
 float ops_row_exp(const struct compute *c, int n, const float *x, float scale, float shift,
                   float *y);
 float ops_row_dot(const struct compute *c, int n, const float *x, const float *y);
-void ops_row_scale(const struct compute *c, int n, float s, float *y);                /* y *= s */
-void ops_row_axpy(const struct compute *c, int n, float s, const float *x, float *y); /* y += s x */
 
 int32_t ops_argmax(const float *x, int n); /* lowest index on ties */
 

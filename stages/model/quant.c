@@ -131,31 +131,6 @@ float quant_scale_search_q2(struct compute *c, const float *w, size_t n)
     return best;
 }
 
-static void search_q4_rows(void *context, int first, int n)
-{
-    const struct quant_run *r = context;
-    for (int i = first; i < first + n; i++) {
-        const float *row = r->w + (size_t)i * r->columns;
-        float whole = r->k->abs_max(r->columns, row) / 7.5f, best = whole;
-        double best_error = r->k->q4_error(r->columns, whole, row);
-        for (int j = 1; j < 48; j++) {
-            float s = whole * (1.0f - (float)j * (0.6f / 48.0f));
-            double error = r->k->q4_error(r->columns, s, row);
-            if (error < best_error) {
-                best = s;
-                best_error = error;
-            }
-        }
-        r->scale[i] = best;
-    }
-}
-
-void quant_scale_search_q4(struct compute *c, const float *w, int n, int k, float *scale)
-{
-    struct quant_run r = {.k = c->kernels, .w = w, .scale = scale, .columns = (size_t)k};
-    compute_rows(c, n, (size_t)k, search_q4_rows, &r);
-}
-
 /* The codes of 32 / bits values as one lane; *fits: all of them have one, and the very value where
  * exact. Written without branches: it vectorises. */
 static inline uint32_t pack_lane(const float *v, float s, int bits, bool exact, bool *fits)

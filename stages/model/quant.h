@@ -62,10 +62,8 @@ void quant_fake_q4_rows(struct compute *c, const float *w, int n, int k, const f
                         float *out);
 
 /* The scale with the least squared rounding error, for rounding without training and as the start
- * of training: 64 candidates up to max|W|, then 32 around the best. 1 for a tensor of zeros. */
+ * of training: 64 candidates up to max|W|, then 31 around the best. 1 for a tensor of zeros. */
 float quant_scale_search_q2(struct compute *c, const float *w, size_t n);
-/* The same per row: 48 candidates between 0.4 and 1 of max|row| / 7.5, which is one of them. */
-void quant_scale_search_q4(struct compute *c, const float *w, int n, int k, float *scale);
 
 /* Codes of W[n][k] in the layout of weight.h; out has weight_bytes(form, n, k) bytes. exact: a
  * value that is not on the grid is ERR_FORMAT with row and column; otherwise it is rounded. n % 16

@@ -35,21 +35,6 @@ size_t weight_bytes(enum weight_form form, int n, int k)
     return 0;
 }
 
-struct weight weight_rows(const struct weight *w, int first, int count)
-{
-    CHECK(first >= 0 && count >= 0 && first <= w->n - count);
-    bool codes = w->form == WEIGHT_Q2 || w->form == WEIGHT_Q4;
-    CHECK(!codes || (first % 16 == 0 && count % 16 == 0));
-    struct weight part = *w;
-    part.n = count;
-    part.data = (const unsigned char *)w->data + weight_bytes(w->form, first, w->k);
-    if (w->n_scales > 1) {
-        part.scale += first;
-        part.n_scales = count;
-    }
-    return part;
-}
-
 /* The code of (row, column); `bits` is 2 or 4, a lane of 32 bits holds 32/bits inputs. */
 static unsigned code_at(const struct weight *w, int row, int column, int bits)
 {

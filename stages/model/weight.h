@@ -39,8 +39,6 @@ struct weight {
 struct weight weight_dense(const float *data, int n, int k);
 /* The same in halves. */
 struct weight weight_half(const uint16_t *data, int n, int k);
-/* Rows [first, first+count) of w; both multiples of 16 for Q2 and Q4 (CHECK). */
-struct weight weight_rows(const struct weight *w, int first, int count);
 size_t weight_bytes(enum weight_form form, int n, int k); /* of data */
 /* One row as fp32: out[k]. The exact values the products use. */
 void weight_unpack_row(const struct weight *w, int row, float *out);

@@ -242,11 +242,6 @@ int render_answer(const struct render *r, const int32_t *ids, size_t n_ids, stru
     return status;
 }
 
-bool render_is_stop(const struct render *r, int32_t id)
-{
-    return id == SPM_EOS || id == r->ids[TEMPLATE_TURN_END];
-}
-
 int render_show(const struct render *r, const struct sample *s, struct buf *out, struct err *e)
 {
     /* Each run is decoded as an answer is; the first id (EOS) decodes to nothing and is named. */

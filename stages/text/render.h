@@ -56,8 +56,6 @@ int render_prompt(const struct render *r, const struct chat_message *messages, s
  * is padded beyond the tokenizer's pieces as the unknown piece. */
 int render_answer(const struct render *r, const int32_t *ids, size_t n_ids, struct buf *out,
                   struct err *e) MUST_USE;
-/* Does generation end at this id: EOS or the end of the turn. */
-bool render_is_stop(const struct render *r, int32_t id);
 
 /* The sample as people read it: labelled runs in [[ and ]]; appended. */
 int render_show(const struct render *r, const struct sample *s, struct buf *out,

@@ -10,8 +10,8 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/base/zfile.h"
 #include "stages/text/corpus.h"
+#include "tests/unit/scratch.h"
 
 static char folder[64];
 
@@ -98,7 +98,7 @@ static void truncated_zst_is_named(void **state)
     char *path = file_join(folder, "b.txt.zst");
     (void)state;
     buf_init(&bytes, BUF_MAX_DEFAULT);
-    assert_int_equal(zfile_pack_bytes(text, strlen(text), path, 3, &e), 0);
+    scratch_put_zstd(path, text, strlen(text));
     assert_int_equal(file_read(path, 1 << 20, &bytes, &e), 0);
     refuse("cut.txt.zst", bytes.bytes, bytes.n_bytes - 5, "the file was cut off");
     buf_release(&bytes);

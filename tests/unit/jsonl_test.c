@@ -10,8 +10,8 @@
 
 #include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/base/zfile.h"
 #include "stages/text/jsonl.h"
+#include "tests/unit/scratch.h"
 
 static char path[64];
 
@@ -121,7 +121,7 @@ static void packed_and_absent(void **state)
     (void)state;
     memcpy(packed, path, strlen(path) + 1);
     memcpy(packed + strlen(path), ".zst", 5);
-    assert_int_equal(zfile_pack_bytes(text, sizeof text - 1, packed, 3, &e), 0);
+    scratch_put_zstd(packed, text, sizeof text - 1);
     assert_int_equal(jsonl_open(&j, packed, &e), 0);
     assert_true(jsonl_next(&j) && jsonl_next(&j) && !jsonl_next(&j));
     jsonl_close(&j);

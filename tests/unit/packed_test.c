@@ -20,6 +20,7 @@
 #include "pipeline/store/packed.h"
 #include "pipeline/store/packed_form.h"
 #include "pipeline/store/planes.h"
+#include "tests/unit/scratch.h"
 
 #define ALL_BYTES_MAX ((uint64_t)64 << 20)
 
@@ -396,7 +397,7 @@ static void strange_files(void **state)
     struct packed found;
     struct buf b;
     buf_init(&b, (size_t)ALL_BYTES_MAX);
-    assert_int_equal(zfile_pack_bytes("some text", 9, path, 3, &e), 0);
+    scratch_put_zstd(path, "some text", 9);
     assert_int_equal(packed_read(path, 9, true, NULL, &found, &e), 0);
     assert_string_equal(found.id.hex, sha256_of("some text", 9).hex);
     assert_int_equal(file_read(path, 1000, &b, &e), 0);

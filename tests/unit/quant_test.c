@@ -173,22 +173,10 @@ static void test_search(void **state)
 {
     (void)state;
     struct compute c = open_compute("auto", 2);
-    float *w = bell(SIZE, 5), scale[ROWS], whole[ROWS], out[COLUMNS];
+    float *w = bell(SIZE, 5);
     float largest = quant_abs_max(&c, w, SIZE), found = quant_scale_search_q2(&c, w, SIZE);
     for (int i = 1; i <= 300; i++) /* nothing on a fine line is better by more than 0.1 % */
         assert_true(error_q2(w, found) <= 1.001 * error_q2(w, largest * (float)i / 300.0f));
-    quant_scales_q4(&c, w, ROWS, COLUMNS, whole);
-    quant_scale_search_q4(&c, w, ROWS, COLUMNS, scale);
-    for (int i = 0; i < ROWS; i++) {
-        double error[2] = {0};
-        for (int which = 0; which < 2; which++) {
-            quant_fake_q4_rows(&c, w + i * COLUMNS, 1, COLUMNS, which ? scale + i : whole + i, out);
-            for (int j = 0; j < COLUMNS; j++)
-                error[which] += pow((double)out[j] - (double)w[i * COLUMNS + j], 2);
-        }
-        assert_true(error[1] <= error[0]);
-        assert_true(scale[i] <= whole[i] && scale[i] >= 0.39f * whole[i]);
-    }
     xfree(w);
     compute_close(&c);
 }

@@ -1,4 +1,4 @@
-/* Weight forms: sizes, rows, parts. The layouts are written out here once more, by hand. */
+/* Weight forms: sizes, rows. The layouts are written out here once more, by hand. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,10 +31,6 @@ static void test_dense(void **state)
     float data[6] = {1, 2, 3, 4, 5, 6}, row[3];
     struct weight w = weight_dense(data, 2, 3);
     weight_unpack_row(&w, 1, row);
-    assert_memory_equal(row, data + 3, sizeof row);
-    struct weight part = weight_rows(&w, 1, 1);
-    assert_int_equal(part.n, 1);
-    weight_unpack_row(&part, 0, row);
     assert_memory_equal(row, data + 3, sizeof row);
 }
 
@@ -80,7 +76,6 @@ static void check_codes(enum weight_form form, int bits, float zero)
         scale[n] = 0.5f + 0.013f * (float)n;
     struct weight per_row = {form, N, K, data, scale, N};
     struct weight whole = {form, N, K, data, scale, 1};
-    struct weight part = weight_rows(&per_row, 16, 32), rest = weight_rows(&whole, 32, 16);
     for (int n = 0; n < N; n++) {
         weight_unpack_row(&per_row, n, row);
         for (int k = 0; k < K; k++)
@@ -88,17 +83,6 @@ static void check_codes(enum weight_form form, int bits, float zero)
         weight_unpack_row(&whole, n, row);
         for (int k = 0; k < K; k++)
             assert_true(row[k] == scale[0] * ((float)code_of(n, k, 1 << bits) - zero));
-        float again[K];
-        if (n >= 16) {
-            weight_unpack_row(&per_row, n, row);
-            weight_unpack_row(&part, n - 16, again);
-            assert_memory_equal(row, again, sizeof row);
-        }
-        if (n >= 32) {
-            weight_unpack_row(&whole, n, row);
-            weight_unpack_row(&rest, n - 32, again);
-            assert_memory_equal(row, again, sizeof row);
-        }
     }
     xfree(data);
 }

@@ -11,8 +11,8 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
-#include "pipeline/base/zfile.h"
 #include "stages/text/row_source.h"
+#include "tests/unit/scratch.h"
 
 #define WINDOW 16
 
@@ -41,7 +41,7 @@ static void put(const struct fixture *f, const char *name, const char *text)
     char *path = file_join(f->folder, name);
     size_t n = strlen(path);
     if (n > 4 && strcmp(path + n - 4, ".zst") == 0)
-        assert_int_equal(zfile_pack_bytes(text, strlen(text), path, 3, &e), 0);
+        scratch_put_zstd(path, text, strlen(text));
     else
         assert_int_equal(file_write(path, text, strlen(text), &e), 0);
     xfree(path);
