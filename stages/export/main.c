@@ -6,10 +6,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "pipeline/base/buf.h"
-#include "pipeline/base/file.h"
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/str.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/model/fmadapter.h"
 #include "stages/model/model.h"
@@ -125,46 +124,21 @@ static int read_rules(const char *path, struct fmadapter_info *info, struct err 
     return 0;
 }
 
-static void add_row(struct json *rows, const char *name, struct json *value)
-{
-    struct json *row = json_new_array();
-    json_append(row, json_new_string(name));
-    json_append(row, value);
-    json_append(rows, row);
-}
-
 static int write_report(const char *path, const struct fmadapter_info *info,
                         const struct fmadapter_rounding *rounding, struct err *e)
 {
-    struct json *rows = json_new_array();
-    add_row(rows, "name", json_new_string(info->name));
-    add_row(rows, "base signature", json_new_string(info->signature));
-    add_row(rows, "rank", json_new_i64(info->rank));
-    add_row(rows, "records", json_new_i64(rounding->n_records));
-    add_row(rows, "bytes of weights", json_new_i64((int64_t)rounding->n_bytes));
-    add_row(rows, "values", json_new_i64((int64_t)rounding->n_values));
-    add_row(rows, "largest value", json_new_f64(rounding->max_value));
-    add_row(rows, "largest error of fp16", json_new_f64(rounding->max_error));
-    add_row(rows, "values that became 0", json_new_i64((int64_t)rounding->n_flushed));
-    struct json *columns = json_new_array();
-    json_append(columns, json_new_string("what"));
-    json_append(columns, json_new_string("value"));
-    struct json *block = json_new_object();
-    json_put_string(block, "type", "table");
-    json_put_string(block, "title", "Package");
-    json_put(block, "columns", columns);
-    json_put(block, "rows", rows);
-    struct json *blocks = json_new_array();
-    json_append(blocks, block);
-    struct json *report = json_new_object();
-    json_put(report, "blocks", blocks);
-
-    struct buf text;
-    buf_init(&text, BUF_MAX_DEFAULT);
-    json_write_canonical(report, &text);
-    buf_add_char(&text, '\n');
-    int rc = file_write(path, text.bytes, text.n_bytes, e);
-    buf_release(&text);
+    struct json *report = blocks_new();
+    struct json *rows = blocks_add_values(report, "Package");
+    blocks_value(rows, "name", json_new_string(info->name));
+    blocks_value(rows, "base signature", json_new_string(info->signature));
+    blocks_value(rows, "rank", json_new_i64(info->rank));
+    blocks_value(rows, "records", json_new_i64(rounding->n_records));
+    blocks_value(rows, "bytes of weights", json_new_i64((int64_t)rounding->n_bytes));
+    blocks_value(rows, "values", json_new_i64((int64_t)rounding->n_values));
+    blocks_value(rows, "largest value", json_new_f64(rounding->max_value));
+    blocks_value(rows, "largest error of fp16", json_new_f64(rounding->max_error));
+    blocks_value(rows, "values that became 0", json_new_i64((int64_t)rounding->n_flushed));
+    int rc = blocks_save(report, path, e);
     json_free(report);
     return rc;
 }

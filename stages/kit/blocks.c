@@ -45,6 +45,19 @@ struct json *blocks_row(struct json *rows)
     return row;
 }
 
+struct json *blocks_add_values(struct json *report, const char *title)
+{
+    static const char *const columns[] = {"what", "value", NULL};
+    return blocks_add_table(report, "table", title, columns);
+}
+
+void blocks_value(struct json *rows, const char *what, struct json *value)
+{
+    struct json *row = blocks_row(rows);
+    json_append(row, json_new_string(what));
+    json_append(row, value);
+}
+
 int blocks_save(const struct json *report, const char *path, struct err *e)
 {
     struct buf text;
@@ -58,13 +71,9 @@ int blocks_save(const struct json *report, const char *path, struct err *e)
 
 void blocks_add_numbers(struct json *report, const char *title, const struct json *numbers)
 {
-    static const char *const columns[] = {"what", "value", NULL};
-    struct json *rows = blocks_add_table(report, "table", title, columns);
-    for (const struct json *n = json_first(numbers); n; n = json_next(n)) {
-        struct json *row = blocks_row(rows);
-        json_append(row, json_new_string(json_key(n)));
-        json_append(row, json_new_f64(json_number(n)));
-    }
+    struct json *rows = blocks_add_values(report, title);
+    for (const struct json *n = json_first(numbers); n; n = json_next(n))
+        blocks_value(rows, json_key(n), json_new_f64(json_number(n)));
 }
 
 int blocks_publish(const struct stage_run *run, const char *port, struct json *metrics,

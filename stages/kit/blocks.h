@@ -27,7 +27,11 @@ struct json *blocks_add_table(struct json *report, const char *type, const char 
 /* A new row of a table, borrowed; cells are appended to it. */
 struct json *blocks_row(struct json *rows);
 
-/* A table block, a row for each member of a flat object of numbers. */
+/* A table of what and value; returns the rows, borrowed. */
+struct json *blocks_add_values(struct json *report, const char *title);
+/* A row of it; takes the value. */
+void blocks_value(struct json *rows, const char *what, struct json *value);
+/* The same, a row for each member of a flat object of numbers. */
 void blocks_add_numbers(struct json *report, const char *title, const struct json *numbers);
 
 int blocks_save(const struct json *report, const char *path, struct err *e) MUST_USE;

@@ -8,6 +8,7 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
 #include "stages/text/spm.h"
 #include "stages/text/template.h"
@@ -118,14 +119,6 @@ static int measure(const struct lines *lines, const struct buf *model, struct me
     return status;
 }
 
-static void add_row(struct json *rows, const char *name, struct json *value)
-{
-    struct json *row = json_new_array();
-    json_append(row, json_new_string(name));
-    json_append(row, value);
-    json_append(rows, row);
-}
-
 static void add_findings(struct json *report, struct lines *lines)
 {
     struct json *rows = json_new_array();
@@ -138,34 +131,19 @@ static void add_findings(struct json *report, struct lines *lines)
 static int write_report(const char *path, struct lines *lines, const struct measure *m,
                         const struct vocab_config *config, size_t model_bytes, struct err *e)
 {
-    struct json *report = json_new_object();
-    struct json *blocks = json_new_array();
-    struct json *block = json_new_object();
-    struct json *columns = json_new_array();
-    struct json *rows = json_new_array();
-    struct buf text;
-    buf_init(&text, BUF_MAX_DEFAULT);
-    json_append(columns, json_new_string("what"));
-    json_append(columns, json_new_string("value"));
-    add_row(rows, "pieces", json_new_i64(config->vocab));
-    add_row(rows, "model bytes", json_new_i64((int64_t)model_bytes));
-    add_row(rows, "text bytes", json_new_i64((int64_t)lines->n_bytes));
-    add_row(rows, "text lines", json_new_i64((int64_t)lines->n_lines));
-    add_row(rows, "measured lines", json_new_i64((int64_t)m->n_lines));
-    add_row(rows, "measured tokens", json_new_i64((int64_t)m->n_tokens));
+    struct json *report = blocks_new();
+    struct json *rows = blocks_add_values(report, "Tokenizer");
+    blocks_value(rows, "pieces", json_new_i64(config->vocab));
+    blocks_value(rows, "model bytes", json_new_i64((int64_t)model_bytes));
+    blocks_value(rows, "text bytes", json_new_i64((int64_t)lines->n_bytes));
+    blocks_value(rows, "text lines", json_new_i64((int64_t)lines->n_lines));
+    blocks_value(rows, "measured lines", json_new_i64((int64_t)m->n_lines));
+    blocks_value(rows, "measured tokens", json_new_i64((int64_t)m->n_tokens));
     if (m->n_tokens > 0)
-        add_row(rows, "bytes per token", json_new_f64((double)m->n_bytes / (double)m->n_tokens));
-    json_put_string(block, "type", "table");
-    json_put_string(block, "title", "Tokenizer");
-    json_put(block, "columns", columns);
-    json_put(block, "rows", rows);
-    json_append(blocks, block);
-    json_put(report, "blocks", blocks);
+        blocks_value(rows, "bytes per token",
+                     json_new_f64((double)m->n_bytes / (double)m->n_tokens));
     add_findings(report, lines);
-    json_write_canonical(report, &text);
-    buf_add_char(&text, '\n');
-    int status = file_write(path, text.bytes, text.n_bytes, e);
-    buf_release(&text);
+    int status = blocks_save(report, path, e);
     json_free(report);
     return status;
 }
