@@ -5,9 +5,11 @@
 /* Longer rows are a micro-batch alone. Bounds memory, changes no result. */
 #define MICRO_TOKENS 2048
 
-static int smaller(int a, int b)
+/* What base and draft both take. */
+static int context_of(const struct draft_run *d)
 {
-    return a < b ? a : b;
+    int base = d->base.shape.context, draft = d->student.shape.context;
+    return base < draft ? base : draft;
 }
 
 /* --- rows --------------------------------------------------------------------------------------
@@ -20,21 +22,10 @@ static int open_tokens(struct draft_run *d, const char *name, struct tokfile *f,
     bool may_be_empty = f == &d->valid;
     if (rc || (may_be_empty && f->counts.rows == 0))
         return rc;
-    uint64_t row = 0;
-    uint32_t longest = tokfile_longest_sample(f, &row);
-    int context = smaller(d->base.shape.context, d->student.shape.context);
-    if (f->counts.labels == 0)
-        return err_set(e, ERR_CONFIG, "%s: no labelled token in %llu rows", name,
-                       (unsigned long long)f->counts.rows);
-    if (f->counts.id_max >= (uint32_t)d->base.shape.vocab)
-        return err_set(e, ERR_CONFIG, "%s: token id %u, but the base has a vocabulary of %d", name,
-                       f->counts.id_max, d->base.shape.vocab);
-    if (longest > (uint32_t)context)
-        return err_set(e, ERR_CONFIG,
-                       "%s: row %llu has a sample of %u tokens, base and draft take at most %d",
-                       name, (unsigned long long)row + 1, longest, context);
-    row_source_of_tokens(s, f);
-    return 0;
+    rc = tokfile_check_model(f, name, d->base.shape.vocab, context_of(d), e);
+    if (!rc)
+        row_source_of_tokens(s, f);
+    return rc;
 }
 
 static int open_windows(struct draft_run *d, const char *name, struct windows *w,
@@ -54,18 +45,15 @@ static int open_windows(struct draft_run *d, const char *name, struct windows *w
 
 static int open_text(struct draft_run *d, struct err *e)
 {
-    int context = smaller(d->base.shape.context, d->student.shape.context);
     if (!stage_in(d->run, "tokenizer"))
         return err_set(e, ERR_CONFIG, "text needs the tokenizer");
-    if (d->config->window > context)
-        return err_set(e, ERR_CONFIG, "window: %lld tokens, base and draft take at most %d",
-                       (long long)d->config->window, context);
-    int rc = spm_open(stage_in(d->run, "tokenizer"), &d->spm, e);
+    int rc = windows_check_length("window", d->config->window, context_of(d), e);
+    if (!rc)
+        rc = spm_open(stage_in(d->run, "tokenizer"), &d->spm, e);
+    if (!rc)
+        rc = spm_check_fills(d->spm, d->base.shape.vocab, e);
     if (rc)
         return rc;
-    if (spm_size(d->spm) != d->base.shape.vocab)
-        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base a vocabulary of %d",
-                       spm_size(d->spm), d->base.shape.vocab);
     rc = open_windows(d, "text", &d->text, &d->rows, false, e);
     d->pass_tokens = (uint64_t)d->text.n_rows * (uint64_t)d->config->window;
     if (!rc && stage_in(d->run, "valid_text"))

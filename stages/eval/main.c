@@ -105,7 +105,7 @@ static int open_all(struct eval *v, struct err *e)
     if (status == 0)
         adapted_halve(&v->adapted);
     if (status == 0)
-        status = prompt_format_check_vocab(&v->format, v->adapted.model.shape.vocab, e);
+        status = spm_check_fits(v->format.spm, v->adapted.model.shape.vocab, e);
     if (status == 0)
         status = compute_open(&v->compute, r->n_threads, r->kernels, e);
     v->compute.precision = compute_precision_of(v->config->precision);

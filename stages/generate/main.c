@@ -96,7 +96,7 @@ static int open_all(struct generate *g, struct err *e)
     if (status == 0)
         adapted_halve(&g->adapted);
     if (status == 0)
-        status = prompt_format_check_vocab(&g->format, g->adapted.model.shape.vocab, e);
+        status = spm_check_fits(g->format.spm, g->adapted.model.shape.vocab, e);
     if (status == 0 && stage_in(r, "draft"))
         status = adapted_open_draft(&g->adapted, stage_in(r, "draft"), &g->draft, e);
     if (status == 0)

@@ -124,15 +124,13 @@ static int count_piece_bytes(struct perplexity *p, struct err *e)
 static int open_text(struct perplexity *p, struct err *e)
 {
     const struct shape *s = &p->adapted.model.shape;
-    if (p->config->window > s->context)
-        return err_set(e, ERR_CONFIG, "window: %lld tokens, the base takes at most %d",
-                       (long long)p->config->window, s->context);
-    int rc = spm_open(stage_in(p->run, "tokenizer"), &p->spm, e);
+    int rc = windows_check_length("window", p->config->window, s->context, e);
+    if (!rc)
+        rc = spm_open(stage_in(p->run, "tokenizer"), &p->spm, e);
+    if (!rc)
+        rc = spm_check_fills(p->spm, s->vocab, e);
     if (rc)
         return rc;
-    if (spm_size(p->spm) != s->vocab)
-        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base a vocabulary of %d",
-                       spm_size(p->spm), s->vocab);
     struct windows_plan plan = {.window = (int)p->config->window, .in_order = true};
     rc = windows_open(&p->text, stage_in(p->run, "text"), &plan, p->spm, e);
     if (!rc)

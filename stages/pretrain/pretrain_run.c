@@ -62,15 +62,13 @@ static int open_text(struct pretrain_run *p, struct err *e)
     const char *text = stage_in(p->run, "text"), *tokenizer = stage_in(p->run, "tokenizer");
     if (!text || !tokenizer)
         return err_set(e, ERR_CONFIG, "mode fresh needs the inputs text and tokenizer");
-    if (c->sequence_length > p->shape.context)
-        return err_set(e, ERR_CONFIG, "sequence_length: %lld tokens, the shape takes at most %d",
-                       (long long)c->sequence_length, p->shape.context);
-    int rc = spm_open(tokenizer, &p->spm, e);
+    int rc = windows_check_length("sequence_length", c->sequence_length, p->shape.context, e);
+    if (!rc)
+        rc = spm_open(tokenizer, &p->spm, e);
+    if (!rc)
+        rc = spm_check_fills(p->spm, p->shape.vocab, e);
     if (rc)
         return rc;
-    if (spm_size(p->spm) != p->shape.vocab)
-        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the shape a vocabulary of %d",
-                       spm_size(p->spm), p->shape.vocab);
     struct windows_plan plan = {.window = (int)c->sequence_length,
                                 .mix = c->mix,
                                 .repeat_fraction = c->repeat_fraction,

@@ -3,17 +3,16 @@
 static int open_text(struct recover_run *r, struct err *e)
 {
     const struct recover_config *c = r->config;
-    if (c->window > r->base.shape.context)
-        return err_set(e, ERR_CONFIG, "window: %lld tokens, the base takes at most %d",
-                       (long long)c->window, r->base.shape.context);
-    if (spm_size(r->spm) != r->base.shape.vocab)
-        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base a vocabulary of %d",
-                       spm_size(r->spm), r->base.shape.vocab);
+    int rc = windows_check_length("window", c->window, r->base.shape.context, e);
+    if (!rc)
+        rc = spm_check_fills(r->spm, r->base.shape.vocab, e);
+    if (rc)
+        return rc;
     struct windows_plan plan = {.window = (int)c->window,
                                 .mix = c->mix,
                                 .repeat_fraction = c->repeat_fraction,
                                 .seed = c->seed};
-    int rc = windows_open(&r->text, stage_in(r->run, "text"), &plan, r->spm, e);
+    rc = windows_open(&r->text, stage_in(r->run, "text"), &plan, r->spm, e);
     if (rc)
         return rc;
     row_source_of_windows(&r->text_rows, &r->text);

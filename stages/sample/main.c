@@ -117,12 +117,11 @@ static int open_all(struct sampling_run *s, const struct stage_run *r, struct er
         rc = spm_open(stage_in(r, "tokenizer"), &s->spm, e);
     if (!rc)
         rc = compute_open(&s->compute, r->n_threads, r->kernels, e);
+    const struct shape *shape = &s->adapted.model.shape;
+    if (!rc)
+        rc = spm_check_fills(s->spm, shape->vocab, e);
     if (rc)
         return rc;
-    const struct shape *shape = &s->adapted.model.shape;
-    if (spm_size(s->spm) != shape->vocab)
-        return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base a vocabulary of %d",
-                       spm_size(s->spm), shape->vocab);
     if (c->document_tokens >= shape->context)
         return err_set(e, ERR_CONFIG, "document_tokens: %lld, the base takes at most %d",
                        (long long)c->document_tokens, shape->context - 1);

@@ -111,7 +111,7 @@ static int open_models(struct speculate *s, struct err *e)
     if (rc == 0)
         adapted_halve(&s->adapted);
     if (rc == 0)
-        rc = prompt_format_check_vocab(&s->format, s->adapted.model.shape.vocab, e);
+        rc = spm_check_fits(s->format.spm, s->adapted.model.shape.vocab, e);
     if (rc == 0)
         rc = adapted_open_draft(&s->adapted, stage_in(r, "draft"), &s->draft, e);
     if (rc == 0)

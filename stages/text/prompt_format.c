@@ -15,14 +15,6 @@ int prompt_format_open(struct prompt_format *f, const char *tokenizer_path,
     return rc;
 }
 
-int prompt_format_check_vocab(const struct prompt_format *f, int vocab, struct err *e)
-{
-    if (spm_size(f->spm) <= vocab)
-        return 0;
-    return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base only %d", spm_size(f->spm),
-                   vocab);
-}
-
 int prompt_format_golden(const struct prompt_format *f, const struct goldenset *g,
                          bool default_system, int context, struct sample **prompts, struct err *e)
 {

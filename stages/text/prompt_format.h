@@ -17,8 +17,6 @@ struct prompt_format {
 /* ERR_FORMAT when the tokenizer lacks a piece of the template. */
 int prompt_format_open(struct prompt_format *f, const char *tokenizer_path,
                        const char *template_path, struct err *e) MUST_USE;
-/* ERR_CONFIG when the tokenizer has more pieces than a model's vocabulary. */
-int prompt_format_check_vocab(const struct prompt_format *f, int vocab, struct err *e) MUST_USE;
 /* The prompts of a golden set by row, each shorter than the model's context (else ERR_LIMIT): what
  * the rows' last messages answer. Caller releases each and frees all, also after an error. */
 int prompt_format_golden(const struct prompt_format *f, const struct goldenset *g,

@@ -66,6 +66,22 @@ int spm_size(const struct spm *s)
     return s->n_pieces;
 }
 
+int spm_check_fits(const struct spm *s, int vocab, struct err *e)
+{
+    if (spm_size(s) <= vocab)
+        return 0;
+    return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the model only %d", spm_size(s),
+                   vocab);
+}
+
+int spm_check_fills(const struct spm *s, int vocab, struct err *e)
+{
+    if (spm_size(s) == vocab)
+        return 0;
+    return err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the model a vocabulary of %d",
+                   spm_size(s), vocab);
+}
+
 int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t **ids, size_t *n_ids,
                struct err *e)
 {

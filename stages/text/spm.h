@@ -47,6 +47,11 @@ void spm_close(struct spm *s); /* NULL is fine */
 
 int spm_size(const struct spm *s); /* number of pieces = size of the vocabulary */
 
+/* Every id has a row in a model's embedding: at most `vocab` pieces, else ERR_CONFIG. */
+int spm_check_fits(const struct spm *s, int vocab, struct err *e) MUST_USE;
+/* Exactly `vocab`, else ERR_CONFIG: tokenizer and model were made for each other. */
+int spm_check_fills(const struct spm *s, int vocab, struct err *e) MUST_USE;
+
 /* *n_ids ids; caller xfrees them, they are NULL after a failure. text may hold any bytes; invalid
  * UTF-8 is ERR_FORMAT. */
 int spm_encode(struct spm *s, const char *text, size_t n_bytes, int32_t **ids, size_t *n_ids,

@@ -279,7 +279,8 @@ bool tokfile_label(const struct tokfile *t, uint64_t row, uint32_t i)
     return (value_at(t, row, i) & TOKFILE_LABEL) != 0;
 }
 
-uint32_t tokfile_longest_sample(const struct tokfile *t, uint64_t *row)
+/* Tokens of the longest sample, 0 without rows; *row is where it is. */
+static uint32_t longest_sample(const struct tokfile *t, uint64_t *row)
 {
     uint32_t longest = 0;
     for (uint64_t r = 0; r < t->counts.rows; r++) {
@@ -289,11 +290,27 @@ uint32_t tokfile_longest_sample(const struct tokfile *t, uint64_t *row)
                 continue;
             if (i - start > longest) {
                 longest = i - start;
-                if (row)
-                    *row = r;
+                *row = r;
             }
             start = i;
         }
     }
     return longest;
+}
+
+int tokfile_check_model(const struct tokfile *t, const char *name, int vocab, int context,
+                        struct err *e)
+{
+    uint64_t row = 0;
+    uint32_t longest = longest_sample(t, &row);
+    if (t->counts.labels == 0)
+        return err_set(e, ERR_CONFIG, "%s: no labelled token in %llu rows", name,
+                       (unsigned long long)t->counts.rows);
+    if (t->counts.id_max >= (uint32_t)vocab)
+        return err_set(e, ERR_CONFIG, "%s: token id %u, the model has a vocabulary of %d", name,
+                       t->counts.id_max, vocab);
+    if (longest > (uint32_t)context)
+        return err_set(e, ERR_CONFIG, "%s: row %llu has a sample of %u tokens, the context is %d",
+                       name, (unsigned long long)row + 1, longest, context);
+    return 0;
 }

@@ -81,8 +81,10 @@ void tokfile_close(struct tokfile *t); /* safe on zeroed, safe twice */
 
 uint32_t tokfile_row_tokens(const struct tokfile *t, uint64_t row);
 uint32_t tokfile_row_labels(const struct tokfile *t, uint64_t row); /* labelled tokens of the row */
-/* Tokens of the longest sample, 0 without rows; *row (may be NULL) is where it is. */
-uint32_t tokfile_longest_sample(const struct tokfile *t, uint64_t *row);
+/* Can a model of this vocabulary and context train on it? ERR_CONFIG, with `name`, when no token is
+ * labelled, an id or a sample is too large. */
+int tokfile_check_model(const struct tokfile *t, const char *name, int vocab, int context,
+                        struct err *e) MUST_USE;
 /* Token i of a row: its id and label bit. */
 int32_t tokfile_id(const struct tokfile *t, uint64_t row, uint32_t i);
 bool tokfile_label(const struct tokfile *t, uint64_t row, uint32_t i);

@@ -196,6 +196,14 @@ static int lay_out(struct windows *w, struct err *e)
     return 0;
 }
 
+int windows_check_length(const char *param, int64_t tokens, int context, struct err *e)
+{
+    if (tokens <= context)
+        return 0;
+    return err_set(e, ERR_CONFIG, "%s: %lld tokens, the context is %d", param, (long long)tokens,
+                   context);
+}
+
 int windows_open(struct windows *w, const char *path, const struct windows_plan *plan,
                  struct spm *spm, struct err *e)
 {

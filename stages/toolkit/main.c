@@ -121,9 +121,8 @@ static int check_tokenizer(const struct stage_run *r, const struct shape *shape,
         rc = spm_open(stage_in(r, "tokenizer"), &spm, e);
     if (rc == 0)
         rc = render_init(&render, spm, &template, e);
-    if (rc == 0 && spm_size(spm) > shape->vocab)
-        rc = err_set(e, ERR_CONFIG, "the tokenizer has %d pieces, the base only %d", spm_size(spm),
-                     shape->vocab);
+    if (rc == 0)
+        rc = spm_check_fits(spm, shape->vocab, e);
     spm_close(spm);
     template_release(&template);
     return rc;

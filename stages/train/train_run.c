@@ -9,23 +9,12 @@ static int check_tokens(const struct train_run *t, const char *name, const struc
                         struct err *e)
 {
     const struct shape *s = &t->base.shape;
-    uint64_t row = 0;
-    uint32_t longest = tokfile_longest_sample(f, &row);
-    if (f->counts.labels == 0)
-        return err_set(e, ERR_CONFIG, "%s: no labelled token in %llu rows", name,
-                       (unsigned long long)f->counts.rows);
-    if (f->counts.id_max >= (uint32_t)s->vocab)
-        return err_set(e, ERR_CONFIG, "%s: token id %u, but the base has a vocabulary of %d", name,
-                       f->counts.id_max, s->vocab);
-    if (longest > (uint32_t)s->context)
-        return err_set(e, ERR_CONFIG,
-                       "%s: row %llu has a sample of %u tokens, the base takes at most %d", name,
-                       (unsigned long long)row + 1, longest, s->context);
-    if (f->counts.cut_samples > 0)
+    int rc = tokfile_check_model(f, name, s->vocab, s->context, e);
+    if (!rc && f->counts.cut_samples > 0)
         stage_say(t->run, "warning: %s: %llu of %llu samples were cut when they were prepared",
                   name, (unsigned long long)f->counts.cut_samples,
                   (unsigned long long)f->counts.samples);
-    return 0;
+    return rc;
 }
 
 static int open_tokens(struct train_run *t, const char *name, struct tokfile *f,

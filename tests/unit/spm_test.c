@@ -59,7 +59,14 @@ static void round_trip(void **state)
 static void ids_of_specials(void **state)
 {
     struct spm *s = *state;
+    struct err few = {0}, many = {0};
     assert_int_equal(spm_size(s), 400);
+    assert_int_equal(spm_check_fits(s, 400, &few) + spm_check_fits(s, 401, &few), 0);
+    assert_int_equal(spm_check_fits(s, 399, &few), ERR_CONFIG);
+    assert_string_equal(few.text, "the tokenizer has 400 pieces, the model only 399");
+    assert_int_equal(spm_check_fills(s, 400, &many), 0);
+    assert_int_equal(spm_check_fills(s, 401, &many), ERR_CONFIG);
+    assert_string_equal(many.text, "the tokenizer has 400 pieces, the model a vocabulary of 401");
     assert_int_equal(spm_piece_id(s, "<pad>"), SPM_PAD);
     assert_int_equal(spm_piece_id(s, "</s>"), SPM_EOS);
     assert_int_equal(spm_piece_id(s, "<s>"), SPM_BOS);

@@ -76,15 +76,30 @@ static void test_reads_what_was_written(void **state)
     assert_int_equal(tokfile_row_tokens(&t, 0), 6);
     assert_int_equal(tokfile_row_labels(&t, 0), 3);
     assert_int_equal(tokfile_row_labels(&t, 2), 0);
-    uint64_t row = 9;
-    assert_int_equal(tokfile_longest_sample(&t, &row), 4);
-    assert_int_equal(row, 0);
     assert_int_equal(tokfile_id(&t, 0, 3), 12);
     assert_true(tokfile_label(&t, 0, 3));
     assert_false(tokfile_label(&t, 0, 4));
     assert_int_equal(tokfile_id(&t, 1, 1), 4095);
     assert_true(tokfile_label(&t, 1, 1));
     tokfile_close(&t);
+    tokfile_close(&t);
+}
+
+static void test_model_is_large_enough(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0}, id = {0}, sample = {0}, label = {0};
+    struct tokfile t;
+    write_three_rows(f->path);
+    assert_int_equal(tokfile_open(&t, f->path, &e), 0);
+    assert_int_equal(tokfile_check_model(&t, "train", 4096, 4, &e), 0);
+    assert_int_equal(tokfile_check_model(&t, "train", 4095, 4, &id), ERR_CONFIG);
+    assert_string_equal(id.text, "train: token id 4095, the model has a vocabulary of 4095");
+    assert_int_equal(tokfile_check_model(&t, "train", 4096, 3, &sample), ERR_CONFIG);
+    assert_string_equal(sample.text, "train: row 1 has a sample of 4 tokens, the context is 3");
+    t.counts.labels = 0;
+    assert_int_equal(tokfile_check_model(&t, "train", 4096, 4, &label), ERR_CONFIG);
+    assert_string_equal(label.text, "train: no labelled token in 3 rows");
     tokfile_close(&t);
 }
 
@@ -159,6 +174,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reads_what_was_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_model_is_large_enough, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty_file_is_fine, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_truncation_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_flipped_bit_is_refused, setup, teardown),

@@ -145,6 +145,15 @@ static void test_crlf(void **state)
     windows_close(&w);
 }
 
+static void test_window_fits_the_context(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(windows_check_length("window", 64, 64, &e), 0);
+    assert_int_equal(windows_check_length("window", 65, 64, &e), ERR_CONFIG);
+    assert_string_equal(e.text, "window: 65 tokens, the context is 64");
+}
+
 static void test_rows_begin_with_eos_and_predict_the_next(void **state)
 {
     struct fixture *f = *state;
@@ -263,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reads_documents_of_all_files, setup, teardown),
+        cmocka_unit_test(test_window_fits_the_context),
         cmocka_unit_test_setup_teardown(test_rows_begin_with_eos_and_predict_the_next, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_crlf, setup, teardown),
