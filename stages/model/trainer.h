@@ -29,6 +29,12 @@
 typedef int trainer_loss_fn(void *context, const struct batch *b, float scale, float *grads,
                             struct loss_sum *sum, struct err *e);
 
+/* AdamW in recover and draft, which have no parameters for it: as the nano toolkits were made,
+ * which come out again only with these. `train` has PyTorch's defaults, where beta2 is 0.999. */
+#define TRAINER_BETA1 0.9
+#define TRAINER_BETA2 0.99
+#define TRAINER_EPS 1e-8
+
 /* A run of parameters that share a weight decay. */
 struct trainer_group {
     size_t first, count;

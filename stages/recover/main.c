@@ -10,12 +10,10 @@
 #include "stages/kit/stage.h"
 #include "stages/recover/recover_run.h"
 
-static const char *const RANKS[] = {"8", "16", "32", NULL};
-
 #define AT(member) offsetof(struct recover_config, member)
 
 static const struct param PARAMS[] = {
-    {"rank", PARAM_CHOICE, AT(rank), "32", 0, 0, RANKS, "",
+    {"rank", PARAM_CHOICE, AT(rank), "32", 0, 0, recover_rank_names, "",
      "LoRA rank; an adapter of tier 2 that starts here has the same."},
     {"alpha", PARAM_FLOAT, AT(alpha), "0", 0, 100000, NULL, "",
      "The adapter is scaled by alpha / rank. 0 = rank / 2, the scale 0.5 of the class."},

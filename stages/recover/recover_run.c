@@ -1,5 +1,8 @@
 #include "stages/recover/recover_run.h"
 
+const char *const recover_rank_names[] = {"8", "16", "32", NULL};
+static const int RANKS[] = {8, 16, 32};
+
 static int open_text(struct recover_run *r, struct err *e)
 {
     const struct recover_config *c = r->config;
@@ -50,9 +53,9 @@ static void set_options(struct recover_run *r)
         .learning_rate = c->learning_rate,
         .warmup_fraction = c->warmup_fraction,
         .weight_decay = c->weight_decay,
-        .beta1 = 0.9,
-        .beta2 = 0.99,
-        .eps = 1e-8,
+        .beta1 = TRAINER_BETA1,
+        .beta2 = TRAINER_BETA2,
+        .eps = TRAINER_EPS,
         .clip = c->clip,
         .seed = c->seed,
         .eval_every = eval_every,
@@ -79,7 +82,7 @@ int recover_run_open(struct recover_run *r, const struct stage_run *run, struct 
     r->run = run;
     r->config = run->config;
     const char *base = stage_in(run, "base");
-    int rank = 8 << r->config->rank;
+    int rank = RANKS[r->config->rank];
     int rc = model_open(&r->base, base, e);
     if (!rc)
         rc = sha256_file(base, &r->base_id, NULL, e);

@@ -9,8 +9,11 @@
 #include "stages/text/row_source.h"
 #include "stages/text/spm.h"
 
+/* The choices of `rank`. */
+extern const char *const recover_rank_names[];
+
 struct recover_config {
-    int rank;      /* 0 8, 1 16, 2 32 */
+    int rank;      /* index of recover_rank_names */
     int precision; /* index of compute_precision_names */
     int64_t tokens, batch_tokens, window, valid_tokens, evaluations, seed, checkpoint_every;
     const char *mix;

@@ -11,7 +11,7 @@
 #include "stages/kit/stage.h"
 #include "stages/train/train_run.h"
 
-static const char *const KEEP[] = {"best", "last", NULL};
+static const char *const KEEP[] = {"best", "last", NULL}; /* enum train_keep */
 
 #define AT(member) offsetof(struct train_config, member)
 

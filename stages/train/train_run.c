@@ -155,7 +155,7 @@ static void set_options(struct train_run *t)
         .eval_every = c->eval_every,
         .checkpoint_every = c->checkpoint_every,
         .valid_rows_max = UINT32_MAX,
-        .keep_best = c->keep == 0,
+        .keep_best = c->keep == TRAIN_KEEP_BEST,
         .recompute = c->activation_checkpointing,
         .precision = compute_precision_of(c->precision),
         .micro_tokens = c->micro_batch_tokens,

@@ -10,6 +10,8 @@
 #include "stages/text/row_source.h"
 #include "stages/train/sample_check.h"
 
+enum train_keep { TRAIN_KEEP_BEST, TRAIN_KEEP_LAST };
+
 struct train_config {
     int64_t lead_tokens, lead_weight;
     int64_t epochs, batch_size, accumulation, rank, eval_every, seed, checkpoint_every;
@@ -17,7 +19,7 @@ struct train_config {
     double prompt_dropout, prompt_weight;
     int64_t max_steps, micro_batch_tokens;
     bool activation_checkpointing;
-    int keep;      /* 0 best, 1 last */
+    int keep;      /* enum train_keep */
     int precision; /* index of compute_precision_names */
 };
 
