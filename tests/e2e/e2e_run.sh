@@ -3,8 +3,8 @@
 #
 # A case is tests/e2e/NAME.sh. It runs in a fresh folder as `bash NAME.sh BIN ROOT` and may have
 # beside it NAME.stdout, NAME.stderr (line patterns: * and ? as in a shell; a line "..." stands for
-# any number of lines) and NAME.exit (a number; 0 when absent). Without NAME.stdout the output is
-# not compared. Exit 77 means skipped; the last line on stderr is the reason.
+# any number of lines) and NAME.exit (a number; 0 when absent). Without NAME.stdout it prints
+# "ok" and nothing else: one that ended early did not. Exit 77 means skipped; the last line on stderr is the reason.
 # Closes with "e2e: N passed, N failed, N skipped". Two cases run at a time.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -35,7 +35,7 @@ matches() {
 }
 
 run_case() { # SCRIPT RESULT_FILE
-    local script=$1 result=$2 name folder rc status=0 stream bad=
+    local script=$1 result=$2 name folder rc status=0 bad="" wanted=$ok says='"ok"'
     name=$(basename "$script" .sh)
     folder=$(mktemp -d) || return
     mkdir "$folder/here"
@@ -47,12 +47,11 @@ run_case() { # SCRIPT RESULT_FILE
         printf 'skipped %s: %s\n' "$name" "$(tail -n 1 "$folder/stderr")" >"$result"
     else
         [ "$rc" -eq "$status" ] || bad="exit $rc, expected $status"
-        for stream in stdout stderr; do
-            if [ -f "${script%.sh}.$stream" ] &&
-                ! matches "$folder/$stream" "${script%.sh}.$stream"; then
-                bad="${bad:+$bad; }$stream is not as in $name.$stream"
-            fi
-        done
+        [ -f "${script%.sh}.stdout" ] && wanted=${script%.sh}.stdout says="as in $name.stdout"
+        matches "$folder/stdout" "$wanted" || bad="${bad:+$bad; }stdout is not $says"
+        if [ -f "${script%.sh}.stderr" ] && ! matches "$folder/stderr" "${script%.sh}.stderr"; then
+            bad="${bad:+$bad; }stderr is not as in $name.stderr"
+        fi
         if [ -z "$bad" ]; then
             printf 'passed %s\n' "$name" >"$result"
         else
@@ -73,6 +72,8 @@ else
 fi
 
 results=$(mktemp -d) || exit 1
+ok=$results/.ok
+echo ok >"$ok"
 trap 'rm -rf "$results"' EXIT
 running=0
 for script in "${cases[@]}"; do
