@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,32 +9,29 @@
 
 #include <math.h>
 
-#include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/baseline.h"
+#include "tests/unit/scratch.h"
 
 #define FILE_OF BASELINE_ROOT "/task/quality.json"
 
-static char folder[] = "/tmp/baseline_test_XXXXXX";
+static char folder[SCRATCH_BYTES];
 
 static int setup(void **state)
 {
     (void)state;
-    return mkdtemp(folder) ? chdir(folder) : -1;
+    return scratch_open(folder) == 0 ? chdir(folder) : -1;
 }
 
 static int teardown(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return chdir("/") == 0 ? file_remove_tree(folder, &e) : -1;
+    return chdir("/") == 0 ? scratch_remove(folder) : -1;
 }
 
 static void put(const char *text)
 {
-    struct err e = {0};
-    assert_int_equal(file_make_parents(FILE_OF, &e), 0);
-    assert_int_equal(file_write(FILE_OF, text, strlen(text), &e), 0);
+    scratch_put(".", FILE_OF, text);
 }
 
 static void read_only_for_its_golden_set(void **state)

@@ -2,8 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +10,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/model/checkpoint.h"
+#include "tests/unit/scratch.h"
 
 struct state {
     float params[100];
@@ -20,7 +19,7 @@ struct state {
 };
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char *path;
     struct content_id digest;
     struct state s;
@@ -39,8 +38,7 @@ static void fill(struct state *s, int seed)
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    (void)snprintf(f->folder, sizeof f->folder, "%s", "/tmp/checkpoint_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->path = file_join(f->folder, "resume.ckpt");
     f->digest = sha256_of("config", 6);
     f->blocks[0] = (struct checkpoint_block){"params", f->s.params, sizeof f->s.params};
@@ -53,8 +51,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f->path);
     xfree(f);
     return rc;

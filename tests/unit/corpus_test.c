@@ -2,8 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -13,20 +11,18 @@
 #include "stages/text/corpus.h"
 #include "tests/unit/scratch.h"
 
-static char folder[64];
+static char folder[SCRATCH_BYTES];
 
 static int setup(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "%s", "/tmp/corpus_test_XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    return scratch_open(folder);
 }
 
 static int teardown(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 static char *put(const char *name, const void *bytes, size_t n_bytes)

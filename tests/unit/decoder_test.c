@@ -12,6 +12,7 @@
 #include "stages/kit/rng.h"
 #include "stages/model/decoder.h"
 #include "stages/model/transformer.h"
+#include "tests/unit/scratch.h"
 
 #define LENGTH 100 /* more than one key tile */
 #define VOCAB 64
@@ -25,12 +26,6 @@ struct fixture {
     int32_t ids[LENGTH];
     float *expected; /* (LENGTH, V): logits of a training forward pass */
 };
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 /* What training computes. */
 static void fill_expected(struct fixture *f)

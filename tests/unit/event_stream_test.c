@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,8 +19,9 @@
 #include "pipeline/engine/event_stream.h"
 #include "pipeline/engine/spawn.h"
 #include "pipeline/provenance/statement.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/event_stream_test.XXXXXX";
+static char folder[SCRATCH_BYTES];
 
 static struct event_stream *opened(const char *path)
 {
@@ -219,11 +219,10 @@ int main(void)
         cmocka_unit_test(the_end_waits_a_second),
     };
     signal(SIGPIPE, SIG_IGN);
-    if (mkdtemp(folder) == NULL || chdir(folder) != 0)
+    if (scratch_open(folder) != 0 || chdir(folder) != 0)
         return 1;
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    struct err ignored = {0};
-    if (chdir("/") == 0 && file_remove_tree(folder, &ignored) < 0)
+    if (chdir("/") == 0 && scratch_remove(folder) < 0)
         return 1;
     return rc;
 }

@@ -2,8 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,34 +15,23 @@
 #include "pipeline/base/zfile.h"
 #include "tests/unit/scratch.h"
 
-static char folder[64];
+static char folder[SCRATCH_BYTES];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/fmforge-file-test-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    return scratch_open(folder);
 }
 
 static int drop_folder(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 static char *in(const char *name)
 {
     return file_join(folder, name);
-}
-
-static void write_text(const char *name, const char *text)
-{
-    struct err e = {0};
-    char *path = in(name);
-    assert_int_equal(file_make_parents(path, &e), 0);
-    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
-    xfree(path);
 }
 
 static void test_publish_and_read(void **state)
@@ -115,8 +102,8 @@ static void test_sha256(void **state)
     assert_string_equal(id.hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     id = sha256_of("", 0);
     assert_string_equal(id.hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    write_text("tree/b/c", "abc");
-    write_text("tree/a", "");
+    scratch_put(folder, "tree/b/c", "abc");
+    scratch_put(folder, "tree/a", "");
     char *path = in("tree");
     struct err e = {0};
     struct buf listing;
@@ -143,8 +130,8 @@ static void test_trees(void **state)
 {
     (void)state;
     struct err e = {0};
-    write_text("from/x/y", "1");
-    write_text("from/z", "2");
+    scratch_put(folder, "from/x/y", "1");
+    scratch_put(folder, "from/z", "2");
     char *from = in("from");
     char *to = in("to");
     assert_int_equal(file_copy_tree(from, to, &e), 0);

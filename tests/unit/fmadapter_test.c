@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/model/fmadapter.h"
+#include "tests/unit/scratch.h"
 
 /* Two segments, grouped queries, heads of 8: every kind of module. */
 static const struct shape tiny = {.vocab = 64,
@@ -33,7 +33,7 @@ static const struct shape tiny = {.vocab = 64,
 enum { RANK = 4 };
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char package[96];
     struct adapter adapter;
     struct fmadapter_info info;
@@ -43,8 +43,7 @@ static int set_up(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
     struct err e = {0};
-    (void)snprintf(f->folder, sizeof f->folder, "%s", "/tmp/fmadapter_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     (void)snprintf(f->package, sizeof f->package, "%s/x.fmadapter", f->folder);
     assert_int_equal(adapter_init(&f->adapter, &tiny, RANK, 0, 1, &e), 0);
     /* Every value different and exact in fp16. */
@@ -72,9 +71,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
     adapter_release(&f->adapter);
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f);
     return rc;
 }

@@ -11,6 +11,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/rng.h"
 #include "stages/model/generation.h"
+#include "tests/unit/scratch.h"
 
 #define VOCAB 32
 #define POSITIONS 48
@@ -25,12 +26,6 @@ struct fixture {
     struct decoder base_decoder, draft_decoder;
     int32_t prompt[POSITIONS];
 };
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 static void model_make(struct model *m, const struct shape *s, int64_t seed)
 {

@@ -3,7 +3,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,15 +13,14 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/session.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/graph_test_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char before[4096];
 
 static void put(const char *name, const char *text)
 {
-    struct err e = {0};
-    assert_int_equal(file_make_parents(name, &e), 0);
-    assert_int_equal(file_write(name, text, strlen(text), &e), 0);
+    scratch_put(".", name, text);
 }
 
 /* A stage that only describes itself. */
@@ -41,7 +39,7 @@ static void put_stage(const char *name, const char *ports_and_params)
 static int set_up(void **state)
 {
     (void)state;
-    if (!getcwd(before, sizeof before) || !mkdtemp(folder) || chdir(folder) != 0)
+    if (!getcwd(before, sizeof before) || scratch_open(folder) != 0 || chdir(folder) != 0)
         return -1;
     put_stage("prep", "\"inputs\":[{\"name\":\"raw\",\"kind\":\"rows\",\"required\":true}],"
                       "\"outputs\":[{\"name\":\"train\",\"kind\":\"tokens\"},"
@@ -77,8 +75,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return chdir(before) == 0 ? file_remove_tree(folder, &e) : -1;
+    return chdir(before) == 0 ? scratch_remove(folder) : -1;
 }
 
 #define HEAD "fmforge: 1\nname: router\ntoolkits: [tk]\nvars: {seed: 7}\n"

@@ -3,7 +3,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,21 +15,13 @@
 #include "pipeline/manifest/assignment.h"
 #include "pipeline/manifest/folder_glob.h"
 #include "pipeline/manifest/layout.h"
+#include "tests/unit/scratch.h"
 
 #define ONE "00112233445566778899aabbccddeeff00112233"
 #define TWO "ffeeddccbbaa99887766554433221100ffeeddcc"
 
-static char root[] = "/tmp/layout_test_XXXXXX";
+static char root[SCRATCH_BYTES];
 static char shelf[64], kit[64];
-
-static void put(const char *folder, const char *name, const char *text)
-{
-    struct err e = {0};
-    char *path = file_join(folder, name);
-    assert_int_equal(file_make_parents(path, &e), 0);
-    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
-    xfree(path);
-}
 
 static void drop(const char *folder, const char *name)
 {
@@ -43,7 +34,7 @@ static void drop(const char *folder, const char *name)
 static int make_folder(void **state)
 {
     (void)state;
-    if (!mkdtemp(root))
+    if (scratch_open(root) != 0)
         return -1;
     snprintf(shelf, sizeof shelf, "%s/shelf", root);
     snprintf(kit, sizeof kit, "%s/kit", root);
@@ -53,8 +44,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return file_remove_tree(root, &e);
+    return scratch_remove(root);
 }
 
 /* ------------------------------------------------------------------------------- patterns */
@@ -92,11 +82,11 @@ static void one_file_by_a_pattern(void **state)
         assert_true(folder_glob_is_good(good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(folder_glob_is_good(bad[i]));
-    put(kit, "assets/base-model.pt", "x");
-    put(kit, "assets/.hidden.pt", "x");
-    put(kit, "assets/a.json", "x");
-    put(kit, "assets/b.json", "x");
-    put(kit, "v1/deep/one.txt", "x");
+    scratch_put(kit, "assets/base-model.pt", "x");
+    scratch_put(kit, "assets/.hidden.pt", "x");
+    scratch_put(kit, "assets/a.json", "x");
+    scratch_put(kit, "assets/b.json", "x");
+    scratch_put(kit, "v1/deep/one.txt", "x");
     finds("assets/base-model.pt", "assets/base-model.pt");
     finds("assets/*.pt", "assets/base-model.pt");
     finds("*/deep/*", "v1/deep/one.txt");
@@ -175,7 +165,7 @@ static void a_constant_is_read_as_text(void **state)
     reads_not("SIG\0", 4, "or NUL");
     char hex[41];
     struct err e = {0};
-    put(kit, "c.py", "SIG = \"" ONE "\"");
+    scratch_put(kit, "c.py", "SIG = \"" ONE "\"");
     char *path = file_join(kit, "c.py");
     assert_int_equal(assignment_read_hex(path, "SIG", 40, hex, &e), 0);
     drop(kit, "c.py");
@@ -203,22 +193,22 @@ static void put_version(const char *name, const char *version, const char *signa
                   "facets:\n  shape: shape.json\n  export: {lora_rank: 32}\n"
                   "  pick: {by: rank, 8: a}\n",
                   version, signature);
-    put(shelf, name, text);
+    scratch_put(shelf, name, text);
     xfree(text);
 }
 
 /* A folder that fits, and the shelf with its layout. */
 static void put_all(const char *layout)
 {
-    put(shelf, "x-layout.yaml", layout);
-    put(shelf, "notes.yaml", "no layout");
+    scratch_put(shelf, "x-layout.yaml", layout);
+    scratch_put(shelf, "notes.yaml", "no layout");
     put_version("afm-1/toolkit.yaml", "1", ONE);
     put_version("afm-2/toolkit.yaml", "2.10", TWO);
-    put(kit, "assets/base-model.pt", "x");
-    put(kit, "assets/tokenizer.model", "x");
-    put(kit, "r/r8", "x");
-    put(kit, "c.py", "SIG = \"" TWO "\"\n");
-    put(kit, "k.json", "{\"type\": \"seven\"}");
+    scratch_put(kit, "assets/base-model.pt", "x");
+    scratch_put(kit, "assets/tokenizer.model", "x");
+    scratch_put(kit, "r/r8", "x");
+    scratch_put(kit, "c.py", "SIG = \"" TWO "\"\n");
+    scratch_put(kit, "k.json", "{\"type\": \"seven\"}");
 }
 
 static void drop_all(void)
@@ -290,31 +280,31 @@ static void a_folder_is_refused_by_name(void **state)
     put_all(LAYOUT);
     drop(kit, "c.py");
     refuses(NULL, "/x-layout.yaml looks for assets/*.pt, c.py: there is no c.py");
-    put(kit, "assets/other.pt", "x");
+    scratch_put(kit, "assets/other.pt", "x");
     refuses(NULL, "two files fit assets/*.pt: assets/base-model.pt and assets/other.pt");
-    put(kit, "c.py", "SIG = \"0000000000000000000000000000000000000000\"");
+    scratch_put(kit, "c.py", "SIG = \"0000000000000000000000000000000000000000\"");
     refuses(NULL,
             "/kit/c.py: SIG is 0000000000000000000000000000000000000000, and no version that ");
-    put(kit, "c.py", "SIG = \"0\"");
+    scratch_put(kit, "c.py", "SIG = \"0\"");
     refuses(NULL, "/kit/c.py:1: found SIG = \"0\", expected");
-    put(kit, "k.json", "{\"type\": \"eight\"}");
+    scratch_put(kit, "k.json", "{\"type\": \"eight\"}");
     refuses(NULL, "/kit/k.json: refused: type is \"eight\", expected \"seven\": another kind");
-    put(kit, "k.json", "{\"type\": 7}");
+    scratch_put(kit, "k.json", "{\"type\": 7}");
     refuses(NULL, "/kit/k.json: refused: it has no text \"type\"");
-    put(kit, "k.json", "{");
+    scratch_put(kit, "k.json", "{");
     refuses(NULL, "/kit/k.json: ");
-    put(shelf, "y-layout.yaml", LAYOUT);
+    scratch_put(shelf, "y-layout.yaml", LAYOUT);
     refuses(NULL, "two layouts fit: ");
-    put(shelf, "a-layout.yaml", "x: 1");
+    scratch_put(shelf, "a-layout.yaml", "x: 1");
     refuses(NULL, "/a-layout.yaml:1:1");
     drop(shelf, "x-layout.yaml");
     refuses(NULL, "no toolkit.yaml in it, and no *-layout.yaml in ");
     drop(shelf, "afm-1");
     refuses(NULL, "/x-layout.yaml:2:12: version afm-1: there is no ");
-    put(shelf, "afm-1/toolkit.yaml", "x: 1");
+    scratch_put(shelf, "afm-1/toolkit.yaml", "x: 1");
     refuses(NULL, "/x-layout.yaml:2:12: version afm-1: ");
     char *old = file_join(root, "old-0.1");
-    put(root, "old-0.1/x", "x");
+    scratch_put(root, "old-0.1/x", "x");
     assert_true(layout_resembles(old, shelf));
     refuses(old, "/old-0.1: refused, since its name is as old*: too old");
     drop(root, "old-0.1");

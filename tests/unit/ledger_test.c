@@ -19,11 +19,12 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/runs.h"
+#include "tests/unit/scratch.h"
 
 #define REF "refs/prov/tickets"
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char *repo;
     char *tree;
     char *helper;
@@ -49,8 +50,7 @@ static char *find_helper(void)
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    snprintf(f->folder, sizeof f->folder, "/tmp/ledger_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->repo = file_join(f->folder, "ledger.git");
     f->tree = file_join(f->folder, "tree");
     f->helper = find_helper();
@@ -63,8 +63,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f->repo);
     xfree(f->tree);
     xfree(f->helper);
@@ -82,11 +81,7 @@ static int teardown(void **state)
 
 static void put(const struct fixture *f, const char *name, const char *text)
 {
-    struct err e = {0};
-    char *path = file_join(f->tree, name);
-    assert_int_equal(file_make_parents(path, &e), 0);
-    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
-    xfree(path);
+    scratch_put(f->tree, name, text);
 }
 
 /* What lies in the fixture's tree, on its ref. */

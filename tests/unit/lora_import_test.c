@@ -10,7 +10,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/base/xalloc.h"
@@ -18,25 +17,20 @@
 #include "stages/model/lora_import.h"
 #include "stages/model/lora_names.h"
 #include "stages/model/ptfile.h"
+#include "tests/unit/scratch.h"
 
 static const struct shape tiny = {64, 32, 2, 1, 4, 2, 8, 48, 16, 10000, 1e-5, true};
 enum { R = 4, Q = 32, KV = 16, ALL = Q + 2 * KV };
 
-static char folder[] = "/tmp/fmforge_lora_import_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char dir[64];
 static struct adapter made; /* every value another one, all of them exact in bf16 and fp16 */
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 static int set_up(void **state)
 {
     struct err e = {0};
     (void)state;
-    if (mkdtemp(folder) == NULL || adapter_init(&made, &tiny, R, 6, 1, &e) != 0)
+    if (scratch_open(folder) != 0 || adapter_init(&made, &tiny, R, 6, 1, &e) != 0)
         return -1;
     for (size_t i = 0; i < made.n_values; i++)
         made.values[i] = (float)(int)(i * 7 % 255) / 128.0f - 1.0f;
@@ -47,18 +41,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    struct err e = {0};
     (void)state;
     adapter_release(&made);
-    return file_remove_tree(folder, &e);
-}
-
-static void put(const char *name, const char *text)
-{
-    struct err e = {0};
-    char *path = file_join(dir, name);
-    need(file_write(path, text, strlen(text), &e), &e);
-    xfree(path);
+    return scratch_remove(folder);
 }
 
 static void empty_folder(void)
@@ -85,8 +70,9 @@ static void start(struct maker *k, enum lora_format format)
     k->dtype = DTYPE_F32;
     tensor_writer_init(&k->w);
     empty_folder();
-    put(LORA_CONFIG_FILE, format == LORA_PEFT ? "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6}"
-                                              : "{\"lora_parameters\":{\"rank\":4,\"scale\":1.5}}");
+    scratch_put(dir, LORA_CONFIG_FILE,
+                format == LORA_PEFT ? "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6}"
+                                    : "{\"lora_parameters\":{\"rank\":4,\"scale\":1.5}}");
 }
 
 static void add(struct maker *k, const char *name, uint64_t rows, uint64_t columns,
@@ -440,7 +426,7 @@ static void what_does_not_fit_is_listed(void **state)
     start(&k, LORA_MLX);
     add_all(&k, MLX_LAYERS, MLX, -1);
     finish(&k);
-    put(LORA_CONFIG_FILE, "{\"lora_parameters\":{\"rank\":8,\"scale\":1.5}}");
+    scratch_put(dir, LORA_CONFIG_FILE, "{\"lora_parameters\":{\"rank\":8,\"scale\":1.5}}");
     REFUSED(LORA_MLX, "38 tensors do not fit an adapter of rank 8",
             "model.kv_reuse_layers.0.mlp.up_proj.lora_a is F32 [32, 4], expected [32, 8]", "; ...");
 }

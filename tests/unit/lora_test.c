@@ -7,23 +7,22 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/base/file.h"
 #include "stages/kit/rng.h"
 #include "stages/model/lora.h"
 #include "stages/model/model.h"
+#include "tests/unit/scratch.h"
 
 static const struct shape tiny = {64, 32, 2, 2, 4, 2, 8, 48, 16, 10000, 1e-5, true};
 
-static char folder[] = "/tmp/fmforge_lora_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char path[64];
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (scratch_open(folder) != 0)
         return -1;
     snprintf(path, sizeof path, "%s/a.safetensors", folder);
     return 0;
@@ -31,15 +30,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
-}
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
+    return scratch_remove(folder);
 }
 
 static void fresh_adapters_are_seeded(void **state)

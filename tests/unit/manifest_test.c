@@ -3,7 +3,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,20 +13,20 @@
 #include "pipeline/manifest/manifest.h"
 #include "pipeline/manifest/subst.h"
 #include "pipeline/manifest/toolkit_dir.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/manifest_test_XXXXXX";
+static char folder[SCRATCH_BYTES];
 
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) ? 0 : -1;
+    return scratch_open(folder);
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 static char *put(const char *name, const char *text)

@@ -3,8 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -15,9 +13,10 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/memo.h"
+#include "tests/unit/scratch.h"
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char *memo_path;
     char *file;
 };
@@ -25,8 +24,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    snprintf(f->folder, sizeof f->folder, "/tmp/memo_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->memo_path = file_join(f->folder, "memo");
     f->file = file_join(f->folder, "rows.jsonl");
     *state = f;
@@ -36,8 +34,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f->memo_path);
     xfree(f->file);
     xfree(f);

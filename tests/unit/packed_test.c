@@ -475,8 +475,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 int main(void)

@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/base/file.h"
@@ -21,6 +20,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/model/ops.h"
 #include "stages/model/transformer.h"
+#include "tests/unit/scratch.h"
 
 #define PYTORCH "tests/ref/parity.json"
 #define TAMM "tests/ref/tamm.json"
@@ -36,7 +36,7 @@ struct adamw_plan {
 struct fixture {
     const char *path;
     struct json *root;
-    char *folder;
+    char folder[SCRATCH_BYTES];
     char *base, *adapter;      /* files in folder */
     struct buf expected_bytes; /* of the variant */
     struct tensorfile expected;
@@ -48,12 +48,6 @@ struct fixture {
     int32_t ids[TOKENS_MAX], pos[TOKENS_MAX], target[TOKENS_MAX], start[TOKENS_MAX + 1];
     struct batch b;
 };
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 /* ---- the fixture ---- */
 
@@ -140,13 +134,11 @@ static void read_adamw(struct fixture *f)
 /* variant: "expected_on" or "expected_off", for the KV quantisers. */
 static void fixture_open(struct fixture *f, const char *path, const char *variant)
 {
-    static char folder[] = "/tmp/fmforge_parity_XXXXXX";
     struct err e = {0};
     memset(f, 0, sizeof *f);
     f->path = path;
     need(json_read(path, &f->root, &e), &e);
-    f->folder = xstrdup(folder);
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->base = publish(f, "base");
     f->adapter = publish(f, "adapter");
     buf_init(&f->expected_bytes, BUF_MAX_DEFAULT);
@@ -169,16 +161,14 @@ static void fixture_open(struct fixture *f, const char *path, const char *varian
 
 static void fixture_close(struct fixture *f)
 {
-    struct err e = {0};
     adapter_release(&f->a);
     model_release(&f->m);
     compute_close(&f->c);
     tensorfile_close(&f->expected);
     buf_release(&f->expected_bytes);
-    need(file_remove_tree(f->folder, &e), &e);
+    assert_int_equal(scratch_remove(f->folder), 0);
     xfree(f->base);
     xfree(f->adapter);
-    xfree(f->folder);
     json_free(f->root);
 }
 

@@ -3,27 +3,24 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/privacy.h"
 #include "pipeline/engine/session.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/privacy_test_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char before[4096];
 
 static void put(const char *name, const char *text)
 {
-    struct err e = {0};
-    assert_int_equal(file_make_parents(name, &e), 0);
-    assert_int_equal(file_write(name, text, strlen(text), &e), 0);
+    scratch_put(".", name, text);
 }
 
 /* A stage that only describes itself: inputs a and b, and what it says of copies ("" nothing). */
@@ -47,7 +44,7 @@ static void put_stage(const char *name, const char *copies)
 static int set_up(void **state)
 {
     (void)state;
-    if (!getcwd(before, sizeof before) || !mkdtemp(folder) || chdir(folder) != 0)
+    if (!getcwd(before, sizeof before) || scratch_open(folder) != 0 || chdir(folder) != 0)
         return -1;
     put_stage("copy", "");
     put_stage("learn", "\"copies\":[],");
@@ -74,8 +71,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return chdir(before) == 0 ? file_remove_tree(folder, &e) : -1;
+    return chdir(before) == 0 ? scratch_remove(folder) : -1;
 }
 
 /* Opens the manifest's stages; expects the named instances to be private, and no other. */

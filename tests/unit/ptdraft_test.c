@@ -8,14 +8,13 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/model/ptdraft.h"
+#include "tests/unit/scratch.h"
 
 static const struct shape shape = {.vocab = 64,
                                    .hidden = 16,
@@ -28,13 +27,13 @@ static const struct shape shape = {.vocab = 64,
                                    .rope_theta = 500000,
                                    .norm_eps = 1e-5};
 
-static char folder[] = "/tmp/fmforge_ptdraft_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char pt[64], out[64];
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (scratch_open(folder) != 0)
         return -1;
     snprintf(pt, sizeof pt, "%s/draft-model.pt", folder);
     snprintf(out, sizeof out, "%s/draft.safetensors", folder);
@@ -43,9 +42,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 /* What is done to the file of a whole draft. */

@@ -18,17 +18,18 @@
 #include "pipeline/base/sha256.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/model/ptfile.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/tiny_pt.h"
 
 #define P(text) text, sizeof(text) - 1
 
-static char folder[] = "/tmp/fmforge_ptfile_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char path[64], other[64];
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (scratch_open(folder) != 0)
         return -1;
     snprintf(path, sizeof path, "%s/a.pt", folder);
     snprintf(other, sizeof other, "%s/b.pt", folder);
@@ -37,15 +38,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
-}
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
+    return scratch_remove(folder);
 }
 
 /* ---- files made by hand ---- */

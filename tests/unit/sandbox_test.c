@@ -22,14 +22,15 @@
 
 #include "pipeline/base/file.h"
 #include "pipeline/engine/sandbox.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/sandbox_test_XXXXXX";
+static char folder[SCRATCH_BYTES];
 
 static int make_folder(void **state)
 {
     (void)state;
     struct err e = {0};
-    if (!mkdtemp(folder) || chdir(folder) != 0)
+    if (scratch_open(folder) != 0 || chdir(folder) != 0)
         return -1;
     if (mkdir("in", 0755) != 0 || mkdir("out", 0755) != 0 || mkdir("out/deep", 0755) != 0)
         return -1;
@@ -40,8 +41,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return chdir("/") + file_remove_tree(folder, &e);
+    return chdir("/") + scratch_remove(folder);
 }
 
 static void every_abi_refuses_what_it_can(void **state)

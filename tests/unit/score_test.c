@@ -14,8 +14,9 @@
 #include "stages/text/overlap.h"
 #include "stages/text/score.h"
 #include "stages/text/words.h"
+#include "tests/unit/scratch.h"
 
-static char folder[64];
+static char folder[SCRATCH_BYTES];
 
 static char *in_folder(const char *name)
 {
@@ -24,25 +25,19 @@ static char *in_folder(const char *name)
 
 static void put(const char *name, const char *text)
 {
-    struct err e = {0};
-    char *path = in_folder(name);
-    assert_int_equal(file_write(path, text, strlen(text), &e), 0);
-    xfree(path);
+    scratch_put(folder, name, text);
 }
 
 static int setup(void **state)
 {
-    static const char form[] = "/tmp/score_test_XXXXXX";
     (void)state;
-    memcpy(folder, form, sizeof form);
-    return mkdtemp(folder) ? 0 : -1;
+    return scratch_open(folder);
 }
 
 static int teardown(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 #define ROW(user, team, subject)                                                         \

@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -12,16 +11,16 @@
 
 #include <cmocka.h>
 
-#include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/file_time.h"
 #include "pipeline/store/seen.h"
+#include "tests/unit/scratch.h"
 
 #define OLD_ENOUGH_NS 60000000
 
 /* A folder with rows.txt, in/a.txt and in/below/b.txt; link is a symbolic link to rows.txt. */
-static char folder[64];
+static char folder[SCRATCH_BYTES];
 
 static char *at(const char *name)
 {
@@ -34,9 +33,7 @@ static char *at(const char *name)
 
 static void put(const char *name, const char *text)
 {
-    struct err e = {0};
-    assert_int_equal(file_make_parents(at(name), &e), 0);
-    assert_int_equal(file_write(at(name), text, strlen(text), &e), 0);
+    scratch_put(folder, name, text);
 }
 
 static void wait_until_old(void)
@@ -48,8 +45,7 @@ static void wait_until_old(void)
 static int setup(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/seen_test_XXXXXX");
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(scratch_open(folder), 0);
     put("rows.txt", "one row\n");
     put("in/a.txt", "a\n");
     put("in/below/b.txt", "b\n");
@@ -61,8 +57,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 static void add_all(struct seen *s)

@@ -3,31 +3,29 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/state_file.h"
+#include "tests/unit/scratch.h"
 
-static char home[64];
+static char home[SCRATCH_BYTES];
 static const char QUESTION[] = "folder\0manifest.yaml";
 static const char SEEN[] = "the packed set, of an odd length";
 
 static int setup(void **state)
 {
     (void)state;
-    snprintf(home, sizeof home, "/tmp/state_file_test_XXXXXX");
-    assert_non_null(mkdtemp(home));
+    assert_int_equal(scratch_open(home), 0);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    struct err e = {0};
-    return file_remove_tree(home, &e);
+    return scratch_remove(home);
 }
 
 static void write_one(const char *question, size_t question_bytes)

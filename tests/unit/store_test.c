@@ -18,11 +18,12 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/object.h"
 #include "pipeline/store/store.h"
+#include "tests/unit/scratch.h"
 
 #define EMPTY_ID "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char *home;
     struct store *s;
 };
@@ -30,8 +31,7 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    snprintf(f->folder, sizeof f->folder, "/tmp/store_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->home = file_join(f->folder, ".fmforge");
     struct err e = {0};
     assert_int_equal(store_open(f->home, &f->s, &e), 0);
@@ -42,9 +42,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
     store_close(f->s);
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f->home);
     xfree(f);
     return rc;

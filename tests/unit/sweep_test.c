@@ -21,9 +21,10 @@
 #include "pipeline/store/owed.h"
 #include "pipeline/store/store.h"
 #include "pipeline/store/sweep.h"
+#include "tests/unit/scratch.h"
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char *home;
 };
 
@@ -32,8 +33,7 @@ static int setup(void **state)
     struct fixture *f = xalloc(sizeof *f);
     struct store *s = NULL;
     struct err e = {0};
-    snprintf(f->folder, sizeof f->folder, "/tmp/sweep_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->home = file_join(f->folder, ".fmforge");
     assert_int_equal(store_open(f->home, &s, &e), 0);
     store_close(s);
@@ -44,8 +44,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f->home);
     xfree(f);
     return rc;

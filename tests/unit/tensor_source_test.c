@@ -9,31 +9,24 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stages/model/tensor_source.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/fmforge_tensor_source_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static const float values[6] = {1, -2, 0.5f, 0.25f, 3, -0.125f};
 
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    return scratch_open(folder);
 }
 
 static int remove_folder(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
-}
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
+    return scratch_remove(folder);
 }
 
 static const char *path_of(const char *name)

@@ -7,7 +7,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,14 +18,15 @@
 #include "stages/model/quant.h"
 #include "stages/model/tensorfile.h"
 #include "stages/model/transformer.h"
+#include "tests/unit/scratch.h"
 
-static char folder[] = "/tmp/fmforge_tensorfile_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char path[64], other[64];
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (scratch_open(folder) != 0)
         return -1;
     snprintf(path, sizeof path, "%s/a.safetensors", folder);
     snprintf(other, sizeof other, "%s/b.safetensors", folder);
@@ -35,15 +35,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
-}
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
+    return scratch_remove(folder);
 }
 
 static void f16_conversions_round_trip(void **state)

@@ -6,15 +6,15 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/file.h"
 #include "stages/text/tokenizer_check.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/tiny_spm.h"
 
-static char folder[] = "/tmp/fmforge_tokenizer_XXXXXX";
+static char folder[SCRATCH_BYTES];
 static char model[64], config[64];
 static int n_pieces;
 
@@ -24,7 +24,7 @@ static int make_folder(void **state)
     struct buf bytes;
     struct spm *spm = tiny_spm_open();
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (scratch_open(folder) != 0)
         return -1;
     snprintf(model, sizeof model, "%s/tokenizer.model", folder);
     snprintf(config, sizeof config, "%s/tokenizer-config.json", folder);
@@ -38,9 +38,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    struct err e = {0};
     (void)state;
-    return file_remove_tree(folder, &e);
+    return scratch_remove(folder);
 }
 
 static void ids_are_those_of_the_vocabulary(void **state)

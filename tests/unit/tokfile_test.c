@@ -2,8 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,19 +9,19 @@
 
 #include "pipeline/base/xalloc.h"
 #include "stages/text/tokfile.h"
+#include "tests/unit/scratch.h"
 
 #define EOS 1
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     char *path;
 };
 
 static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
-    (void)snprintf(f->folder, sizeof f->folder, "%s", "/tmp/tokfile_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     f->path = file_join(f->folder, "train.tok");
     *state = f;
     return 0;
@@ -32,8 +30,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f->path);
     xfree(f);
     return rc;

@@ -16,6 +16,7 @@
 #include "stages/model/quant.h"
 #include "stages/model/transformer.h"
 #include "tests/unit/reference_model.h"
+#include "tests/unit/scratch.h"
 
 #define TOKENS 31
 #define RANK 4
@@ -35,12 +36,6 @@ struct fixture {
     size_t wide_bytes_max;
     int tokens_max; /* 0 = TOKENS */
 };
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 static void fixture_open(struct fixture *f, const struct shape *s, int n_threads,
                          const char *kernels)

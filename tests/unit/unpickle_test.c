@@ -12,16 +12,11 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/model/unpickle.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/tiny_pt.h"
 
 /* A pickle and its length: text with NULs in it. */
 #define P(text) text, sizeof(text) - 1
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 static int run(const char *bytes, size_t n_bytes, struct err *e)
 {

@@ -2,14 +2,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/text/row_source.h"
 #include "tests/unit/scratch.h"
@@ -17,7 +16,7 @@
 #define WINDOW 16
 
 struct fixture {
-    char folder[64];
+    char folder[SCRATCH_BYTES];
     struct spm *spm;
 };
 
@@ -37,13 +36,11 @@ static bool next_line(void *context, const char **line, size_t *n_bytes)
 
 static void put(const struct fixture *f, const char *name, const char *text)
 {
-    struct err e = {0};
     char *path = file_join(f->folder, name);
-    size_t n = strlen(path);
-    if (n > 4 && strcmp(path + n - 4, ".zst") == 0)
+    if (str_ends(name, ".zst"))
         scratch_put_zstd(path, text, strlen(text));
     else
-        assert_int_equal(file_write(path, text, strlen(text), &e), 0);
+        scratch_put(f->folder, name, text);
     xfree(path);
 }
 
@@ -51,8 +48,7 @@ static int setup(void **state)
 {
     struct fixture *f = xalloc(sizeof *f);
     struct err e = {0};
-    snprintf(f->folder, sizeof f->folder, "%s", "/tmp/windows_test_XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_int_equal(scratch_open(f->folder), 0);
     static const char *const symbols[] = {"<n>"};
     int i = 0;
     struct spm_training t = {.vocab = 370,
@@ -75,9 +71,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    struct err e = {0};
     spm_close(f->spm);
-    int rc = file_remove_tree(f->folder, &e);
+    int rc = scratch_remove(f->folder);
     xfree(f);
     return rc;
 }

@@ -11,13 +11,8 @@
 #include "pipeline/base/limits.h"
 #include "stages/model/crc32.h"
 #include "stages/model/zipdir.h"
+#include "tests/unit/scratch.h"
 #include "tests/unit/tiny_pt.h"
-
-static void need(int rc, const struct err *e)
-{
-    if (rc != 0)
-        fail_msg("%s", e->text);
-}
 
 static void make(struct tiny_zip *z, bool zip64)
 {
