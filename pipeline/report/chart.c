@@ -38,7 +38,7 @@ static int read_line(const struct json *v, struct chart_line *line, struct err *
     return 0;
 }
 
-int chart_read(const struct json *block, struct chart *c, struct err *e)
+static int read_chart(const struct json *block, struct chart *c, struct err *e)
 {
     const struct json *lines = NULL;
     int rc = block_maybe_text(block, "x_label", &c->x_label, e);
@@ -60,7 +60,7 @@ int chart_read(const struct json *block, struct chart *c, struct err *e)
     return 0;
 }
 
-void chart_release(struct chart *c)
+static void release_chart(struct chart *c)
 {
     for (size_t i = 0; i < c->n_lines; i++) {
         xfree(c->lines[i].x);
@@ -284,7 +284,7 @@ int chart_write(const struct json *block, struct buf *out, struct err *e)
 {
     struct chart c = {0};
     const char *title = "";
-    int rc = chart_read(block, &c, e);
+    int rc = read_chart(block, &c, e);
     if (rc == 0)
         rc = block_maybe_text(block, "title", &title, e);
     if (rc == 0 && c.n_points == 0) {
@@ -297,6 +297,6 @@ int chart_write(const struct json *block, struct buf *out, struct err *e)
         buf_add_text(out, "</figcaption>\n</figure>\n");
         chart_values_write(&c, out);
     }
-    chart_release(&c);
+    release_chart(&c);
     return rc;
 }

@@ -34,9 +34,6 @@ struct chart {
     size_t n_points; /* of all lines */
 };
 
-int chart_read(const struct json *block, struct chart *c, struct err *e) MUST_USE;
-void chart_release(struct chart *c); /* safe on zeroed and twice */
-
 int chart_write(const struct json *block, struct buf *out, struct err *e) MUST_USE;
 
 /* What stands below the drawing (chart_text.c). */

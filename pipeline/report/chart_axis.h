@@ -9,7 +9,7 @@
 #include "pipeline/base/buf.h"
 
 #define AXIS_TICKS_MAX 6
-/* Beyond these a range or a power of ten is no double any more; chart_read refuses them. */
+/* Beyond these a range or a power of ten is no double any more; chart_write refuses them. */
 #define AXIS_VALUE_MAX 1e150
 #define AXIS_VALUE_LEAST 1e-150
 

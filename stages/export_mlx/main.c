@@ -26,9 +26,8 @@ static const char *const WHAT[] = {"adapter", "base", NULL};
 static const struct param PARAMS[] = {
     {"what", PARAM_CHOICE, offsetof(struct export_config, what), "adapter", 0, 0, WHAT, "",
      "adapter: adapters.safetensors and adapter_config.json alone. base: also the base, unpacked "
-     "to "
-     "fp32, as model.safetensors and config.json (at the size of AFMTextV7 12 GB of memory and of "
-     "disk); a tokenizer has to be put beside it."},
+     "to fp32, as model.safetensors and config.json (at the size of AFMTextV7 12 GB of memory and "
+     "of disk); a tokenizer has to be put beside it."},
 };
 
 static const struct stage_port INS[] = {

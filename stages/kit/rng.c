@@ -48,7 +48,7 @@ uint32_t rng_u32_at(const struct rng *r, uint64_t index)
     return block[index % 4];
 }
 
-uint32_t rng_u32(struct rng *r)
+static uint32_t next_u32(struct rng *r)
 {
     return rng_u32_at(r, r->next++);
 }
@@ -59,7 +59,7 @@ uint32_t rng_below(struct rng *r, uint32_t n)
     /* Values at and past the largest multiple of n are drawn again. */
     uint32_t surplus = (uint32_t)((((uint64_t)1 << 32)) % n);
     for (;;) {
-        uint32_t v = rng_u32(r);
+        uint32_t v = next_u32(r);
         if (v <= UINT32_MAX - surplus)
             return v % n;
     }

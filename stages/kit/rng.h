@@ -19,8 +19,7 @@ void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 
 struct rng rng_open(int64_t seed, const char *stream);
 uint32_t rng_u32_at(const struct rng *r, uint64_t index); /* pure */
-uint32_t rng_u32(struct rng *r);
-uint32_t rng_below(struct rng *r, uint32_t n); /* unbiased, n >= 1 */
+uint32_t rng_below(struct rng *r, uint32_t n);            /* unbiased, n >= 1 */
 /* Mean 0, variance 1, close to normal: the sum of 12 uniforms less 6 (so never past 6). Integer
  * arithmetic up to the last step: the same bits everywhere, without log or cos. */
 float rng_normal_at(const struct rng *r, uint64_t index);

@@ -436,20 +436,16 @@ void ptfile_close(struct ptfile *f)
     memset(f, 0, sizeof *f);
 }
 
+static int compare_name(const void *name, const void *tensor)
+{
+    return strcmp(name, ((const struct pt_tensor *)tensor)->name);
+}
+
 const struct pt_tensor *ptfile_find(const struct ptfile *f, const char *name)
 {
-    size_t low = 0, high = f->n_tensors;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(f->tensors[middle].name, name);
-        if (order == 0)
-            return &f->tensors[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    if (f->n_tensors == 0)
+        return NULL;
+    return bsearch(name, f->tensors, f->n_tensors, sizeof *f->tensors, compare_name);
 }
 
 int ptfile_check_crc(const struct ptfile *f, struct err *e)

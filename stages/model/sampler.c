@@ -6,6 +6,7 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/model/fmath.h"
+#include "stages/model/ops.h"
 
 void sampler_init(struct sampler *s, const struct sampling *plan, int vocab)
 {
@@ -40,15 +41,6 @@ static int by_likelihood(const void *a, const void *b)
     return x->id < y->id ? -1 : 1;
 }
 
-static int32_t likeliest(const float *logits, int vocab)
-{
-    int32_t best = 0;
-    for (int32_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return best;
-}
-
 /* How many of the sorted items stay. */
 static int n_kept(const struct sampler *s)
 {
@@ -77,7 +69,7 @@ static void filter(const struct sampler *s, double *p)
 
 void sampler_distribution(const struct sampler *s, const float *logits, double *p)
 {
-    int32_t best = likeliest(logits, s->vocab);
+    int32_t best = ops_argmax(logits, s->vocab);
     if (s->plan.temperature <= 0) {
         memset(p, 0, (size_t)s->vocab * sizeof *p);
         p[best] = 1;

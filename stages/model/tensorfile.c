@@ -250,20 +250,16 @@ void tensorfile_close(struct tensorfile *f)
     memset(f, 0, sizeof *f);
 }
 
+static int compare_name(const void *name, const void *tensor)
+{
+    return strcmp(name, ((const struct tensor *)tensor)->name);
+}
+
 const struct tensor *tensorfile_find(const struct tensorfile *f, const char *name)
 {
-    size_t low = 0, high = f->n_tensors;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(f->tensors[middle].name, name);
-        if (order == 0)
-            return &f->tensors[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    if (f->n_tensors == 0)
+        return NULL;
+    return bsearch(name, f->tensors, f->n_tensors, sizeof *f->tensors, compare_name);
 }
 
 const char *tensorfile_meta(const struct tensorfile *f, const char *key)

@@ -45,8 +45,7 @@ static const struct stage_port INS[] = {
 static const struct stage_port OUTS[] = {
     {"metrics", "metrics", true,
      "nats_per_token; perplexity, its exponential; bits_per_byte of the text, which compares "
-     "models "
-     "of different vocabularies; next_token_accuracy; tokens and bytes predicted."},
+     "models of different vocabularies; next_token_accuracy; tokens and bytes predicted."},
     {"report", "report", true, "The same for people."},
 };
 

@@ -18,8 +18,7 @@ static const char *const PRECISION[] = {"f32", NULL};
 static const struct param PARAMS[] = {
     {"mode", PARAM_CHOICE, AT(mode), "fresh", 0, 0, MODES, "",
      "fresh: train, from random values or from the input init; random: no training, a random base "
-     "on the grid (for "
-     "tests)."},
+     "on the grid (for tests)."},
     {"tokens", PARAM_INT, AT(tokens), "8000000", 0, 1e15, NULL, "tokens",
      "Text seen by the fp32 model; 0: the phase is left out."},
     {"qat_tokens", PARAM_INT, AT(qat_tokens), "2000000", 0, 1e15, NULL, "tokens",

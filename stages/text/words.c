@@ -59,7 +59,7 @@ uint64_t word_hash(const struct word *w)
     return hash;
 }
 
-bool word_is_content(const struct word *w)
+static bool is_content(const struct word *w)
 {
     size_t n_letters = 0;
     for (size_t i = 0; i < w->n_bytes; i++)
@@ -88,7 +88,7 @@ bool words_share_content(const char *a, const char *b)
     struct word x;
     struct word y;
     while (words_next(&in_a, &x)) {
-        if (!word_is_content(&x))
+        if (!is_content(&x))
             continue;
         struct words in_b = words_open(b, strlen(b));
         while (words_next(&in_b, &y))

@@ -26,9 +26,8 @@ struct words words_open(const char *text, size_t n_bytes);
 bool words_next(struct words *w, struct word *out);
 
 uint64_t word_hash(const struct word *w); /* FNV-1a, 64 bits */
-/* At least three letters, no digit, and not one of the words that say nothing of a subject. */
-bool word_is_content(const struct word *w);
-/* Do two texts share a content word? */
+/* Do two texts share a content word: at least three letters, no digit, and not one of the words
+ * that say nothing of a subject? */
 bool words_share_content(const char *a, const char *b);
 
 #endif

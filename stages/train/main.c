@@ -22,12 +22,11 @@ static const struct param PARAMS[] = {
      "No more optimiser steps than these, for a trial; 0 = as many as the epochs have."},
     {"learning_rate", PARAM_FLOAT, AT(learning_rate), "5e-4", 1e-8, 1, NULL, "",
      "Peak rate. The toolkit's own default of 1e-3 is known to diverge on the full-size model, "
-     "where "
-     "1e-4 is usual; small models bear more."},
+     "where 1e-4 is usual; small models bear more."},
     {"warmup_fraction", PARAM_FLOAT, AT(warmup_fraction), "0.05", 0, 1, NULL, "",
      "Share of all steps in which the rate rises; then a half cosine to 0. The toolkit warms up "
-     "for "
-     "one epoch, half of its default run, and its very first step has rate 0; here no step has."},
+     "for one epoch, half of its default run, and its very first step has rate 0; here no step "
+     "has."},
     {"batch_size", PARAM_INT, AT(batch_size), "4", 1, 100000, NULL, "rows",
      "Rows that are weighed together. Memory does not depend on it."},
     {"accumulation", PARAM_INT, AT(accumulation), "1", 1, 100000, NULL, "",
@@ -44,16 +43,15 @@ static const struct param PARAMS[] = {
     {"clip", PARAM_FLOAT, AT(clip), "1", 0, 1e9, NULL, "",
      "Largest global norm of a step's gradient; 0 = off."},
     {"prompt_dropout", PARAM_FLOAT, AT(prompt_dropout), "0", 0, 0.9, NULL, "",
-     "Share of the prompt's tokens that become padding, drawn anew in each epoch. "
-     "Keeps an adapter from learning the phrases of a small or generated set by heart."},
+     "Share of the prompt's tokens that become padding, drawn anew in each epoch. Keeps an adapter "
+     "from learning the phrases of a small or generated set by heart."},
     {"lead_tokens", PARAM_INT, AT(lead_tokens), "0", 0, 100000, NULL, "tokens",
      "So many tokens at the beginning of every answer weigh lead_weight times as much: where a "
      "decision stands in front of a long text that would drown it."},
     {"lead_weight", PARAM_INT, AT(lead_weight), "1", 1, 1000, NULL, "", "See lead_tokens."},
     {"prompt_weight", PARAM_FLOAT, AT(prompt_weight), "0", 0, 0.999, NULL, "",
      "Weight of predicting the prompt's own tokens beside the answer's, in the gradient only. A "
-     "few "
-     "hundredths keep an adapter general where answers are short and rows are few."},
+     "few hundredths keep an adapter general where answers are short and rows are few."},
     {"eval_every", PARAM_INT, AT(eval_every), "0", 0, 1000000000, NULL, "steps",
      "Evaluate on the valid rows so often; 0 = at the end of each epoch. Also before the first and "
      "after the last step."},
@@ -65,18 +63,14 @@ static const struct param PARAMS[] = {
     {"precision", PARAM_CHOICE, AT(precision), COMPUTE_PRECISION_DEFAULT, 0, 0,
      compute_precision_names, "",
      "Arithmetic of the products with a packed base: exact sums of 16-bit integers with a scale "
-     "for "
-     "each token (an error of about 1e-4), or fp32: slower. The names of the toolkit's flag mean "
-     "int16."},
+     "for each token (an error of about 1e-4), or fp32: slower. The names of the toolkit's flag "
+     "mean int16."},
     {"micro_batch_tokens", PARAM_INT, AT(micro_batch_tokens), "2048", 1, 1048576, NULL, "tokens",
      "Tokens of the batch that are computed at a time, or the longest row. Memory grows with it; "
-     "the "
-     "result does not depend on it."},
+     "the result does not depend on it."},
     {"activation_checkpointing", PARAM_BOOL, AT(activation_checkpointing), "false", 0, 0, NULL, "",
      "Keep only the input of every second layer and compute the rest again for the backward pass: "
-     "a "
-     "fraction "
-     "of the memory, about a third more time, the same bytes."},
+     "a fraction of the memory, about a third more time, the same bytes."},
     {"checkpoint_every", PARAM_INT, AT(checkpoint_every), "200", 0, 1000000000, NULL, "steps",
      "Save the state in the work folder so often, to go on after a kill; 0 = only when "
      "interrupted."},
