@@ -3,7 +3,7 @@
 
 /*
  * Recorded runs: one commit of the ledger read whole, and the list of all runs (the ledger's
- * commits and the lines of runs.log, which hold the runs that had nothing to do).
+ * commits, and the lines of runs.log for the runs without one: run_line.h).
  */
 
 #include <stdbool.h>
@@ -71,8 +71,8 @@ const struct json *run_record_producer(const struct run_record *r, const char *i
 const struct json *run_item_of_kind(const struct json *stage, const char *key, const char *kind);
 
 /* All runs, newest first, of one pipeline or of all (NULL): array of {"commit"?,"name","time",
- * "status","summary"}. A run without commit did nothing. Runs of one pipeline are in the order in
- * which they were recorded, whatever the clock said. */
+ * "status","summary"}. Without "commit": a line of runs.log. Runs of one pipeline are in the order
+ * in which they were recorded, whatever the clock said. */
 int runs_list(const struct ledger *l, const char *runs_log, const char *name, struct json **out,
               struct err *e) MUST_USE;
 

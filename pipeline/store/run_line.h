@@ -2,7 +2,9 @@
 #define FMFORGE_STORE_RUN_LINE_H
 
 /*
- * runs.log: one line of canonical JSON for each run that executed and delivered nothing.
+ * runs.log: one line of canonical JSON for each run that makes no commit, since it executed no
+ * stage to its end, delivered nothing and owes nothing. `status` says how it ended: also failed,
+ * interrupted, or a gate that does not hold.
  *
  *   {"manifest":"<SHA-256>","name":"task","stages":4,"started":"2026-...Z","status":"ok"}
  */
