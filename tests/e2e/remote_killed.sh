@@ -52,7 +52,7 @@ for at in 0.05 0.15 0.3 0.5 0.8; do # made and sent
     [ $((RANDOM % 2)) -eq 0 ] || rm -rf .fmforge out
     kill_at $at
     server_is_whole "killed at $at s"
-    [ ! -e .fmforge ] || expect 0 fm verify
+    [ ! -e .fmforge/version ] || expect 0 fm verify
 done
 expect 0 fm run m.yaml
 server_is_whole end
@@ -62,7 +62,7 @@ expect 0 fm run m.yaml
 for at in 0.03 0.1 0.2 0.3 0.45; do # fetched
     rm -rf .fmforge out
     kill_at $at
-    [ ! -e .fmforge ] || expect 0 fm verify
+    [ ! -e .fmforge/version ] || expect 0 fm verify
     expect 0 fm run m.yaml
     cmp -s <(git -C .fmforge/ledger.git show refs/prov/m:artifacts.sha256) \
         <(git -C whole/.fmforge/ledger.git show refs/prov/m:artifacts.sha256) || die "another run came of it"
