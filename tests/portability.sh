@@ -41,8 +41,10 @@ expect 0 fm run task.yaml
 fetch "$(artifact data/train)" train
 fetch "$(artifact data/valid)" valid
 git -C .fmforge/ledger.git show 'refs/prov/tiny_task:stages/adapter[toolkit=tiny-0.1]/recipe.json' |
-    sed -E 's/.*"config":(\{[^}]*\}).*/\1/' >f32.json
-sed 's/"precision":"f32"/"precision":"int16"/' f32.json >int16.json
+    sed -E 's/.*"config":(\{[^}]*\}).*/\1/' >config.json
+for precision in f32 int16; do
+    sed -E "s/\"precision\":\"[^\"]*\"/\"precision\":\"$precision\"/" config.json >$precision.json
+done
 cmp -s f32.json int16.json && die "the recipe's config has no precision"
 
 failed=0 compared=0
