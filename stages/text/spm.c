@@ -204,7 +204,9 @@ int spm_train(const struct spm_training *t, struct buf *model, struct err *e)
         buf_add_text(&symbols, t->symbols[i]);
     }
     snprintf(vocab, sizeof vocab, "%d", t->vocab);
-    snprintf(line_max, sizeof line_max, "%zu", t->line_bytes_max + 1);
+    size_t longest = 2 * sizeof REQUIRED_CHARACTERS; /* the last line; longer ones are left out */
+    longest = t->line_bytes_max > longest ? t->line_bytes_max : longest;
+    snprintf(line_max, sizeof line_max, "%zu", longest + 1);
     const struct spm_shim_setting settings[] = {
         {"model_type", "bpe"},
         {"vocab_size", vocab},

@@ -38,7 +38,7 @@ static void train(struct buf *model, const char *normalisation)
         .normalisation = normalisation,
         .symbols = TEMPLATE_PIECES,
         .n_symbols = TEMPLATE_N_PIECES,
-        .line_bytes_max = 1000,
+        .line_bytes_max = 90,
         .next = next_line,
         .context = &walk,
     };
