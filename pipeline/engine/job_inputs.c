@@ -97,7 +97,8 @@ static int check_states(const struct instance *n, const struct job *j, struct er
     char path[LIMIT_PATH_BYTES];
     if (!seen_same_by(SEEN_EXACT, j->programs.bytes, j->programs.n_bytes, path))
         return err_set(e, ERR_IO, "its program or a library (%s) %s", path, told);
-    if (seen_same_by(SEEN_EXACT, j->inputs.bytes, j->inputs.n_bytes, path))
+    if (j->inputs.n_bytes == 0 ||
+        seen_same_by(SEEN_EXACT, j->inputs.bytes, j->inputs.n_bytes, path))
         return 0;
     const struct graph_input *in = input_at(n, path);
     return err_set(e, ERR_IO, "input %s (%s) %s", in ? in->port->name : "", path, told);
