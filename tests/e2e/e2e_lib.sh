@@ -75,6 +75,9 @@ fetch() {
         die "object $1 is not in the store"
 }
 
+# metric NAME FILE: a number of a metrics file.
+metric() { tr ',{}' '\n\n\n' <"$2" | sed -n "s/^\"$1\":\(.*\)\$/\1/p"; }
+
 # expect_to_run "NAMES" MANIFEST...
 expect_to_run() {
     local want=$1 found

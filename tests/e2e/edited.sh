@@ -25,6 +25,10 @@ wait_for() { # COMMAND...
     done
     die "never: $*"
 }
+has_work() { # PATTERN [FOLDER]: below work/ in the store of a folder
+    find "${2:-.}/.fmforge/work" -mindepth 1 -name "$1" 2>/dev/null | grep -q .
+}
+has_checkpoint() { has_work early "$@"; } # [FOLDER]: the stage `early` has begun
 anew() { chmod -R u+w .fmforge 2>/dev/null; rm -rf .fmforge out reports; }
 made() { # TEXT: the output of the newest run of `one`, as the store has it
     local id
@@ -40,7 +44,7 @@ echo AAAA >in.txt
 echo slow >slow.txt
 manifest "$(early first 6 slow.txt)" "$(early one 12)"
 start -j1
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 echo BBBB >in.txt
 wait_for grep -q 'first: done' err1.txt
 manifest "$(early one 12)"
@@ -54,7 +58,7 @@ made BBBB
 # After waiting for it, its result is there.
 anew
 start
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 expect 0 fm run m.yaml --json
 has stderr.txt 'another run is making it'
 tr -d ' \n' <stdout.txt >json.txt
@@ -67,7 +71,7 @@ echo b >b.txt
 manifest "$(early one 6)" "$(early two 0 b.txt)" "$(early three 0 one.text)"
 echo 'deliver: { three.text: three.txt }' >>m.yaml
 start -j1
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 mv b.txt x
 ended 1
 has err1.txt 'two: failed: m.yaml:5:'
@@ -79,10 +83,10 @@ has stdout.txt '1 executed, 2 cached'
 # Edited while its stage runs and put back before it ends: the bytes are those of the key again, and
 # the stage has read others. However it is done: in place, with its old time, a file in a folder.
 put_back() { # FILE: begins to hold something else before the stage reads it, and ends as it was
-    wait_for compgen -G '.fmforge/work/*.json'
+    wait_for has_work '*.json'
     cp -p "$1" kept
     cp other "$1"
-    wait_for compgen -G '.fmforge/work/*/early'
+    wait_for has_checkpoint
     cp ${how:+"$how"} kept "$1"
 }
 echo BBBB >other
@@ -108,7 +112,7 @@ ended 1
 has err1.txt 'input also (in/a.txt) was written while the stage ran'
 anew
 start
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 echo other >in/b.txt
 rm in/b.txt
 ended 1
@@ -119,7 +123,7 @@ expect 0 fm run m.yaml
 anew
 manifest "$(early one 5)"
 start
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 cp programs/stage-probe other.program
 mv other.program programs/stage-probe
 ended 1
@@ -151,19 +155,19 @@ echo one >libx
 anew
 manifest "$(early one 5)" "$lib"
 start -j1
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 echo two >libx
 ended 1
 has err1.txt "lib: failed: a library of the stage: $PWD/libx was replaced since this run began"
 anew
 manifest "$lib"
 start
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 echo six >libx
 ended 1
 has err1.txt "$PWD/libx was replaced while it ran: its result is not kept"
 start
-wait_for compgen -G '.fmforge/work/*/early'
+wait_for has_checkpoint
 cp libx kept
 echo one >libx
 cp kept libx
@@ -177,13 +181,13 @@ for how in INT KILL; do
     anew
     echo CCCC >in.txt
     start
-    wait_for compgen -G '.fmforge/work/*.json'
+    wait_for has_work '*.json'
     cp -p in.txt kept
     echo DDDD >in.txt
-    wait_for compgen -G '.fmforge/work/*/early'
+    wait_for has_checkpoint
     kill -$how -- "-$pid"
     wait "$pid" 2>/dev/null
-    compgen -G '.fmforge/work/*/early' >found.txt || die "there is no checkpoint after $how"
+    has_checkpoint || die "there is no checkpoint after $how"
     cp -p kept in.txt
     expect 0 fm run m.yaml
     has stderr.txt 'one: begins anew: what an earlier run left of it is not used: in.txt was written since'
@@ -203,14 +207,14 @@ echo same >here/also.txt
 manifest "one: { run: probe, inputs: { text: in.txt, also: also.txt }, with: { does: early, n: 9 } }"
 mv m.yaml here
 start -C here
-wait_for compgen -G 'here/.fmforge/work/*/early'
+wait_for has_checkpoint here
 kill -KILL -- "-$pid"
 wait "$pid" 2>/dev/null
 cp -a here copy
 cp -a here edited
 echo same >edited/also.txt
 cp -a here unknown
-rm unknown/.fmforge/work/*.seen
+find unknown/.fmforge/work -name '*.seen' -delete
 goes_on copy
 mv here there
 goes_on there
@@ -218,7 +222,7 @@ for folder in edited unknown; do
     expect 0 fm run m.yaml -C $folder
     has stderr.txt 'one: begins anew: what an earlier run left of it is not used: '
 done
-compgen -G 'there/.fmforge/work/*' && die "something is left in work/"
+has_work '*' there && die "something is left in work/"
 
 # A folder in which runs write is no input: it would be another after each.
 anew

@@ -25,9 +25,8 @@ EOF
 expect 0 fm run task.yaml
 fetch "$(artifact adapter/metrics)" train.json
 fetch "$(artifact quality/metrics)" eval.json
-number() { tr ',{}' '\n\n\n' <"$2" | sed -n "s/^\"$1\":\(.*\)\$/\1/p"; }
-loss=$(number valid_loss train.json)
-likely=$(number expected_token_probability eval.json)
+loss=$(metric valid_loss train.json)
+likely=$(metric expected_token_probability eval.json)
 # Between the two lies the rounding of the adapter to fp16.
 awk -v a="$loss" -v b="$likely" 'BEGIN { d = a + log(b); exit !(a > 0.1 && d < 2e-3 && d > -2e-3) }' ||
     die "held-out loss $loss, but the probability of an expected token is $likely"

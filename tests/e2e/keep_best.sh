@@ -24,11 +24,10 @@ expect 0 fm run task.yaml
 has stderr.txt '  train: warning: keep: best: the held-out loss was never below the '
 fetch "$(artifact good/metrics)" good.json
 fetch "$(artifact spoiled/metrics)" spoiled.json
-number() { tr ',{}' '\n\n\n' <"$2" | sed -n "s/^\"$1\":\(.*\)\$/\1/p"; }
-[ "$(number best_step good.json)" -gt 0 ] || die "nothing was learned"
-[ "$(number best_step spoiled.json)" -eq 0 ] || die "a spoiled adapter was kept"
-[ "$(number valid_loss spoiled.json)" = "$(number valid_loss_before spoiled.json)" ] || die "another loss"
-awk -v a="$(number valid_loss spoiled.json)" -v b="$(number valid_loss_last spoiled.json)" \
+[ "$(metric best_step good.json)" -gt 0 ] || die "nothing was learned"
+[ "$(metric best_step spoiled.json)" -eq 0 ] || die "a spoiled adapter was kept"
+[ "$(metric valid_loss spoiled.json)" = "$(metric valid_loss_before spoiled.json)" ] || die "another loss"
+awk -v a="$(metric valid_loss spoiled.json)" -v b="$(metric valid_loss_last spoiled.json)" \
     'BEGIN { exit !(b > a + 0.01) }' || die "the rate did not spoil it: this tests nothing"
 [ "$(artifact spoiled/checkpoint)" = "$(artifact good/checkpoint)" ] || die "not the bytes it began with"
 echo ok

@@ -18,7 +18,8 @@
 void need(int rc, const struct err *e)
 {
     if (rc != 0)
-        fail_msg("%s", e->text);
+        print_error("%s\n", e->text);
+    assert_int_equal(rc, 0);
 }
 
 int scratch_open(char folder[SCRATCH_BYTES])
