@@ -182,7 +182,7 @@ check_functions() {
             $(printf '%s\n' $product | without '^pipeline/base/(str|json_write)\.c$')
         printing=$(printf '%s\n' $product |
             without '/main\.c$|^pipeline/base/(check|xalloc)\.c$|^stages/kit/stage\.c$|^pipeline/cmd/|^pipeline/(provenance/ledger|store/remote)_main\.c$')
-        forbid printing "$word(printf|vprintf|puts|putchar|perror|exit|abort)[[:space:]]*\(|fprintf[[:space:]]*\([[:space:]]*std(out|err)|fputs[[:space:]]*\([^;]*std(out|err)" $printing
+        forbid printing "$word(printf|vprintf|dprintf|vdprintf|puts|putchar|perror|exit|abort)[[:space:]]*\(|fprintf[[:space:]]*\([[:space:]]*std(out|err)|fputs[[:space:]]*\([^;]*std(out|err)" $printing
         # A stage knows no clock but the one of its events, no host, no user.
         forbid clock "$word(time|localtime|localtime_r|gmtime|strftime|gethostname|uname|getuid|getpwuid)[[:space:]]*\(" \
             $(printf '%s\n' $product | grep '^stages/' | without '^stages/kit/')

@@ -1,7 +1,10 @@
 #include "pipeline/cmd/cmd.h"
 
+#include <unistd.h>
+
 #include "pipeline/base/buf.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/store/hold.h"
 
 int cmd_help(const struct cmd_context *c, const char *usage, const char *text,
              const struct flag *flags, size_t n_flags)
@@ -13,6 +16,20 @@ int cmd_help(const struct cmd_context *c, const char *usage, const char *text,
     term_out(c->term, buf_text(&b));
     buf_release(&b);
     return 0;
+}
+
+int cmd_begin(const struct cmd_common *common, const struct term *term, struct err *e)
+{
+    bool busy = false;
+    int rc = cmd_enter(common, e);
+    int fd = rc == 0 ? hold_gate(common->home, HOLD_WORDLESS_MS, &busy) : -1;
+    if (busy) {
+        term_notef(term, "gc removes from %s: waiting for it\n", common->home);
+        fd = hold_gate(common->home, -1, &busy);
+    }
+    if (fd >= 0)
+        close(fd); /* what opens the store takes it again */
+    return rc;
 }
 
 void cmd_say_skipped(const struct cmd_context *c, const struct session *s, bool as_json)

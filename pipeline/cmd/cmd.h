@@ -47,6 +47,8 @@ struct cmd_common {
 
 /* Changes to the -C folder, when one is given; refuses a --home without a name. */
 int cmd_enter(const struct cmd_common *common, struct err *e) MUST_USE;
+/* The same, and waits while gc removes from the store; after a second it says so. */
+int cmd_begin(const struct cmd_common *common, const struct term *term, struct err *e) MUST_USE;
 
 /* -j and --threads (0: all CPUs). */
 int cmd_check_counts(int64_t jobs, int64_t threads, struct err *e) MUST_USE;

@@ -62,6 +62,6 @@ int cmd_accept(int argc, char **argv, const struct cmd_context *c, struct err *e
             flags, n_flags);
     if (n == 0)
         return err_set(e, ERR_CONFIG, "accept: expected a run's id (fmforge log), or last");
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     return rc == 0 ? accept(c, common.home, name, ids, n, common.json, e) : rc;
 }

@@ -56,7 +56,7 @@ int cmd_audit(int argc, char **argv, const struct cmd_context *c, struct err *e)
                         flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "audit: expected a file, a folder or a SHA-256");
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     if (rc == 0)
         rc = cmd_need_file("--signers", signers, CMD_EXPECTED_SIGNERS, e);
     return rc < 0 ? rc : audit(c, &common, target, signers, e);

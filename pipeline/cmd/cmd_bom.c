@@ -70,7 +70,7 @@ static int describe(int argc, char **argv, const struct cmd_context *c, const ch
                        "%s: expected a package's folder, a SHA-256, or a run that delivered one "
                        "(last)",
                        argv[0]);
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     return rc < 0 ? rc : print(c, &common, target, form, e);
 }
 

@@ -58,6 +58,6 @@ int cmd_cat(int argc, char **argv, const struct cmd_context *c, struct err *e)
         return err_set(e, ERR_CONFIG, "cat: --offset and --bytes: expected 0 or more");
     if (offset > 0 && n_bytes < 0)
         return err_set(e, ERR_CONFIG, "cat: --offset: expected --bytes with it");
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     return rc < 0 ? rc : cat(c, &common, id, offset, n_bytes, e);
 }

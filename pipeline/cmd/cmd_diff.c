@@ -59,6 +59,6 @@ int cmd_diff(int argc, char **argv, const struct cmd_context *c, struct err *e)
                         flags, n_flags);
     if (n != 2)
         return err_set(e, ERR_CONFIG, "diff: expected two runs, e.g. last~1 last (fmforge log)");
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     return rc == 0 ? diff(c, &common, name, ids, e) : rc;
 }

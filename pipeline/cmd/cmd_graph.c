@@ -28,7 +28,7 @@ int cmd_graph(int argc, char **argv, const struct cmd_context *c, struct err *e)
                         flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "graph: expected a manifest, e.g. configs/quickstart.yaml");
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     if (rc < 0)
         return rc;
     struct session s;

@@ -172,7 +172,7 @@ int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e)
                         "one: its stages\nwith inputs, outputs, config and metrics. A run without "
                         "id executed nothing.",
                         flags, n_flags);
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     if (rc < 0)
         return rc;
     char *helper = file_join(c->program_folder, "fmforge-ledger");

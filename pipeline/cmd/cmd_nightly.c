@@ -259,7 +259,7 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
     c.run.jobs = (int)jobs;
     c.run.threads = (int)threads;
     c.run.program_folder = context->program_folder;
-    rc = cmd_enter(&c.common, e);
+    rc = cmd_begin(&c.common, context->term, e);
     if (rc == 0)
         rc = cmd_need_file("--sign", c.run.sign_key, CMD_EXPECTED_KEY, e);
     if (rc == 0)

@@ -55,7 +55,7 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
             flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "plan: expected a manifest, e.g. configs/quickstart.yaml");
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     if (rc < 0)
         return rc;
     struct instant memory = {path, common.home, c->program_folder, "out", sets.items, sets.n_items,

@@ -46,7 +46,7 @@ int cmd_report(int argc, char **argv, const struct cmd_context *c, struct err *e
                         "Draws the page of a recorded run (of the pipeline NAME) into\n"
                         "reports/NAME/index.html. A run that records something draws its own.",
                         flags, n_flags);
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     char *path = NULL;
     if (rc == 0)
         rc = draw(c, common.home, run, name, root, &path, e);

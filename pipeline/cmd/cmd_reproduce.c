@@ -73,7 +73,7 @@ int cmd_reproduce(int argc, char **argv, const struct cmd_context *c, struct err
     if (rc == 0)
         rc = cmd_check_kernels(o.kernels, e);
     if (rc == 0)
-        rc = cmd_enter(&common, e);
+        rc = cmd_begin(&common, c->term, e);
     if (rc < 0)
         return rc;
     o.home = common.home;

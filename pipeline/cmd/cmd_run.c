@@ -55,7 +55,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc == 0 && f.help)
         return help(c, &f);
     if (rc == 0)
-        rc = cmd_enter(&f.common, e);
+        rc = cmd_begin(&f.common, c->term, e);
     if (rc == 0)
         rc = cmd_need_file("--sign", f.sign_key, CMD_EXPECTED_KEY, e);
     if (rc == 0 && f.common.json && f.events && str_eq(f.events, "-"))

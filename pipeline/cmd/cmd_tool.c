@@ -345,7 +345,7 @@ int cmd_tool(int argc, char **argv, const struct cmd_context *c, struct err *e)
         struct cmd_common common = {.folder = t.folder, .home = t.home};
         rc = t.kernels ? cmd_check_kernels(t.kernels, e) : 0;
         if (rc == 0)
-            rc = cmd_enter(&common, e);
+            rc = cmd_begin(&common, c->term, e);
         if (rc == 0)
             rc = make_config(&t, e);
         if (rc == 0)

@@ -28,7 +28,7 @@ int cmd_verify(int argc, char **argv, const struct cmd_context *c, struct err *e
                         "Changes nothing.\nExit status: 0 all is sound, 1 "
                         "something is not.",
                         flags, n_flags);
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     if (rc == 0)
         rc = cmd_need_file("--signers", signers, CMD_EXPECTED_SIGNERS, e);
     if (rc < 0)

@@ -64,7 +64,7 @@ int cmd_why(int argc, char **argv, const struct cmd_context *c, struct err *e)
     bool swapped = str_ends(words[0], ".yaml") && !str_ends(words[1], ".yaml");
     const char *stage = words[swapped ? 1 : 0];
     const char *path = words[swapped ? 0 : 1];
-    rc = cmd_enter(&common, e);
+    rc = cmd_begin(&common, c->term, e);
     if (rc < 0)
         return rc;
     struct session s;

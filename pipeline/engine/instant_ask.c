@@ -61,8 +61,10 @@ bool instant_run(const struct instant *in, const struct term *term, double start
     bool same = instant_question(in, &question);
     struct state_file s = {.question = question.bytes, .question_bytes = question.n_bytes};
     same = same && state_file_read(in->home, &map, &s);
-    /* gc must not remove what is looked at now; this is the lock that a whole run would hold. */
-    int gate = same && file_is_ours(in->home) ? hold_gate(in->home) : -1;
+    /* gc must not remove what is looked at now; this is the lock that a whole run would hold. Who
+     * has words waits longer. */
+    bool busy = false;
+    int gate = same && file_is_ours(in->home) ? hold_gate(in->home, HOLD_WORDLESS_MS, &busy) : -1;
     same = gate >= 0 && seen_same(s.seen, s.seen_bytes) && add_line(in->home, &s, &ignored) == 0;
     if (same)
         say(&s, term, started_ms);

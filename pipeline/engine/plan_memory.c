@@ -355,7 +355,8 @@ bool plan_memory_tell(const struct instant *in, const struct term *term)
     bool known = put_question(in, &question);
     struct state_file s = {.question = question.bytes, .question_bytes = question.n_bytes};
     known = known && state_file_read(in->home, &map, &s);
-    int gate = known && file_is_ours(in->home) ? hold_gate(in->home) : -1; /* as every reader */
+    bool busy = false; /* the lock of every reader; the whole plan waits for it */
+    int gate = known && file_is_ours(in->home) ? hold_gate(in->home, 0, &busy) : -1;
     known = gate >= 0 && tell(&s, in->home, &out);
     if (known)
         term_out(term, buf_text(&out));

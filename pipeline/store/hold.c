@@ -37,7 +37,7 @@ static int lock_shared(const struct objects *o)
             return -1;
         }
     }
-    return o->on_wait != NULL ? 0 : hold_wait(o->gc_fd, o->home);
+    return o->on_wait != NULL ? 0 : lock(o->gc_fd, LOCK_SH);
 }
 
 static int open_gate(struct objects *o, struct err *e)
@@ -129,7 +129,8 @@ int hold_leave(struct objects *o, struct err *e)
 
 void hold_reader(struct objects *o)
 {
-    o->gc_fd = hold_gate(o->home);
+    bool busy = false;
+    o->gc_fd = hold_gate(o->home, -1, &busy);
 }
 
 int hold_all(struct objects *o, bool wait, bool *locked, struct err *e)

@@ -36,13 +36,12 @@ int hold_write(struct objects *o, struct err *e) MUST_USE;
 /* The list counts until this process, or the program that it becomes, ends; objects_close leaves
  * it, and the next writer removes it then. */
 int hold_leave(struct objects *o, struct err *e) MUST_USE;
-/* Takes the shared lock; says on stderr that it waits for gc once that takes a second. -1 and
- * errno.
- */
-int hold_wait(int fd, const char *home) MUST_USE;
+/* So long gc is waited for without a word. */
+#define HOLD_WORDLESS_MS 1000
 /* The shared lock of whoever only looks, until the descriptor is closed; negative when there is no
- * lock file. Waits for gc. */
-int hold_gate(const char *home);
+ * lock file, and when gc still has it after wait_ms (*busy). A negative wait_ms: until gc has
+ * ended. */
+int hold_gate(const char *home, int wait_ms, bool *busy);
 /* The same lock of a reader, until objects_close. A store whose gc never ran has no lock file:
  * nothing is locked then. */
 void hold_reader(struct objects *o);

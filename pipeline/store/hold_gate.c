@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -11,29 +10,28 @@
 #include "pipeline/store/hold.h"
 
 #define STEP_MS 10
-#define SAY_AFTER_MS 1000
 
-int hold_wait(int fd, const char *home)
+static int lock_shared(int fd, int wait_ms, bool *busy)
 {
-    int how = LOCK_SH | LOCK_NB;
-    for (int ms = 0; flock(fd, how) != 0; ms += STEP_MS) {
-        if (errno != EINTR && errno != EWOULDBLOCK)
+    int how = wait_ms < 0 ? LOCK_SH : LOCK_SH | LOCK_NB;
+    for (int ms = 0; flock(fd, how) != 0;) {
+        *busy = errno == EWOULDBLOCK && ms >= wait_ms;
+        if (*busy || (errno != EINTR && errno != EWOULDBLOCK))
             return -1;
-        if (ms == SAY_AFTER_MS) {
-            dprintf(STDERR_FILENO, "fmforge: gc removes from %s: waiting for it\n", home);
-            how = LOCK_SH;
-        } else if (ms < SAY_AFTER_MS) {
+        if (errno == EWOULDBLOCK) {
             usleep(STEP_MS * 1000);
+            ms += STEP_MS;
         }
     }
     return 0;
 }
 
-int hold_gate(const char *home)
+int hold_gate(const char *home, int wait_ms, bool *busy)
 {
     char *path = file_join(home, "locks/gc");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && hold_wait(fd, home) != 0) {
+    *busy = false;
+    if (fd >= 0 && lock_shared(fd, wait_ms, busy) != 0) {
         close(fd);
         fd = -1;
     }

@@ -63,7 +63,7 @@ expect 0 fm gc --delete
 # While gc has the store the others say what they wait for, and what is short is not worth a word.
 touch .fmforge/locks/gc
 for command in 'run m.yaml' 'plan m.yaml' verify "audit out/probes/made" 'why one m.yaml'; do
-    flock .fmforge/locks/gc sleep 1.5 &
+    flock .fmforge/locks/gc sleep 2.5 & # a run waits a second before it is known to be one
     sleep 0.1
     # shellcheck disable=SC2086
     expect 0 fm $command
