@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -12,6 +13,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/limits.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
 char *file_join(const char *dir, const char *name)
@@ -349,6 +351,27 @@ int file_make_parents(const char *path, struct err *e)
     int rc = file_make_folder(parent, e);
     xfree(parent);
     return rc;
+}
+
+char *file_real_path(const char *path)
+{
+    char real[PATH_MAX];
+    if (realpath(path, real))
+        return xstrdup(real);
+    char *above = xstrdup(path);
+    for (size_t n = strlen(above); n > 1 && above[n - 1] == '/'; n--)
+        above[n - 1] = '\0';
+    char *slash = strrchr(above, '/');
+    char *name = xstrdup(slash ? slash + 1 : above);
+    if (slash)
+        slash[slash == above] = '\0';
+    char *real_above =
+        str_eq(name, ".") || *name == '\0' ? xstrdup(above) : file_real_path(slash ? above : ".");
+    char *joined = file_join(real_above, name);
+    xfree(real_above);
+    xfree(name);
+    xfree(above);
+    return joined;
 }
 
 int file_can_make(const char *path, struct err *e)

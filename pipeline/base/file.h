@@ -68,6 +68,8 @@ int file_size(const char *path, uint64_t *n_bytes, struct err *e) MUST_USE;
 int file_make_folder(const char *path, struct err *e) MUST_USE;
 /* Makes the parents of a file path. */
 int file_make_parents(const char *path, struct err *e) MUST_USE;
+/* The path without links, "." and "..", as far as it exists; caller xfrees. */
+char *file_real_path(const char *path);
 /* Could a file be made there? ERR_CONFIG: the nearest of its folders that exists is none, or cannot
  * be written to. */
 int file_can_make(const char *path, struct err *e) MUST_USE;

@@ -1,7 +1,5 @@
 /* Rules that need the whole graph: they are refused now, not after an hour of training. */
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/base/buf.h"
@@ -127,28 +125,6 @@ int graph_check(struct graph *g, struct err *e)
 
 /* ---------------------------------------------------------------------------- own folders */
 
-/* Also of what is not there yet. Caller xfrees. */
-static char *real_path(const char *path)
-{
-    char real[PATH_MAX];
-    if (realpath(path, real))
-        return xstrdup(real);
-    char *above = xstrdup(path);
-    for (size_t n = strlen(above); n > 1 && above[n - 1] == '/'; n--)
-        above[n - 1] = '\0';
-    char *slash = strrchr(above, '/');
-    char *name = xstrdup(slash ? slash + 1 : above);
-    if (slash)
-        slash[slash == above] = '\0';
-    char *real_above =
-        str_eq(name, ".") || *name == '\0' ? xstrdup(above) : real_path(slash ? above : ".");
-    char *joined = file_join(real_above, name);
-    xfree(real_above);
-    xfree(name);
-    xfree(above);
-    return joined;
-}
-
 static bool holds(const char *folder, const char *path)
 {
     size_t length = strlen(folder);
@@ -158,7 +134,7 @@ static bool holds(const char *folder, const char *path)
 
 int graph_refuse_around(const struct graph *g, const char *folder, struct err *e)
 {
-    char *ours = real_path(folder);
+    char *ours = file_real_path(folder);
     int rc = 0;
     for (size_t i = 0; i < g->n_instances && rc == 0; i++) {
         const struct instance *n = g->instances[i];
@@ -166,7 +142,7 @@ int graph_refuse_around(const struct graph *g, const char *folder, struct err *e
             const struct graph_input *in = &n->inputs[k];
             if (in->source != SOURCE_PATH || !file_is_folder(in->path))
                 continue;
-            char *real = real_path(in->path);
+            char *real = file_real_path(in->path);
             if (holds(real, ours))
                 rc = doc_fail(in->doc, in->mark, e,
                               "input `%s`: the folder %s holds %s, which runs write to: name a "

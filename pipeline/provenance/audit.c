@@ -134,7 +134,7 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
         audit_mismatch(a, "ledger: %s", json_string(d));
     const char *where = json_find_text(answer, "where");
     const char *id = json_find_text(answer, "commit");
-    if (where != NULL && id != NULL && strlen(id) == 40 &&
+    if (where != NULL && id != NULL && str_is_hex(id, COMMIT_HEX) &&
         (!artifacts_only || str_eq(where, "artifact"))) {
         memcpy(commit, id, COMMIT_HEX + 1);
         found = true;
