@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/limits.h"
@@ -26,6 +27,7 @@ struct worker {
     struct thread_pool *pool;
     pthread_t thread;
     int i_thread;
+    cpu_set_t allowed;
 };
 
 struct thread_pool {
@@ -88,6 +90,7 @@ static void *worker_main(void *argument)
     struct worker *w = argument;
     struct thread_pool *p = w->pool;
     uint32_t seen = 0;
+    (void)sched_setaffinity(0, sizeof w->allowed, &w->allowed); /* see start_worker */
     for (;;) {
         wait_for_round(p, seen);
         seen = round_of(p);
@@ -109,19 +112,49 @@ static void open_round(struct thread_pool *p)
     pthread_mutex_unlock(&p->mutex);
 }
 
+/* The allowed CPU that comes after this one, round and round; the same when it is the only one. */
+static int next_cpu(const cpu_set_t *allowed, int cpu)
+{
+    for (int i = 1; i <= CPU_SETSIZE; i++)
+        if (CPU_ISSET((cpu + i) % CPU_SETSIZE, allowed))
+            return (cpu + i) % CPU_SETSIZE;
+    return cpu;
+}
+
+/* Linux starts a thread on the CPU of its maker and spreads the two later: after milliseconds, when
+ * a short loop is over. So it is started on a CPU of its own, and is free to leave it. */
+static bool start_worker(struct worker *w, int cpu)
+{
+    pthread_attr_t there;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    bool placed = pthread_attr_init(&there) == 0 &&
+                  pthread_attr_setaffinity_np(&there, sizeof one, &one) == 0 &&
+                  pthread_create(&w->thread, &there, worker_main, w) == 0;
+    pthread_attr_destroy(&there);
+    return placed || pthread_create(&w->thread, NULL, worker_main, w) == 0;
+}
+
 struct thread_pool *thread_pool_open(int n_threads)
 {
     CHECK(n_threads >= 1 && n_threads <= LIMIT_THREADS);
     struct thread_pool *p = xalloc(sizeof *p);
-    p->n_threads = n_threads;
+    cpu_set_t allowed;
+    int cpu = sched_getcpu();
+    if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        memset(&allowed, 0xff, sizeof allowed);
+    p->n_threads = 1;
     p->workers = xalloc_array((size_t)n_threads, sizeof *p->workers);
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
-    for (int i = 0; i < n_threads - 1; i++) {
-        struct worker *w = &p->workers[i];
-        *w = (struct worker){.pool = p, .i_thread = i + 1};
-        int problem = pthread_create(&w->thread, NULL, worker_main, w);
-        CHECK(problem == 0);
+    for (int i = 1; i < n_threads; i++) {
+        struct worker *w = &p->workers[i - 1];
+        *w = (struct worker){.pool = p, .i_thread = i, .allowed = allowed};
+        cpu = next_cpu(&allowed, cpu);
+        if (!start_worker(w, cpu))
+            break;
+        p->n_threads = i + 1;
     }
     return p;
 }

@@ -10,7 +10,7 @@
 
 struct thread_pool; /* opaque: holds threads */
 
-/* n_threads >= 1 counts the caller. Aborts when the system gives no thread. */
+/* n_threads >= 1 counts the caller. Of fewer threads where the system gives no more. */
 struct thread_pool *thread_pool_open(int n_threads);
 void thread_pool_close(struct thread_pool *p); /* NULL is fine */
 int thread_pool_size(const struct thread_pool *p);

@@ -140,18 +140,19 @@ const char *plan_last_key(const struct plan *p, size_t i)
 
 static void cut_value(struct buf *b, const char *value)
 {
+    size_t n = value ? strlen(value) : 0;
     if (!value)
-        buf_add_text(b, "nothing");
-    else if (strlen(value) > 40)
-        buf_printf(b, "%.14s..%s", value, value[0] == '"' ? "\"" : "");
-    else
-        buf_add_text(b, value);
+        value = "nothing";
+    buf_add(b, value, n > 40 ? 14 : strlen(value));
+    if (n > 40)
+        buf_add_text(b, value[0] == '"' ? "..\"" : "..");
 }
 
 static void add_values(struct buf *b, const char *path, const char *old_value,
                        const char *new_value)
 {
-    buf_printf(b, "%s ", path);
+    buf_add_text(b, path);
+    buf_add_char(b, ' ');
     cut_value(b, old_value);
     buf_add_text(b, " -> ");
     cut_value(b, new_value);

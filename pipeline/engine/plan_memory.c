@@ -6,6 +6,7 @@
 #include "pipeline/base/bytes.h"
 #include "pipeline/base/file.h"
 #include "pipeline/base/str.h"
+#include "pipeline/base/thread.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/plan_cost.h"
 #include "pipeline/engine/run_state.h"
@@ -14,6 +15,7 @@
 #include "pipeline/store/state_file.h"
 
 #define UNKNOWN_MS UINT64_MAX /* the ledger may know: then the plan is made */
+#define THREAD_ROWS 200 /* hashing and looking for so many takes longer than a thread's start */
 
 static bool put_question(const struct instant *in, struct buf *b)
 {
@@ -238,13 +240,6 @@ static bool take_bump(struct reader *r, struct bump *out)
     return same;
 }
 
-struct telling {
-    const char *home;
-    struct bump *bumps;
-    size_t n_bumps;
-    struct plan_row *rows;
-};
-
 /* Of one instance: what of it is another, and the first of that by name, as in a difference of
  * recipes. */
 struct change {
@@ -252,11 +247,22 @@ struct change {
     const char *port, *from;
     const struct bump *bump;
     const char *waits_port, *waits_for; /* NULL: every input is known */
+    char *recipe;                       /* as it would be now */
+    size_t n_recipe;
+    bool is_found; /* its result is there: then the plan has to be made */
 };
 
-static void take_input(struct reader *r, const struct telling *t, size_t i, char *recipe,
-                       size_t n_recipe, struct change *c)
+struct telling {
+    const char *home;
+    struct bump *bumps;
+    size_t n_bumps;
+    struct plan_row *rows;
+    struct change *changes;
+};
+
+static void take_input(struct reader *r, const struct telling *t, size_t i)
 {
+    struct change *c = &t->changes[i];
     size_t unused = 0;
     const unsigned char *kind = take(r, 1);
     size_t index = take_u32(r), place = take_u32(r);
@@ -271,17 +277,34 @@ static void take_input(struct reader *r, const struct telling *t, size_t i, char
         }
         return;
     }
-    r->is_sound = index < t->n_bumps && place + SHA256_HEX <= n_recipe &&
-                  memcmp(recipe + place, t->bumps[index].old_id.hex, SHA256_HEX) == 0;
+    r->is_sound = index < t->n_bumps && place + SHA256_HEX <= c->n_recipe &&
+                  memcmp(c->recipe + place, t->bumps[index].old_id.hex, SHA256_HEX) == 0;
     if (!r->is_sound || !t->bumps[index].is_other)
         return;
-    memcpy(recipe + place, t->bumps[index].new_id.hex, SHA256_HEX);
+    memcpy(c->recipe + place, t->bumps[index].new_id.hex, SHA256_HEX);
     if (c->n == 0 || strcmp(port, c->port) < 0) {
         c->port = port;
         c->from = from;
         c->bump = &t->bumps[index];
     }
     c->n++;
+}
+
+/* Row i, but for its reason. False when the plan has to be made. */
+static bool take_row(struct reader *r, const struct telling *t, size_t i)
+{
+    struct change *c = &t->changes[i];
+    size_t unused = 0;
+    const char *name = take_text(r, &unused);
+    (void)take_text(r, &unused); /* its key now: found, since the set is the same */
+    const char *recipe = take_text(r, &c->n_recipe);
+    uint64_t ms = take_u64(r);
+    size_t n_inputs = take_u32(r);
+    c->recipe = xstrndup(recipe, c->n_recipe);
+    for (size_t k = 0; k < n_inputs && r->is_sound; k++)
+        take_input(r, t, i);
+    t->rows[i] = (struct plan_row){name, NULL, c->n == 0 && !c->waits_port, (double)ms / 1e3};
+    return r->is_sound && (t->rows[i].cached || ms != UNKNOWN_MS);
 }
 
 static bool has_action(const struct telling *t, const char *key_hex)
@@ -292,31 +315,30 @@ static bool has_action(const struct telling *t, const char *key_hex)
     return has;
 }
 
-/* Row i. False when the plan has to be made. */
-static bool take_row(struct reader *r, const struct telling *t, size_t i)
+/* Of one row, in a thread of several. */
+static void look_at_row(void *context, size_t i, int i_thread)
 {
-    struct change c = {0};
-    size_t unused = 0, n_recipe = 0;
-    const char *name = take_text(r, &unused);
-    (void)take_text(r, &unused); /* its key now: found, since the set is the same */
-    const char *old = take_text(r, &n_recipe);
-    uint64_t ms = take_u64(r);
-    size_t n_inputs = take_u32(r);
-    char *recipe = xstrndup(old, n_recipe);
-    for (size_t k = 0; k < n_inputs && r->is_sound; k++)
-        take_input(r, t, i, recipe, n_recipe, &c);
-    struct content_id key = sha256_of(recipe, n_recipe);
+    const struct telling *t = context;
     struct plan_row *row = &t->rows[i];
-    *row = (struct plan_row){name, NULL, c.n == 0 && !c.waits_port, (double)ms / 1e3};
-    if (c.waits_port)
-        row->why = plan_why_waits(c.waits_port, c.waits_for);
-    else if (c.n > 0)
-        row->why = plan_why_input(c.port, c.bump->old_id.hex, c.bump->new_id.hex, c.from, c.n);
-    else
+    struct change *c = &t->changes[i];
+    (void)i_thread;
+    if (c->waits_port) {
+        row->why = plan_why_waits(c->waits_port, c->waits_for);
+    } else if (c->n > 0) {
+        struct content_id key = sha256_of(c->recipe, c->n_recipe);
+        c->is_found = has_action(t, key.hex);
+        row->why = plan_why_input(c->port, c->bump->old_id.hex, c->bump->new_id.hex, c->from, c->n);
+    } else {
         row->why = xstrdup(PLAN_WHY_CACHED);
-    bool tells = row->cached || (ms != UNKNOWN_MS && (c.waits_port || !has_action(t, key.hex)));
-    xfree(recipe);
-    return r->is_sound && tells;
+    }
+}
+
+static void look_at_rows(struct telling *t, size_t n)
+{
+    size_t n_threads = n / THREAD_ROWS + 1, n_cpus = (size_t)thread_cpus();
+    struct thread_pool *pool = thread_pool_open((int)(n_threads < n_cpus ? n_threads : n_cpus));
+    thread_pool_run(pool, n, look_at_row, t);
+    thread_pool_close(pool);
 }
 
 static bool tell(const struct state_file *s, const char *home, struct buf *out)
@@ -332,15 +354,23 @@ static bool tell(const struct state_file *s, const char *home, struct buf *out)
         return false;
     t.bumps = xalloc_array(t.n_bumps, sizeof *t.bumps);
     t.rows = xalloc_array(n, sizeof *t.rows);
+    t.changes = xalloc_array(n, sizeof *t.changes);
     bool known = true;
     for (size_t i = 0; i < t.n_bumps && known; i++)
         known = take_bump(&r, &t.bumps[i]);
     for (size_t i = 0; i < n && known; i++)
         known = take_row(&r, &t, i);
     if (known)
+        look_at_rows(&t, n);
+    for (size_t i = 0; i < n && known; i++)
+        known = !t.changes[i].is_found;
+    if (known)
         plan_rows_to_text(s->name, t.rows, n, true, out);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         xfree(t.rows[i].why);
+        xfree(t.changes[i].recipe);
+    }
+    xfree(t.changes);
     xfree(t.rows);
     xfree(t.bumps);
     return known;

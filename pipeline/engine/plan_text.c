@@ -7,10 +7,9 @@
 static void add_cost(const struct plan_row *row, struct buf *out)
 {
     char seconds[24];
-    if (row->seconds < 0)
-        buf_add_text(out, "; time unknown");
-    else
-        buf_printf(out, "; took %s", str_format_seconds(row->seconds, seconds));
+    buf_add_text(out, row->seconds < 0 ? "; time unknown" : "; took ");
+    if (row->seconds >= 0)
+        buf_add_text(out, str_format_seconds(row->seconds, seconds));
 }
 
 static void add_end(const char *pipeline, const struct plan_row *rows, size_t n, bool has_costs,
@@ -36,14 +35,17 @@ static void add_end(const char *pipeline, const struct plan_row *rows, size_t n,
 void plan_rows_to_text(const char *pipeline, const struct plan_row *rows, size_t n, bool has_costs,
                        struct buf *out)
 {
-    int width = 5;
+    size_t width = 5;
     for (size_t i = 0; i < n; i++) {
-        int length = (int)strlen(rows[i].name);
+        size_t length = strlen(rows[i].name);
         width = length > width ? length : width;
     }
     for (size_t i = 0; i < n; i++) {
-        buf_printf(out, "%-6s  %-*s  %s", rows[i].cached ? "cached" : "run", width, rows[i].name,
-                   rows[i].why);
+        buf_add_text(out, rows[i].cached ? "cached  " : "run     ");
+        buf_add_text(out, rows[i].name);
+        for (size_t k = strlen(rows[i].name); k < width + 2; k++)
+            buf_add_char(out, ' ');
+        buf_add_text(out, rows[i].why);
         if (has_costs && !rows[i].cached)
             add_cost(&rows[i], out);
         buf_add_char(out, '\n');

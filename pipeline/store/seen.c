@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
+#include "pipeline/base/thread.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/file_time.h"
 
@@ -215,6 +217,87 @@ static bool is_same(enum seen_rule rule, unsigned char kind, const char *path,
     return is_equal(rule, now, state);
 }
 
+/* One entry after the other: each path is told by the one before. */
+struct walk {
+    const unsigned char *next, *end;
+    size_t n_entries; /* passed, with the one it stands at */
+    unsigned char kind;
+    const unsigned char *state;
+    size_t n_path;
+    char path[LIMIT_PATH_BYTES];
+};
+
+/* False at the end, where next is end, and before an entry that is none. */
+static bool step(struct walk *w)
+{
+    if ((size_t)(w->end - w->next) < HEAD_BYTES)
+        return false;
+    const unsigned char *head = w->next;
+    size_t shared = bytes_get_u16(head + 1), rest = bytes_get_u16(head + 3);
+    size_t n_state = has_state(head[0]) ? STATE_BYTES : 0;
+    const unsigned char *state = head + HEAD_BYTES;
+    if (shared > w->n_path || shared + rest >= sizeof w->path ||
+        (size_t)(w->end - state) < n_state + rest)
+        return false;
+    memcpy(w->path + shared, state + n_state, rest);
+    w->n_path = shared + rest;
+    w->path[w->n_path] = '\0';
+    w->kind = head[0];
+    w->state = state;
+    w->next = state + n_state + rest;
+    w->n_entries++;
+    return true;
+}
+
+/*
+ * Threads walk over the whole set, which is quick, and look at the entries of the blocks that they
+ * took, which is not. Blocks are taken in order, so that what comes before a change is looked at.
+ */
+#define BLOCK_ENTRIES 32
+#define THREAD_BYTES 65536 /* looking at this much takes far longer than a thread to start */
+
+struct comparison {
+    enum seen_rule rule;
+    const unsigned char *bytes;
+    size_t n_bytes;
+    atomic_size_t next_block;
+    atomic_size_t first; /* entry that is not as it was; SIZE_MAX: none yet */
+    struct walk *walks;  /* one of each thread; it stays where it found a change */
+};
+
+static void note_first(struct comparison *c, size_t i)
+{
+    size_t known = atomic_load(&c->first);
+    while (i < known && !atomic_compare_exchange_weak(&c->first, &known, i)) {
+    }
+}
+
+static void compare_blocks(void *context, size_t i_walk, int i_thread)
+{
+    struct comparison *c = context;
+    struct walk *w = &c->walks[i_walk];
+    (void)i_thread;
+    w->next = c->bytes;
+    w->end = c->bytes + c->n_bytes;
+    for (;;) {
+        size_t from = BLOCK_ENTRIES * atomic_fetch_add(&c->next_block, 1);
+        if (from > atomic_load(&c->first))
+            return;
+        while (w->n_entries < from + BLOCK_ENTRIES) {
+            bool there = step(w);
+            if (!there && w->next == w->end)
+                return;
+            if (there && w->n_entries <= from)
+                continue;
+            if (there && is_same(c->rule, w->kind, w->path, w->state))
+                continue;
+            w->n_entries += !there;
+            note_first(c, w->n_entries - 1);
+            return;
+        }
+    }
+}
+
 bool seen_same(const void *bytes, size_t n_bytes)
 {
     char path[LIMIT_PATH_BYTES];
@@ -223,25 +306,18 @@ bool seen_same(const void *bytes, size_t n_bytes)
 
 bool seen_same_by(enum seen_rule rule, const void *bytes, size_t n_bytes, char *path)
 {
-    const unsigned char *p = bytes, *end = p + n_bytes;
-    size_t n_path = 0;
+    size_t n_cpus = n_bytes < 2 * THREAD_BYTES ? 1 : (size_t)thread_cpus();
+    size_t n_walks = n_bytes / THREAD_BYTES < n_cpus ? n_bytes / THREAD_BYTES : n_cpus;
+    n_walks = n_walks < 1 ? 1 : n_walks;
+    struct comparison c = {.rule = rule, .bytes = bytes, .n_bytes = n_bytes, .first = SIZE_MAX};
+    c.walks = xalloc_array(n_walks, sizeof *c.walks);
+    struct thread_pool *pool = thread_pool_open((int)n_walks);
+    thread_pool_run(pool, n_walks, compare_blocks, &c);
+    thread_pool_close(pool);
     *path = '\0';
-    while (p < end) {
-        if ((size_t)(end - p) < HEAD_BYTES)
-            return false;
-        unsigned char kind = p[0];
-        size_t shared = bytes_get_u16(p + 1), rest = bytes_get_u16(p + 3);
-        size_t n_state = has_state(kind) ? STATE_BYTES : 0;
-        p += HEAD_BYTES;
-        if (shared > n_path || shared + rest >= LIMIT_PATH_BYTES ||
-            (size_t)(end - p) < n_state + rest)
-            return false;
-        memcpy(path + shared, p + n_state, rest);
-        n_path = shared + rest;
-        path[n_path] = '\0';
-        if (!is_same(rule, kind, path, p))
-            return false;
-        p += n_state + rest;
-    }
-    return true;
+    for (size_t i = 0; i < n_walks && c.first != SIZE_MAX; i++)
+        if (c.walks[i].n_entries == c.first + 1)
+            memcpy(path, c.walks[i].path, c.walks[i].n_path + 1);
+    xfree(c.walks);
+    return c.first == SIZE_MAX;
 }

@@ -24,7 +24,7 @@ static char folder[SCRATCH_BYTES];
 
 static char *at(const char *name)
 {
-    static char path[4][128];
+    static char path[4][192];
     static int i;
     i = (i + 1) % 4;
     snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
@@ -336,6 +336,55 @@ static void test_no_set(void **state)
     buf_release(&b);
 }
 
+/* Long names that share little: a set for several threads. */
+enum { N_MANY = 2000 };
+
+static const char *many(int i)
+{
+    static char name[96];
+    snprintf(name, sizeof name, "many/%04d_%080d", i, 0);
+    return name;
+}
+
+static void pack_many(struct buf *b)
+{
+    struct seen s;
+    buf_init(b, BUF_MAX_DEFAULT);
+    seen_init(&s, SEEN_ANY_AGE);
+    for (int i = 0; i < N_MANY; i++)
+        seen_add(&s, SEEN_SELF, at(many(i)));
+    assert_true(seen_pack(&s, b));
+    seen_release(&s);
+}
+
+/* Whichever thread meets a change, the first by name is told. */
+static void test_many(void **state)
+{
+    (void)state;
+    static const int changed[] = {N_MANY - 1, N_MANY / 2 + 1, N_MANY / 2, 700, 31, 1, 0};
+    struct buf b;
+    char first[LIMIT_PATH_BYTES];
+    for (int i = 0; i < N_MANY; i++)
+        put(many(i), "");
+    pack_many(&b);
+    assert_in_range(b.n_bytes, 131072 + 1, BUF_MAX_DEFAULT);
+    assert_true(is_same(&b));
+    for (size_t i = 0; i < sizeof changed / sizeof changed[0]; i++) {
+        put(many(changed[i]), "another\n"); /* those before stay as they are */
+        for (int turn = 0; turn < 20; turn++) {
+            assert_false(seen_same_by(SEEN_EXACT, b.bytes, b.n_bytes, first));
+            assert_string_equal(first, at(many(changed[i])));
+        }
+    }
+    buf_release(&b);
+    pack_many(&b);
+    assert_true(is_same(&b));
+    assert_false(seen_same(b.bytes, b.n_bytes - 1)); /* the last one is cut */
+    b.bytes[b.n_bytes / 2] ^= 1;
+    assert_false(is_same(&b));
+    buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +398,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_changed_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
