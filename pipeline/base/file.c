@@ -395,13 +395,15 @@ int file_can_make(const char *path, struct err *e)
 int file_remove_tree(const char *path, struct err *e)
 {
     struct stat st;
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    int problem = errno; /* of a folder: EISDIR, or what POSIX wants, EPERM */
+    if (rmdir(path) == 0)
+        return 0;
     if (lstat(path, &st) != 0)
         return errno == ENOENT ? 0 : err_set_errno(e, errno, "%s: cannot remove", path);
-    if (!S_ISDIR(st.st_mode)) {
-        if (unlink(path) != 0 && errno != ENOENT)
-            return err_set_errno(e, errno, "%s: cannot remove", path);
-        return 0;
-    }
+    if (!S_ISDIR(st.st_mode))
+        return err_set_errno(e, problem, "%s: cannot remove", path);
     if ((st.st_mode & 0700) != 0700)
         (void)chmod(path, 0700); /* a failure shows at the next call */
     DIR *dir = opendir(path);

@@ -147,7 +147,9 @@ static int make_folders(struct job_env *env, struct job *j, struct err *e)
         return rc;
     j->events = file_join(j->attempt, "events.jsonl");
     char *outs = file_join(j->attempt, "out");
-    rc = file_make_folder(outs, e);
+    rc = file_make_folder(j->attempt, e);
+    if (rc == 0)
+        rc = file_make_folder(outs, e);
     xfree(outs);
     return rc < 0 ? rc : file_make_folder(j->work, e);
 }
@@ -157,7 +159,7 @@ static int open_sandbox(struct job_env *env, struct job *j, const char *config, 
     const struct instance *n = env->session->graph.instances[j->i];
     int rc = sandbox_open(&j->sandbox, env->sandbox.abi, e);
     if (rc == 0)
-        rc = sandbox_allow_program(&j->sandbox, n->desc->program, e);
+        rc = sandbox_allow_program(&j->sandbox, &env->sandbox, n->desc->program, e);
     for (size_t i = 0; i < n->desc->n_libraries && rc == 0; i++)
         rc = sandbox_allow(&j->sandbox, SANDBOX_EXECUTE, n->desc->libraries[i].path, e);
     if (rc == 0)
@@ -250,6 +252,17 @@ bool job_read(struct job *j)
 
 /* ------------------------------------------------------------------------------ finish */
 
+/* Of a folder in the store, which is seldom not there yet. */
+static int replace_in(const struct store *s, const char *folder, const char *path,
+                      const struct buf *b, struct err *e)
+{
+    struct err absent = {0};
+    if (file_replace(path, b->bytes, b->n_bytes, 0644, &absent) == 0)
+        return 0;
+    int rc = store_make_folder(s, folder, e);
+    return rc == 0 ? file_replace(path, b->bytes, b->n_bytes, 0644, e) : rc;
+}
+
 static int keep_log(struct job_env *env, struct job *j, struct content_id *id, struct err *e)
 {
     const struct plan_item *item = &env->session->plan.items[j->i];
@@ -262,9 +275,7 @@ static int keep_log(struct job_env *env, struct job *j, struct content_id *id, s
                    (unsigned long long)LIMIT_LOG_BYTES);
     buf_printf(&b, "$ %s\n", j->command);
     buf_add(&b, j->log.bytes, j->log.n_bytes);
-    int rc = store_make_folder(env->session->store, "logs", e);
-    if (rc == 0)
-        rc = file_replace(path, b.bytes, b.n_bytes, 0644, e);
+    int rc = replace_in(env->session->store, "logs", path, &b, e);
     if (rc == 0 && j->log.n_bytes > 0)
         rc = store_put_bytes(env->session->store, j->log.bytes, j->log.n_bytes, id, e);
     buf_release(&b);
@@ -373,8 +384,7 @@ static void record_failure(struct job_env *env, const struct job *j, const char 
     buf_init(&b, BUF_MAX_DEFAULT);
     json_write_canonical(o, &b);
     struct err ignored = {0}; /* only an explanation is lost */
-    if (store_make_folder(env->session->store, "failed", &ignored) == 0 &&
-        file_replace(path, b.bytes, b.n_bytes, 0644, &ignored) < 0)
+    if (replace_in(env->session->store, "failed", path, &b, &ignored) < 0)
         ignored.text[0] = '\0';
     buf_release(&b);
     json_free(o);
@@ -395,7 +405,7 @@ static const char *sandbox_hint(const struct job_env *env, const struct job *j)
 }
 
 /* Why a stage that ran did not end well: its limit, how it ended, its last words, whose rule. */
-static int failure(const struct job_env *env, const struct job *j, int wait_status, struct err *e)
+static int failure(const struct job_env *env, const struct job *j, struct err *e)
 {
     struct buf b;
     char status[128];
@@ -404,18 +414,25 @@ static int failure(const struct job_env *env, const struct job *j, int wait_stat
     watch_to_text(&j->watch, &b);
     int rc = err_set(e, ERR_IO, "%s%sstage-%s %s%s%s%s%s", buf_text(&b), b.n_bytes ? " (" : "",
                      env->session->graph.instances[j->i]->desc->name,
-                     spawn_status_text(wait_status, status, sizeof status), *words ? ": " : "",
+                     spawn_status_text(j->wait_status, status, sizeof status), *words ? ": " : "",
                      words, b.n_bytes ? ")" : "", sandbox_hint(env, j));
     xfree(words);
     buf_release(&b);
     return rc;
 }
 
-int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e)
+void job_ended(struct job *j, int wait_status)
 {
+    j->pid = 0;
+    j->has_ended = true;
+    j->wait_status = wait_status;
     j->finished_ms = clock_ms();
+}
+
+int job_finish(struct job_env *env, struct job *j, struct err *e)
+{
     int rc = 0;
-    if (wait_status == 0) {
+    if (j->wait_status == 0) {
         rc = publish(env, j, e);
         if (rc < 0)
             record_failure(env, j, e->text);
@@ -425,7 +442,7 @@ int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *
     struct err ignored = {0};
     if (keep_log(env, j, &unused, &ignored) < 0)
         ignored.text[0] = '\0';
-    rc = failure(env, j, wait_status, e);
+    rc = failure(env, j, e);
     record_failure(env, j, e->text);
     return rc;
 }

@@ -12,12 +12,20 @@
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <sys/utsname.h>
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "pipeline/engine/sandbox.h"
 #include "pipeline/engine/session.h"
 #include "pipeline/engine/watch.h"
+
+/* What the machine is, for statements. */
+struct job_host {
+    bool is_known;
+    struct utsname uname; /* "" where the system does not say */
+    char cpu[128];
+};
 
 /* What all jobs of a run share. Borrowed. */
 struct job_env {
@@ -27,15 +35,18 @@ struct job_env {
     const char *helper;     /* fmforge-ledger */
     const char *invocation; /* unique text of this run */
     struct json *source;    /* of ledger_source; filled by the first job, owned by the run */
+    struct job_host host;   /* filled by the first job */
     struct content_id manifest_id;
     struct content_id builder_id; /* of the fmforge program */
     struct sandbox_kernel sandbox;
 };
 
 struct job {
-    size_t i; /* the instance */
-    pid_t pid;
-    int pipe_fd; /* stdout and stderr of the child */
+    size_t i;        /* the instance */
+    pid_t pid;       /* 0 when it has ended */
+    bool has_ended;  /* and is to be finished */
+    int wait_status; /* then */
+    int pipe_fd;     /* stdout and stderr of the child */
     int lock_fd;
     struct buf log;
     bool log_was_cut;
@@ -58,8 +69,10 @@ int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e) M
 int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struct err *e) MUST_USE;
 /* Takes what the child has printed; false at its end. */
 bool job_read(struct job *j);
+/* The child has ended, just now; its pid may be another's from now on. */
+void job_ended(struct job *j, int wait_status);
 /* Publishes or records the failure; on success the plan's item is complete (cached). */
-int job_finish(struct job_env *env, struct job *j, int wait_status, struct err *e) MUST_USE;
+int job_finish(struct job_env *env, struct job *j, struct err *e) MUST_USE;
 void job_release(struct job_env *env, struct job *j);
 
 #endif

@@ -25,8 +25,6 @@ struct parts {
     struct statement_dirty *dirty;
     struct statement_pair host[4];
     struct statement_pair tools[1];
-    struct utsname uname;
-    char cpu[128];
     char *binary_name;
     struct json *profile;
     struct json *events;
@@ -127,16 +125,21 @@ static void read_cpu(char *out, size_t size)
         fclose(f);
 }
 
-static void fill_host(struct parts *p, struct statement_facts *f)
+static void fill_host(struct job_host *host, struct parts *p, struct statement_facts *f)
 {
-    read_cpu(p->cpu, sizeof p->cpu);
-    if (uname(&p->uname) == 0) {
-        p->host[f->n_host++] = (struct statement_pair){"os", p->uname.sysname};
-        p->host[f->n_host++] = (struct statement_pair){"kernel", p->uname.release};
-        p->host[f->n_host++] = (struct statement_pair){"machine", p->uname.machine};
+    if (!host->is_known) {
+        read_cpu(host->cpu, sizeof host->cpu);
+        if (uname(&host->uname) != 0)
+            memset(&host->uname, 0, sizeof host->uname);
+        host->is_known = true;
     }
-    if (p->cpu[0])
-        p->host[f->n_host++] = (struct statement_pair){"cpu", p->cpu};
+    const struct statement_pair pairs[] = {{"os", host->uname.sysname},
+                                           {"kernel", host->uname.release},
+                                           {"machine", host->uname.machine},
+                                           {"cpu", host->cpu}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (pairs[i].value[0])
+            p->host[f->n_host++] = pairs[i];
     p->tools[f->n_tools++] = (struct statement_pair){"libc", gnu_get_libc_version()};
     f->host = p->host;
     f->tools = p->tools;
@@ -204,7 +207,7 @@ int job_statement(struct job_env *env, const struct job *j, const struct action 
     int rc = fill_subjects(env, a, p, &f, e);
     fill_inputs(env, j, p, &f);
     fill_source(env, p, &f.source);
-    fill_host(p, &f);
+    fill_host(&env->host, p, &f);
     fill_times(j, &f);
     f.stage = n->desc->name;
     f.instance = n->name;

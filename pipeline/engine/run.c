@@ -227,6 +227,22 @@ static int launch(struct run *r, size_t i, struct err *e)
     return 0;
 }
 
+static size_t n_ended(const struct run *r)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < r->n_running; k++)
+        n += r->jobs[k].has_ended;
+    return n;
+}
+
+/* For another child: one may take the place of one whose result is yet to be stored, which takes as
+ * long as a short stage runs; but those results hold disk. */
+static bool has_room(const struct run *r)
+{
+    size_t n = n_ended(r), jobs = (size_t)r->options->jobs;
+    return r->n_running - n < jobs && n <= jobs;
+}
+
 /* One pass over the instances: blocks, reuses and starts what can be. *moved: call again. */
 static int advance(struct run *r, bool *moved, struct err *e)
 {
@@ -250,8 +266,7 @@ static int advance(struct run *r, bool *moved, struct err *e)
         }
         if (plan->items[i].cached)
             take_result(r, i, RUN_REUSED);
-        else if (item->status == RUN_WAITING && r->interrupts == 0 &&
-                 r->n_running < (size_t)r->options->jobs)
+        else if (item->status == RUN_WAITING && r->interrupts == 0 && has_room(r))
             rc = launch(r, i, e);
         *moved |= is_final(r, i);
         if (rc == 0 && is_final(r, i))
@@ -264,10 +279,10 @@ static int advance(struct run *r, bool *moved, struct err *e)
 
 /* Another try helps against what does not come from the stage's inputs: a wrong config (2) stays
  * wrong. */
-static bool may_retry(const struct run *r, const struct job *j, int wait_status)
+static bool may_retry(const struct run *r, const struct job *j)
 {
-    bool is_config = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 2;
-    return wait_status != 0 && !is_config && r->interrupts == 0 &&
+    bool is_config = WIFEXITED(j->wait_status) && WEXITSTATUS(j->wait_status) == 2;
+    return j->wait_status != 0 && !is_config && r->interrupts == 0 &&
            r->items[j->i].retries < j->watch.limits.retries;
 }
 
@@ -285,7 +300,7 @@ static int sync_results(struct run *r, double seconds, struct err *e)
     return rc;
 }
 
-static void end_job(struct run *r, size_t i_job, int wait_status)
+static void end_job(struct run *r, size_t i_job)
 {
     struct job *j = &r->jobs[i_job];
     size_t i = j->i;
@@ -296,12 +311,12 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
         if (poll(&p, 1, 0) <= 0)
             break; /* a grandchild holds the pipe: it is not waited for */
     }
-    int rc = job_finish(&r->env, j, wait_status, &cause);
+    int rc = job_finish(&r->env, j, &cause);
     r->items[i].seconds = (j->finished_ms - j->started_ms) / 1e3;
     if (rc == 0)
         rc = sync_results(r, r->items[i].seconds, &cause);
-    bool stopped = r->interrupts > 0 && wait_status != 0;
-    if (rc < 0 && may_retry(r, j, wait_status)) {
+    bool stopped = r->interrupts > 0 && j->wait_status != 0;
+    if (rc < 0 && may_retry(r, j)) {
         r->items[i].status = RUN_WAITING;
         r->items[i].retries++;
         run_report_stage(r, j, cause.text);
@@ -318,25 +333,36 @@ static void end_job(struct run *r, size_t i_job, int wait_status)
     r->jobs[i_job] = r->jobs[--r->n_running];
 }
 
-static void reap(struct run *r)
-{
-    for (size_t k = 0; k < r->n_running;) {
-        int status = 0;
-        pid_t pid = wait4(r->jobs[k].pid, &status, WNOHANG, &r->jobs[k].usage);
-        if (pid != r->jobs[k].pid) {
-            k++;
-            continue;
-        }
-        kill(-pid, SIGKILL); /* whoever is left of its group could still write to what it made */
-        r->jobs[k].pid = 0;
-        end_job(r, k, status);
-    }
-}
-
-/* One whose result is being stored has ended: its pid may be another's. */
 static bool is_alive(const struct job *j)
 {
     return j->pid > 0;
+}
+
+/* True when a child has ended. */
+static bool reap(struct run *r)
+{
+    bool any = false;
+    for (size_t k = 0; k < r->n_running; k++) {
+        struct job *j = &r->jobs[k];
+        int status = 0;
+        pid_t pid = is_alive(j) ? wait4(j->pid, &status, WNOHANG, &j->usage) : 0;
+        if (pid <= 0)
+            continue;
+        kill(-pid, SIGKILL); /* whoever is left of its group could still write to what it made */
+        job_ended(j, status);
+        any = true;
+    }
+    return any;
+}
+
+/* The result of one: others had their turn to start. */
+static void end_one(struct run *r)
+{
+    for (size_t k = 0; k < r->n_running; k++)
+        if (r->jobs[k].has_ended) {
+            end_job(r, k);
+            return;
+        }
 }
 
 /* The first signal is passed on so that stages save what they have; the third kills. */
@@ -412,14 +438,15 @@ static void take_events(struct run *r, int timeout, bool remote)
 
 static void wait_events(struct run *r)
 {
-    int timeout = r->tended                   ? 0
+    int timeout = r->tended || n_ended(r) > 0 ? 0
                   : r->waits_for_lock         ? LOCK_POLL_MS
                   : r->term->note_is_terminal ? TICK_MS
                   : r->options->events        ? TICK_MS
                                               : -1;
     r->tended = false;
     take_events(r, timeout, true);
-    reap(r);
+    if (!reap(r)) /* else others start first */
+        end_one(r);
     if (r->interrupts > 0)
         run_remote_drop(r);
     run_remote_take(r);
@@ -477,7 +504,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->items = xalloc_array(n, sizeof *r->items);
     r->done = xalloc_array(n, sizeof *r->done);
     r->delivered = xalloc_array(s->graph.n_deliveries, sizeof *r->delivered);
-    r->jobs = xalloc_array((size_t)o->jobs, sizeof *r->jobs);
+    r->jobs = xalloc_array(2 * (size_t)o->jobs + 1, sizeof *r->jobs);
     r->gates = json_new_array();
     r->deliveries = json_new_array();
     buf_init(&r->gate_table, BUF_MAX_DEFAULT);
@@ -509,6 +536,7 @@ static void close_run(struct run *r)
         xfree(r->items[i].reason);
     }
     json_free(r->env.source);
+    sandbox_kernel_release(&r->env.sandbox);
     json_free(r->gates);
     json_free(r->deliveries);
     buf_release(&r->gate_table);

@@ -67,6 +67,78 @@ struct sandbox_rights sandbox_rights(int abi)
     return r; /* ABI 7 adds what is logged, and no right */
 }
 
+static const uint64_t rights_of[] = {READ_RIGHTS, READ_RIGHTS | LANDLOCK_ACCESS_FS_EXECUTE,
+                                     WRITE_RIGHTS};
+
+static const struct {
+    enum sandbox_use use;
+    const char *path;
+} common[] = {
+    /* Where the dynamic loader and what it maps are; /lib64 is all of /usr/lib on some systems, on
+     * Debian it holds a link to the loader, which is in the folder of the architecture. */
+    {SANDBOX_EXECUTE, "/lib/x86_64-linux-gnu"},
+    {SANDBOX_EXECUTE, "/lib/aarch64-linux-gnu"},
+    {SANDBOX_EXECUTE, "/lib/ld-linux-aarch64.so.1"},
+    {SANDBOX_EXECUTE, "/lib64"},
+    {SANDBOX_EXECUTE, "/usr/lib64"},
+    {SANDBOX_EXECUTE, "/usr/local/lib"},
+    {SANDBOX_EXECUTE, "/usr/local/lib64"},
+    {SANDBOX_READ, "/proc/cpuinfo"},
+    /* What machine_memory reads, to warn where a plan does not fit: no output can hold it. */
+    {SANDBOX_READ, "/proc/meminfo"},
+    {SANDBOX_READ, "/sys/fs/cgroup/memory.max"},
+    {SANDBOX_READ, "/sys/fs/cgroup/memory/memory.limit_in_bytes"},
+    {SANDBOX_READ, "/sys/devices/system/cpu"},
+    {SANDBOX_WRITE, "/dev/null"},
+#ifdef IS_SANITIZED
+    {SANDBOX_READ, "/proc"}, /* where the sanitizers look at their own process */
+#endif
+};
+_Static_assert(sizeof common / sizeof common[0] <= SANDBOX_PLACES_MAX, "there is a place for each");
+
+/* ldconfig puts a new file there, perhaps while a run works. */
+static const char *const replaced[] = {"/etc/ld.so.cache", "/etc/ld.so.preload"};
+
+/* Opens path; 0 or -1 and errno. */
+static int open_place(enum sandbox_use use, const char *path, struct sandbox_place *out)
+{
+    struct stat st;
+    out->fd = open(path, O_PATH | O_CLOEXEC);
+    out->rights = rights_of[use];
+    if (out->fd < 0)
+        return -1;
+    if (fstat(out->fd, &st) != 0) {
+        int problem = errno;
+        close(out->fd);
+        errno = problem;
+        return -1;
+    }
+    if (!S_ISDIR(st.st_mode))
+        out->rights &= FILE_RIGHTS;
+    return 0;
+}
+
+static void open_places(struct sandbox_kernel *k)
+{
+    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++)
+        if (open_place(common[i].use, common[i].path, &k->places[k->n_places]) == 0)
+            k->n_places++;
+}
+
+void sandbox_kernel_release(struct sandbox_kernel *k)
+{
+    for (size_t i = 0; i < k->n_places; i++)
+        close(k->places[i].fd);
+    k->n_places = 0;
+}
+
+static int add_rule(const struct sandbox *s, const struct sandbox_place *place)
+{
+    const struct landlock_path_beneath_attr rule = {
+        .allowed_access = place->rights & sandbox_rights(s->abi).fs, .parent_fd = place->fd};
+    return (int)syscall(SYS_landlock_add_rule, s->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
 void sandbox_look(struct sandbox_kernel *out)
 {
     memset(out, 0, sizeof *out);
@@ -78,6 +150,7 @@ void sandbox_look(struct sandbox_kernel *out)
     if (abi >= 1) {
         out->abi = abi < SANDBOX_ABI_MAX ? (int)abi : SANDBOX_ABI_MAX;
         snprintf(out->text, sizeof out->text, "landlock ABI %d", out->abi);
+        open_places(out);
     } else if (errno == ENOSYS) {
         snprintf(out->text, sizeof out->text, "none: the kernel has no Landlock");
     } else if (errno == EOPNOTSUPP) {
@@ -108,59 +181,28 @@ void sandbox_close(struct sandbox *s)
 
 int sandbox_allow(struct sandbox *s, enum sandbox_use use, const char *path, struct err *e)
 {
-    static const uint64_t rights[] = {READ_RIGHTS, READ_RIGHTS | LANDLOCK_ACCESS_FS_EXECUTE,
-                                      WRITE_RIGHTS};
+    struct sandbox_place place;
     if (s->fd < 0)
         return 0;
-    int fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd < 0)
+    if (open_place(use, path, &place) != 0)
         return err_set_errno(e, errno, "%s: cannot open for the sandbox", path);
-    struct stat st;
-    struct landlock_path_beneath_attr rule = {
-        .allowed_access = rights[use] & sandbox_rights(s->abi).fs, .parent_fd = fd};
     int rc = 0;
-    if (fstat(fd, &st) != 0)
-        rc = err_set_errno(e, errno, "%s: cannot read its type", path);
-    else if (!S_ISDIR(st.st_mode))
-        rule.allowed_access &= FILE_RIGHTS;
-    if (rc == 0 && syscall(SYS_landlock_add_rule, s->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+    if (add_rule(s, &place) != 0)
         rc = err_set_errno(e, errno, "%s: cannot allow it in the sandbox", path);
-    close(fd);
+    close(place.fd);
     return rc;
 }
 
-int sandbox_allow_program(struct sandbox *s, const char *program, struct err *e)
+int sandbox_allow_program(struct sandbox *s, const struct sandbox_kernel *k, const char *program,
+                          struct err *e)
 {
-    static const struct {
-        enum sandbox_use use;
-        const char *path;
-    } common[] = {
-        /* Where the dynamic loader and what it maps are; /lib64 is all of /usr/lib on some systems,
-         * on Debian it holds a link to the loader, which is in the folder of the architecture. */
-        {SANDBOX_EXECUTE, "/lib/x86_64-linux-gnu"},
-        {SANDBOX_EXECUTE, "/lib/aarch64-linux-gnu"},
-        {SANDBOX_EXECUTE, "/lib/ld-linux-aarch64.so.1"},
-        {SANDBOX_EXECUTE, "/lib64"},
-        {SANDBOX_EXECUTE, "/usr/lib64"},
-        {SANDBOX_EXECUTE, "/usr/local/lib"},
-        {SANDBOX_EXECUTE, "/usr/local/lib64"},
-        {SANDBOX_READ, "/etc/ld.so.cache"},
-        {SANDBOX_READ, "/etc/ld.so.preload"},
-        {SANDBOX_READ, "/proc/cpuinfo"},
-        /* What machine_memory reads, to warn where a plan does not fit: no output can hold it. */
-        {SANDBOX_READ, "/proc/meminfo"},
-        {SANDBOX_READ, "/sys/fs/cgroup/memory.max"},
-        {SANDBOX_READ, "/sys/fs/cgroup/memory/memory.limit_in_bytes"},
-        {SANDBOX_READ, "/sys/devices/system/cpu"},
-        {SANDBOX_WRITE, "/dev/null"},
-#ifdef IS_SANITIZED
-        {SANDBOX_READ, "/proc"}, /* where the sanitizers look at their own process */
-#endif
-    };
     int rc = sandbox_allow(s, SANDBOX_EXECUTE, program, e);
-    for (size_t i = 0; i < sizeof common / sizeof common[0] && rc == 0; i++)
-        if (access(common[i].path, F_OK) == 0)
-            rc = sandbox_allow(s, common[i].use, common[i].path, e);
+    for (size_t i = 0; i < k->n_places && s->fd >= 0 && rc == 0; i++)
+        if (add_rule(s, &k->places[i]) != 0)
+            rc = err_set_errno(e, errno, "cannot allow what every stage may use in the sandbox");
+    for (size_t i = 0; i < sizeof replaced / sizeof replaced[0] && rc == 0; i++)
+        if (access(replaced[i], F_OK) == 0)
+            rc = sandbox_allow(s, SANDBOX_READ, replaced[i], e);
     return rc;
 }
 

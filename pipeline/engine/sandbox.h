@@ -32,12 +32,24 @@ struct sandbox_rights {
 /* abi: 1 or more. */
 struct sandbox_rights sandbox_rights(int abi);
 
+/* Paths that every stage may use. */
+#define SANDBOX_PLACES_MAX 16
+
+struct sandbox_place {
+    int fd;          /* O_PATH */
+    uint64_t rights; /* of any ABI */
+};
+
 struct sandbox_kernel {
     int abi;        /* 1 to SANDBOX_ABI_MAX; 0: stages run without a sandbox */
     char text[128]; /* "landlock ABI 7" or "none: the kernel has no Landlock" */
+    struct sandbox_place places[SANDBOX_PLACES_MAX]; /* those that are there, opened once */
+    size_t n_places;
 };
 
+/* What the kernel can do. Released by sandbox_kernel_release. */
 void sandbox_look(struct sandbox_kernel *out);
+void sandbox_kernel_release(struct sandbox_kernel *k); /* safe on zeroed and twice */
 
 struct sandbox {
     int abi;
@@ -56,7 +68,8 @@ void sandbox_close(struct sandbox *s);
 int sandbox_allow(struct sandbox *s, enum sandbox_use use, const char *path,
                   struct err *e) MUST_USE;
 /* The program, the loader's folders, /dev/null and what describes CPU and memory. */
-int sandbox_allow_program(struct sandbox *s, const char *program, struct err *e) MUST_USE;
+int sandbox_allow_program(struct sandbox *s, const struct sandbox_kernel *k, const char *program,
+                          struct err *e) MUST_USE;
 
 /* Between fork and exec, for good: system calls only. Returns 0 or errno. */
 int sandbox_enter(int fd);

@@ -91,6 +91,14 @@ int hold_write(struct objects *o, struct err *e)
     return rc;
 }
 
+static bool is_recent(const struct hold_recent *r, const char *line)
+{
+    for (size_t i = 0; i < HOLD_RECENT; i++)
+        if (str_eq(r->lines[i], line))
+            return true;
+    return false;
+}
+
 int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct err *e)
 {
     if (o->read_only)
@@ -100,6 +108,8 @@ int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct 
         return rc;
     char line[LINE_BYTES + 1];
     snprintf(line, sizeof line, "%c %s\n", (char)kind, id_hex);
+    if (is_recent(&o->recent, line))
+        return 0;
     if (o->held.n_bytes == 0 && lock_shared(o) != 0)
         return err_set_errno(e, errno, "%s/locks/gc: cannot lock", o->home);
     if (o->held_fd < 0) {
@@ -108,6 +118,8 @@ int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct 
     }
     rc = write_lines(o, line, LINE_BYTES, e);
     (void)lock(o->gc_fd, LOCK_UN);
+    if (rc == 0)
+        memcpy(o->recent.lines[o->recent.n++ % HOLD_RECENT], line, sizeof line);
     return rc;
 }
 
@@ -124,6 +136,7 @@ int hold_leave(struct objects *o, struct err *e)
     if (o->held_fd >= 0)
         close(o->held_fd);
     o->held_fd = -1;
+    memset(&o->recent, 0, sizeof o->recent);
     return 0;
 }
 

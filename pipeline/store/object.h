@@ -16,6 +16,14 @@
 #include "pipeline/store/listing.h"
 #include "pipeline/store/packed.h"
 
+/* The last lines of the list of what is held: an object is held when it is stored, and again by the
+ * action that names it. */
+#define HOLD_RECENT 8
+struct hold_recent {
+    char lines[HOLD_RECENT][SHA256_HEX + 4];
+    unsigned n;
+};
+
 struct objects {
     char *home;
     bool read_only;
@@ -24,6 +32,7 @@ struct objects {
     int held_fd, gc_fd;             /* hold.h; -1 until needed */
     bool (*on_wait)(void *context); /* hold.h; NULL: waiting sleeps */
     void *wait_context;
+    struct hold_recent recent; /* lines that are in the list for certain */
     struct buf held; /* lines that are not in the list yet; the shared lock is held with them */
     char *mark; /* unsynced.h: what says that something is not on the disk yet; NULL: nothing is */
     int mark_fd, sync_fd; /* -1 until needed */

@@ -19,9 +19,10 @@ static char *mark_path(const char *home, const char *name, const char *id_hex)
 int owed_add(const char *home, const char *name, const char *id_hex, bool sync, struct err *e)
 {
     char *path = mark_path(home, name, id_hex);
-    bool is_new = !file_exists(path);
-    int rc = is_new ? file_make_parents(path, e) : 0;
-    if (rc == 0 && is_new)
+    struct err absent = {0}; /* the folder: of the first mark of a store */
+    bool done = file_exists(path) || (!sync && file_write(path, "", 0, &absent) == 0);
+    int rc = done ? 0 : file_make_parents(path, e);
+    if (rc == 0 && !done)
         rc = sync ? file_publish(path, "", 0, 0644, e) : file_write(path, "", 0, e);
     xfree(path);
     return rc;

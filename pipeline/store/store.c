@@ -224,13 +224,12 @@ static int put_folder(struct store *s, const char *path, const struct file_list 
     return rc;
 }
 
-/* files: of a folder; NULL: the path is a file. */
-static bool is_small(const char *path, const struct file_list *files)
+static bool is_small_folder(const char *path, const struct file_list *files)
 {
     struct err ignored = {0};
     uint64_t sum = 0, size = 0;
-    bool known = files != NULL || file_size(path, &sum, &ignored) == 0;
-    for (size_t i = 0; files != NULL && i < files->n_paths && known; i++) {
+    bool known = true;
+    for (size_t i = 0; i < files->n_paths && known; i++) {
         char *full = file_join(path, files->paths[i]);
         known = file_size(full, &size, &ignored) == 0;
         sum += size;
@@ -245,13 +244,15 @@ int store_put_path(struct store *s, const char *path, struct content_id *id, boo
     struct content_id found = {{0}};
     uint64_t size = 0;
     struct stat st;
-    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+    if (lstat(path, &st) != 0)
+        memset(&st, 0, sizeof st); /* whoever opens it says why not */
+    if (S_ISLNK(st.st_mode))
         return err_set(e, ERR_FORMAT, "%s: a symbolic link is not stored", path);
-    bool folder = file_is_folder(path);
+    bool folder = S_ISDIR(st.st_mode);
     char *raw = NULL;
     struct file_list files = {0};
     int rc = folder ? file_list_folder(path, &files, e) : 0;
-    if (rc == 0 && !is_small(path, folder ? &files : NULL))
+    if (rc == 0 && (folder ? !is_small_folder(path, &files) : st.st_size > OBJECT_SMALL_BYTES))
         rc = objects_temporary(&s->objects, &raw, e);
     if (rc == 0)
         rc = folder ? put_folder(s, path, &files, raw, &found, &size, e)

@@ -141,7 +141,7 @@ static void each_abi_of_this_kernel(void **state)
         struct sandbox s;
         struct err e = {0};
         assert_int_equal(sandbox_open(&s, abi, &e), 0);
-        assert_int_equal(sandbox_allow_program(&s, "/proc/self/exe", &e), 0);
+        assert_int_equal(sandbox_allow_program(&s, &kernel, "/proc/self/exe", &e), 0);
         assert_int_equal(sandbox_allow(&s, SANDBOX_READ, "in", &e), 0);
         assert_int_equal(sandbox_allow(&s, SANDBOX_WRITE, "out", &e), 0);
         pid_t child = fork();
@@ -152,6 +152,7 @@ static void each_abi_of_this_kernel(void **state)
             fail_msg("ABI %d: expectation %d does not hold", abi, failed);
         sandbox_close(&s);
     }
+    sandbox_kernel_release(&kernel);
 }
 
 static void a_path_that_is_not_there_is_named(void **state)
@@ -171,6 +172,7 @@ static void a_path_that_is_not_there_is_named(void **state)
     assert_int_equal(s.fd, -1);
     assert_int_equal(sandbox_allow(&s, SANDBOX_READ, "absent", &e), 0);
     sandbox_close(&s);
+    sandbox_kernel_release(&kernel);
 }
 
 /* In a child in which Landlock's first call fails with `number`. */
