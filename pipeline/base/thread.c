@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/limits.h"
@@ -27,7 +26,6 @@ struct worker {
     struct thread_pool *pool;
     pthread_t thread;
     int i_thread;
-    cpu_set_t allowed;
 };
 
 struct thread_pool {
@@ -90,7 +88,6 @@ static void *worker_main(void *argument)
     struct worker *w = argument;
     struct thread_pool *p = w->pool;
     uint32_t seen = 0;
-    (void)sched_setaffinity(0, sizeof w->allowed, &w->allowed); /* see start_worker */
     for (;;) {
         wait_for_round(p, seen);
         seen = round_of(p);
@@ -121,9 +118,14 @@ static int next_cpu(const cpu_set_t *allowed, int cpu)
     return cpu;
 }
 
+static bool start_worker(struct worker *w)
+{
+    return pthread_create(&w->thread, NULL, worker_main, w) == 0;
+}
+
 /* Linux starts a thread on the CPU of its maker and spreads the two later: after milliseconds, when
  * a short loop is over. So it is started on a CPU of its own, and is free to leave it. */
-static bool start_worker(struct worker *w, int cpu)
+static bool start_worker_at(struct worker *w, int cpu, const cpu_set_t *allowed)
 {
     pthread_attr_t there;
     cpu_set_t one;
@@ -133,7 +135,9 @@ static bool start_worker(struct worker *w, int cpu)
                   pthread_attr_setaffinity_np(&there, sizeof one, &one) == 0 &&
                   pthread_create(&w->thread, &there, worker_main, w) == 0;
     pthread_attr_destroy(&there);
-    return placed || pthread_create(&w->thread, NULL, worker_main, w) == 0;
+    if (placed)
+        (void)pthread_setaffinity_np(w->thread, sizeof *allowed, allowed);
+    return placed || start_worker(w);
 }
 
 struct thread_pool *thread_pool_open(int n_threads)
@@ -142,17 +146,16 @@ struct thread_pool *thread_pool_open(int n_threads)
     struct thread_pool *p = xalloc(sizeof *p);
     cpu_set_t allowed;
     int cpu = sched_getcpu();
-    if (cpu < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        memset(&allowed, 0xff, sizeof allowed);
+    bool places = cpu >= 0 && sched_getaffinity(0, sizeof allowed, &allowed) == 0;
     p->n_threads = 1;
     p->workers = xalloc_array((size_t)n_threads, sizeof *p->workers);
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
     for (int i = 1; i < n_threads; i++) {
         struct worker *w = &p->workers[i - 1];
-        *w = (struct worker){.pool = p, .i_thread = i, .allowed = allowed};
-        cpu = next_cpu(&allowed, cpu);
-        if (!start_worker(w, cpu))
+        *w = (struct worker){.pool = p, .i_thread = i};
+        cpu = places ? next_cpu(&allowed, cpu) : -1;
+        if (!(places ? start_worker_at(w, cpu, &allowed) : start_worker(w)))
             break;
         p->n_threads = i + 1;
     }

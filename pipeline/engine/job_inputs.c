@@ -139,8 +139,7 @@ static int work_inode(const struct job *j, uint64_t *inode, struct err *e)
     return 0;
 }
 
-/* keeps: there is a checkpoint, which would be lost with half a file. */
-static int write_seen(const struct job *j, bool keeps, struct err *e)
+static int write_seen(const struct job *j, struct err *e)
 {
     struct buf b;
     uint64_t inode = 0;
@@ -154,8 +153,7 @@ static int write_seen(const struct job *j, bool keeps, struct err *e)
     struct content_id sum = sha256_of(b.bytes, b.n_bytes);
     buf_add(&b, sum.hex, SHA256_HEX);
     if (rc == 0)
-        rc = keeps ? file_replace(path, b.bytes, b.n_bytes, 0644, e)
-                   : file_write(path, b.bytes, b.n_bytes, e);
+        rc = file_replace(path, b.bytes, b.n_bytes, 0644, e);
     buf_release(&b);
     xfree(path);
     return rc;
@@ -200,10 +198,9 @@ static int settle_work(struct job *j, struct err *e)
             rc = file_make_folder(j->work, e);
         j->note = xasprintf("begins anew: what an earlier run left of it is not used: %s", why);
     }
-    bool keeps = names.n_paths > 0 && !why;
     xfree(why);
     file_list_release(&names);
-    return rc < 0 ? rc : write_seen(j, keeps, e);
+    return rc < 0 ? rc : write_seen(j, e);
 }
 
 int job_inputs_look(struct job_env *env, struct job *j, struct err *e)

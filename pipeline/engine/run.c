@@ -227,22 +227,6 @@ static int launch(struct run *r, size_t i, struct err *e)
     return 0;
 }
 
-static size_t n_ended(const struct run *r)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < r->n_running; k++)
-        n += r->jobs[k].has_ended;
-    return n;
-}
-
-/* For another child: one may take the place of one whose result is yet to be stored, which takes as
- * long as a short stage runs; but those results hold disk. */
-static bool has_room(const struct run *r)
-{
-    size_t n = n_ended(r), jobs = (size_t)r->options->jobs;
-    return r->n_running - n < jobs && n <= jobs;
-}
-
 /* One pass over the instances: blocks, reuses and starts what can be. *moved: call again. */
 static int advance(struct run *r, bool *moved, struct err *e)
 {
@@ -266,7 +250,8 @@ static int advance(struct run *r, bool *moved, struct err *e)
         }
         if (plan->items[i].cached)
             take_result(r, i, RUN_REUSED);
-        else if (item->status == RUN_WAITING && r->interrupts == 0 && has_room(r))
+        else if (item->status == RUN_WAITING && r->interrupts == 0 &&
+                 r->n_running < (size_t)r->options->jobs)
             rc = launch(r, i, e);
         *moved |= is_final(r, i);
         if (rc == 0 && is_final(r, i))
@@ -338,10 +323,10 @@ static bool is_alive(const struct job *j)
     return j->pid > 0;
 }
 
-/* True when a child has ended. */
-static bool reap(struct run *r)
+/* Who has ended, from now on: it passes no limit any more, and its time is not that of what is done
+ * before it is finished. */
+static void mark_ended(struct run *r)
 {
-    bool any = false;
     for (size_t k = 0; k < r->n_running; k++) {
         struct job *j = &r->jobs[k];
         int status = 0;
@@ -350,19 +335,17 @@ static bool reap(struct run *r)
             continue;
         kill(-pid, SIGKILL); /* whoever is left of its group could still write to what it made */
         job_ended(j, status);
-        any = true;
     }
-    return any;
 }
 
-/* The result of one: others had their turn to start. */
-static void end_one(struct run *r)
+static void reap(struct run *r)
 {
-    for (size_t k = 0; k < r->n_running; k++)
-        if (r->jobs[k].has_ended) {
+    mark_ended(r);
+    for (size_t k = 0; k < r->n_running;)
+        if (r->jobs[k].has_ended)
             end_job(r, k);
-            return;
-        }
+        else
+            k++;
 }
 
 /* The first signal is passed on so that stages save what they have; the third kills. */
@@ -411,6 +394,7 @@ static int watch_all(struct run *r)
  * seen), or it is time to look again, so many milliseconds at most (-1: any). */
 static void take_events(struct run *r, int timeout, bool remote)
 {
+    mark_ended(r);
     struct pollfd *fds = xalloc_array(r->n_running + 3, sizeof *fds);
     nfds_t n = 0;
     fds[n++] = (struct pollfd){r->signal_fd, POLLIN, 0};
@@ -438,15 +422,14 @@ static void take_events(struct run *r, int timeout, bool remote)
 
 static void wait_events(struct run *r)
 {
-    int timeout = r->tended || n_ended(r) > 0 ? 0
+    int timeout = r->tended                   ? 0
                   : r->waits_for_lock         ? LOCK_POLL_MS
                   : r->term->note_is_terminal ? TICK_MS
                   : r->options->events        ? TICK_MS
                                               : -1;
     r->tended = false;
     take_events(r, timeout, true);
-    if (!reap(r)) /* else others start first */
-        end_one(r);
+    reap(r);
     if (r->interrupts > 0)
         run_remote_drop(r);
     run_remote_take(r);
@@ -504,7 +487,7 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->items = xalloc_array(n, sizeof *r->items);
     r->done = xalloc_array(n, sizeof *r->done);
     r->delivered = xalloc_array(s->graph.n_deliveries, sizeof *r->delivered);
-    r->jobs = xalloc_array(2 * (size_t)o->jobs + 1, sizeof *r->jobs);
+    r->jobs = xalloc_array((size_t)o->jobs, sizeof *r->jobs);
     r->gates = json_new_array();
     r->deliveries = json_new_array();
     buf_init(&r->gate_table, BUF_MAX_DEFAULT);
@@ -518,12 +501,13 @@ static int open_run(struct run *r, struct session *s, const struct run_options *
     r->env.kernels = o->kernels;
     r->env.threads_each = threads > o->jobs ? threads / o->jobs : 1;
     r->env.helper = r->helper;
-    sandbox_look(&r->env.sandbox);
+    int rc = sandbox_look(&r->env.sandbox, e);
     r->env.invocation = r->invocation;
     r->env.manifest_id = sha256_of(s->manifest.doc.source, s->manifest.doc.source_bytes);
     run_remote_open(r);
     char *program = file_join(o->program_folder, "fmforge-engine");
-    int rc = store_hash_source(s->store, program, &r->env.builder_id, NULL, NULL, e);
+    if (rc == 0)
+        rc = store_hash_source(s->store, program, &r->env.builder_id, NULL, NULL, e);
     xfree(program);
     return rc;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -103,6 +104,7 @@ static const char *const replaced[] = {"/etc/ld.so.cache", "/etc/ld.so.preload"}
 static int open_place(enum sandbox_use use, const char *path, struct sandbox_place *out)
 {
     struct stat st;
+    out->path = path;
     out->fd = open(path, O_PATH | O_CLOEXEC);
     out->rights = rights_of[use];
     if (out->fd < 0)
@@ -118,11 +120,20 @@ static int open_place(enum sandbox_use use, const char *path, struct sandbox_pla
     return 0;
 }
 
-static void open_places(struct sandbox_kernel *k)
+static bool is_absent(int problem)
 {
-    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++)
+    return problem == ENOENT || problem == ENOTDIR || problem == EACCES;
+}
+
+static int open_places(struct sandbox_kernel *k, struct err *e)
+{
+    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++) {
         if (open_place(common[i].use, common[i].path, &k->places[k->n_places]) == 0)
             k->n_places++;
+        else if (!is_absent(errno))
+            return err_set_errno(e, errno, "%s: cannot open for the sandbox", common[i].path);
+    }
+    return 0;
 }
 
 void sandbox_kernel_release(struct sandbox_kernel *k)
@@ -139,10 +150,12 @@ static int add_rule(const struct sandbox *s, const struct sandbox_place *place)
     return (int)syscall(SYS_landlock_add_rule, s->fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-void sandbox_look(struct sandbox_kernel *out)
+int sandbox_look(struct sandbox_kernel *out, struct err *e)
 {
+    int rc = 0;
     memset(out, 0, sizeof *out);
 #ifdef FMFORGE_COVERAGE
+    (void)e;
     snprintf(out->text, sizeof out->text, "none: built to count lines, which writes anywhere");
 #else
     long abi =
@@ -150,7 +163,7 @@ void sandbox_look(struct sandbox_kernel *out)
     if (abi >= 1) {
         out->abi = abi < SANDBOX_ABI_MAX ? (int)abi : SANDBOX_ABI_MAX;
         snprintf(out->text, sizeof out->text, "landlock ABI %d", out->abi);
-        open_places(out);
+        rc = open_places(out, e);
     } else if (errno == ENOSYS) {
         snprintf(out->text, sizeof out->text, "none: the kernel has no Landlock");
     } else if (errno == EOPNOTSUPP) {
@@ -159,6 +172,7 @@ void sandbox_look(struct sandbox_kernel *out)
         snprintf(out->text, sizeof out->text, "none: Landlock: %s", strerror(errno));
     }
 #endif
+    return rc;
 }
 
 int sandbox_open(struct sandbox *s, int abi, struct err *e)
@@ -199,7 +213,7 @@ int sandbox_allow_program(struct sandbox *s, const struct sandbox_kernel *k, con
     int rc = sandbox_allow(s, SANDBOX_EXECUTE, program, e);
     for (size_t i = 0; i < k->n_places && s->fd >= 0 && rc == 0; i++)
         if (add_rule(s, &k->places[i]) != 0)
-            rc = err_set_errno(e, errno, "cannot allow what every stage may use in the sandbox");
+            rc = err_set_errno(e, errno, "%s: cannot allow it in the sandbox", k->places[i].path);
     for (size_t i = 0; i < sizeof replaced / sizeof replaced[0] && rc == 0; i++)
         if (access(replaced[i], F_OK) == 0)
             rc = sandbox_allow(s, SANDBOX_READ, replaced[i], e);

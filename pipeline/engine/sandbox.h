@@ -36,6 +36,7 @@ struct sandbox_rights sandbox_rights(int abi);
 #define SANDBOX_PLACES_MAX 16
 
 struct sandbox_place {
+    const char *path;
     int fd;          /* O_PATH */
     uint64_t rights; /* of any ABI */
 };
@@ -47,8 +48,8 @@ struct sandbox_kernel {
     size_t n_places;
 };
 
-/* What the kernel can do. Released by sandbox_kernel_release. */
-void sandbox_look(struct sandbox_kernel *out);
+/* What the kernel can do. Released by sandbox_kernel_release, also after an error. */
+int sandbox_look(struct sandbox_kernel *out, struct err *e) MUST_USE;
 void sandbox_kernel_release(struct sandbox_kernel *k); /* safe on zeroed and twice */
 
 struct sandbox {

@@ -295,7 +295,8 @@ static void check_newest_runs(struct verify *v)
         if (run_record_load(v->ledger, commit, &r, &why) != 0)
             add(v, "%s", why.text);
         else if (!str_starts(ref, "refs/prov/") || !str_eq(ref + 10, r.name))
-            add(v, "ledger: ref %s points to run %.12s, which is of %s", ref, commit, r.name);
+            add(v, "ledger: ref %s of %s points to run %.12s, which is of %s", ref, v->ledger->repo,
+                commit, r.name);
         else
             run_record_check(&r, found);
         for (const struct json *d = json_first(found); d != NULL; d = json_next(d))

@@ -79,7 +79,7 @@ static int write_lines(struct objects *o, const char *text, size_t n_bytes, stru
 
 int hold_write(struct objects *o, struct err *e)
 {
-    if (o->read_only || o->held_fd >= 0 || o->held.n_bytes == 0)
+    if (o->read_only || o->held.n_bytes == 0)
         return 0;
     int rc = open_list(o, e);
     if (rc == 0)
@@ -112,9 +112,9 @@ int hold_add(struct objects *o, enum hold_kind kind, const char *id_hex, struct 
         return 0;
     if (o->held.n_bytes == 0 && lock_shared(o) != 0)
         return err_set_errno(e, errno, "%s/locks/gc: cannot lock", o->home);
-    if (o->held_fd < 0) {
+    if (o->held_fd < 0 || o->held.n_bytes > 0) { /* the second: they could not be written */
         buf_add(&o->held, line, LINE_BYTES);
-        return kind == HOLD_ACTION ? 0 : hold_write(o, e);
+        return kind == HOLD_ACTION && o->held_fd < 0 ? 0 : hold_write(o, e);
     }
     rc = write_lines(o, line, LINE_BYTES, e);
     (void)lock(o->gc_fd, LOCK_UN);

@@ -44,6 +44,11 @@ has stdout.txt '3 of these runs on no ref'
 git -C .fmforge/ledger.git update-ref refs/prov/probes "$tip"
 expect 0 fm verify
 grep -q 'no ref' stdout.txt && die "every run has a ref"
+# One under another's name: the ledger is named, too.
+git -C .fmforge/ledger.git update-ref refs/prov/pzobes "$tip"
+expect 1 fm verify
+has stdout.txt 'ref refs/prov/pzobes of .fmforge/ledger.git points to run'
+git -C .fmforge/ledger.git update-ref -d refs/prov/pzobes
 
 # What a killed fmforge left of a small file that it wrote goes with gc, and not while it is written.
 mkdir -p .fmforge/state
