@@ -89,6 +89,29 @@ wait $holder 2>/dev/null
 has stderr.txt 'three: interrupted after'
 expect 0 fm verify
 
+# One that has ended meanwhile passes no limit.
+cat >m.yaml <<'X'
+fmforge: 1
+name: ended
+stages:
+  one: { run: probe, inputs: { text: in.txt }, with: { does: steps, n: 32 } }
+  two: { run: probe, inputs: { text: in.txt }, with: { does: late, n: 36 }, limits: { seconds: 5 } }
+X
+"$BIN/fmforge" run m.yaml -j 2 >stdout.txt 2>stderr.txt &
+pid=$!
+waits living_are 2
+(exec 9>>.fmforge/locks/gc && flock 9 && exec sleep 60) &
+holder=$!
+waits grep -q 'gc removes from this store: waiting for it' stderr.txt
+sleep 5
+kill $holder || die "gc had ended"
+wait $holder 2>/dev/null
+wait $pid && die "a failed stage failed no run"
+has stderr.txt 'two: failed'
+has stderr.txt 'too late'
+grep -q 'limits.seconds is' stderr.txt && die "it had ended, and passed its limit: $(cat stderr.txt)"
+expect 0 fm verify
+
 # Memory: what it takes counts, what it maps does not.
 manifest eat 600 'memory: 128M' >m.yaml
 expect 1 fm run m.yaml

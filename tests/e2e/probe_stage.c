@@ -32,7 +32,7 @@ struct probe_config {
 
 static const char *const DOES[] = {"copy", "read",    "list",   "write", "link", "remove",
                                    "bind", "connect", "signal", "steps", "hang", "eat",
-                                   "map",  "fail",    "die",    "early", NULL};
+                                   "map",  "fail",    "die",    "early", "late", NULL};
 enum does {
     DO_COPY,
     DO_READ,    /* the file at path */
@@ -51,6 +51,7 @@ enum does {
     DO_DIE,     /* n times by SIGKILL, then no more */
     DO_EARLY,   /* its output is what it reads after 0.4 s; that is a checkpoint, then n times 50 ms
                  */
+    DO_LATE,    /* fails after n times 50 ms */
 };
 
 #define AT(member) offsetof(struct probe_config, member)
@@ -246,6 +247,11 @@ static int misbehave(const struct stage_run *r, const struct probe_config *c, st
     case DO_HANG:
         for (int64_t i = 0; i < c->n; i++)
             pause_ms(50);
+        break;
+    case DO_LATE:
+        for (int64_t i = 0; i < c->n; i++)
+            pause_ms(50);
+        rc = err_set(e, ERR_IO, "too late");
         break;
     case DO_EAT:
         rc = eat(c->n, e);
