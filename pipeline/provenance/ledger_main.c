@@ -26,9 +26,7 @@ static void print_error(const struct err *e)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     json_put_i64(v, "code", e->code);
-    size_t n = strlen(e->text);
-    bool whole = str_utf8_prefix(e->text, n) == n;
-    json_put_string(v, "error", whole ? e->text : "the message is not UTF-8: see stderr");
+    json_put(v, "error", ledger_text(e->text));
     json_write_canonical(v, &b);
     puts(buf_text(&b));
     buf_release(&b);

@@ -56,8 +56,7 @@ static void make_flags(struct options *o, struct flag flags[N_FLAGS])
     memcpy(flags, table, sizeof table);
 }
 
-/* Text that may hold any bytes, as JSON text. */
-static struct json *text(const char *s)
+struct json *ledger_text(const char *s)
 {
     size_t n = strlen(s);
     if (str_utf8_prefix(s, n) == n)
@@ -79,9 +78,9 @@ static struct json *info_to_json(const struct git_commit_info *info)
 {
     struct json *v = json_new_object();
     json_put_string(v, "commit", info->id);
-    json_put(v, "ref", text(info->ref));
+    json_put(v, "ref", ledger_text(info->ref));
     json_put_i64(v, "time", info->time);
-    json_put(v, "message", text(info->message));
+    json_put(v, "message", ledger_text(info->message));
     if (info->parent[0] != '\0')
         json_put_string(v, "parent", info->parent);
     return v;
@@ -122,7 +121,7 @@ static int do_commit(const struct options *o, struct json *answer, struct err *e
     if (rc == 0) {
         json_put_string(answer, "commit", commit);
         if (notes.n_bytes > 0)
-            json_put(answer, "notes", text(buf_text(&notes)));
+            json_put(answer, "notes", ledger_text(buf_text(&notes)));
     }
     git_repo_close(repo);
     run_files_release(&files);
@@ -218,10 +217,10 @@ static int do_show(struct git_repo *repo, const struct options *o, struct json *
     for (size_t i = 0; i < entries.n_items; i++) {
         struct json *item = json_new_object();
         struct err damage = {0};
-        json_put(item, "path", text(entries.items[i].path));
+        json_put(item, "path", ledger_text(entries.items[i].path));
         json_put_string(item, "blob", entries.items[i].blob);
         if (git_repo_blob(repo, entries.items[i].blob, &b, &damage) != 0) {
-            json_put(item, "damage", text(damage.text));
+            json_put(item, "damage", ledger_text(damage.text));
         } else {
             json_put_i64(item, "bytes", (int64_t)b.n_bytes);
             put_content(item, &b);
@@ -230,7 +229,7 @@ static int do_show(struct git_repo *repo, const struct options *o, struct json *
     }
     json_put_string(answer, "commit", info.id);
     json_put_i64(answer, "time", info.time);
-    json_put(answer, "message", text(info.message));
+    json_put(answer, "message", ledger_text(info.message));
     if (info.parent[0] != '\0')
         json_put_string(answer, "parent", info.parent);
     json_put(answer, "files", list);
@@ -286,7 +285,7 @@ static bool search_commits(struct git_repo *repo, const struct git_commits *comm
             rc = git_repo_blob(repo, blob, &b, &e);
         if (rc != 0) {
             err_wrap(&e, "run %.12s", commits->items[i].id);
-            json_append(damage, text(e.text));
+            json_append(damage, ledger_text(e.text));
             continue;
         }
         memcpy(last, blob, sizeof last);
@@ -321,12 +320,12 @@ static int do_find(struct git_repo *repo, const struct options *o, struct json *
         where = "input";
     if (where != NULL) {
         json_put_string(answer, "commit", commits.items[i].id);
-        json_put(answer, "ref", text(commits.items[i].ref));
+        json_put(answer, "ref", ledger_text(commits.items[i].ref));
         json_put_i64(answer, "time", commits.items[i].time);
         json_put_string(answer, "where", where);
         json_put_string(answer, "digest", s.found_path != NULL ? s.found_digest : s.digest);
         if (s.found_path != NULL)
-            json_put(answer, "path", text(s.found_path));
+            json_put(answer, "path", ledger_text(s.found_path));
     }
     if (json_count(damage) > 0)
         json_put(answer, "damage", damage);
@@ -353,7 +352,7 @@ static int do_check(const struct options *o, struct json *answer, struct err *e)
             char *end = strchr(line, '\n');
             if (end != NULL)
                 *end = '\0';
-            json_append(list, text(line));
+            json_append(list, ledger_text(line));
             line = end != NULL ? end + 1 : NULL;
         }
         xfree(lines);
@@ -386,7 +385,7 @@ static bool in_store(const char *root, const char *path)
 static struct json *dirty_to_json(const struct git_source *s, size_t i, uint64_t *budget)
 {
     struct json *item = json_new_object();
-    json_put(item, "path", text(s->dirty[i]));
+    json_put(item, "path", ledger_text(s->dirty[i]));
     if (s->deleted[i])
         return item;
     char *full = file_join(s->root, s->dirty[i]);
@@ -399,7 +398,7 @@ static struct json *dirty_to_json(const struct git_source *s, size_t i, uint64_t
         json_put_string(item, "sha256", id.hex);
         *budget -= n_bytes < *budget ? n_bytes : *budget;
     } else {
-        json_put(item, "sha256", text(e.text));
+        json_put(item, "sha256", ledger_text(e.text));
     }
     xfree(full);
     return item;
@@ -413,12 +412,12 @@ static int do_source(const struct options *o, struct json *answer, struct err *e
     if (rc != 0)
         return rc;
     if (git_source_read(o->path, &s, &why) != 0) {
-        json_put(answer, "unavailable", text(why.text));
+        json_put(answer, "unavailable", ledger_text(why.text));
         return 0;
     }
     json_put_string(answer, "commit", s.commit);
     if (s.branch != NULL)
-        json_put(answer, "branch", text(s.branch));
+        json_put(answer, "branch", ledger_text(s.branch));
     struct json *dirty = json_new_array();
     uint64_t budget = DIRTY_BYTES_MAX;
     int64_t total = 0;

@@ -56,10 +56,11 @@ static int make_store(const char *home, struct err *e)
     int rc = 0;
     if (!file_exists(version)) {
         rc = file_make_folder(home, e);
-        if (rc == 0)
-            rc = check_fresh(home, e);
-        if (rc == 0)
+        struct err strange = {0};
+        if (rc == 0 && check_fresh(home, &strange) == 0)
             rc = file_publish(version, STORE_VERSION_TEXT, strlen(STORE_VERSION_TEXT), 0644, e);
+        else if (rc == 0 && !file_exists(version)) /* else another process has made it just now */
+            rc = err_set(e, strange.code, "%s", strange.text);
     }
     xfree(version);
     return rc;

@@ -48,6 +48,14 @@ grep -q 'no ref' stdout.txt && die "every run has a ref"
 git -C .fmforge/ledger.git update-ref refs/prov/pzobes "$tip"
 expect 1 fm verify
 has stdout.txt 'ref refs/prov/pzobes of .fmforge/ledger.git points to run'
+# What is no text any more is said all the same.
+git -C .fmforge/ledger.git pack-refs --all
+cp .fmforge/ledger.git/packed-refs saved-refs
+LC_ALL=C sed -i '1s/fully/f\xf5lly/' .fmforge/ledger.git/packed-refs
+expect 1 fm gc --keep 1
+has stderr.txt 'ledger.git'
+has stderr.txt 'f\xf5lly'
+cp saved-refs .fmforge/ledger.git/packed-refs
 git -C .fmforge/ledger.git update-ref -d refs/prov/pzobes
 
 # What a killed fmforge left of a small file that it wrote goes with gc, and not while it is written.
