@@ -151,9 +151,12 @@ static int next_event(struct builder *b, struct err *e)
     if (b->parser.error == YAML_MEMORY_ERROR)
         return err_set(e, ERR_NOMEM, "%s: no memory for the parser", b->doc->path);
     const char *problem = b->parser.problem ? b->parser.problem : "not YAML";
-    return doc_fail(b->doc, mark_of(b->parser.problem_mark), e, "%s%s%s",
-                    b->parser.context ? b->parser.context : "", b->parser.context ? ", " : "",
-                    problem);
+    struct yaml_mark at = mark_of(b->parser.problem_mark);
+    if (!b->parser.context)
+        return doc_fail(b->doc, at, e, "%s", problem);
+    struct yaml_mark from = mark_of(b->parser.context_mark);
+    return doc_fail(b->doc, at, e, "%s, %s (it begins in line %d, column %d)", b->parser.context,
+                    problem, from.line, from.column);
 }
 
 static int refuse_properties(struct builder *b, const unsigned char *anchor,

@@ -10,7 +10,7 @@
 /* argv[0] is the verb. The answer (canonical JSON) goes into out. */
 int ledger_verb(int argc, char **argv, struct buf *out, struct err *e) MUST_USE;
 
-/* Text that may hold any bytes, such as the name of a damaged ref, as JSON text: "p\\xf2obes".
+/* Text that may hold any bytes, such as the name of a damaged ref, as JSON text: "p\xf2obes".
  * Owned by the caller. */
 struct json *ledger_text(const char *s);
 

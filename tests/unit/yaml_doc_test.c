@@ -81,6 +81,16 @@ static void duplicates_name_both_lines(void **state)
     refuses("x: {k: 1, k: 2}\n", "x.yaml:1:11: key `k` is given twice");
 }
 
+/* The parser sees it at the end of the file; people need the beginning. */
+static void what_is_not_closed_is_told_by_its_beginning(void **state)
+{
+    (void)state;
+    refuses("a:\n  b: { c: 1\nd: 2\n", "(it begins in line 2, column 6)");
+    refuses("a: [1, 2\n", "x.yaml:2:1: ");
+    refuses("a: [1, 2\n", "(it begins in line 1, column 4)");
+    refuses("a: 'x\n\n", "(it begins in line 1, column 4)");
+}
+
 static void bad_bytes_have_a_place(void **state)
 {
     (void)state;
@@ -187,6 +197,7 @@ int main(void)
         cmocka_unit_test(typing_is_ours),
         cmocka_unit_test(what_is_no_part_of_the_language),
         cmocka_unit_test(duplicates_name_both_lines),
+        cmocka_unit_test(what_is_not_closed_is_told_by_its_beginning),
         cmocka_unit_test(bad_bytes_have_a_place),
         cmocka_unit_test(depth_at_the_limit_and_past_it),
         cmocka_unit_test(set_changes_one_scalar),
