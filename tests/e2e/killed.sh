@@ -47,10 +47,10 @@ done
 
 # Interrupted, it saves its state and says so once.
 sed -i 's/epochs: 15/epochs: 5000/' task.yaml
-setsid "$BIN/fmforge" run task.yaml >stdout.txt 2>stderr.txt &
+setsid "$BIN/fmforge" run task.yaml --home fresh --reports fresh.pages >stdout.txt 2>stderr.txt &
 pid=$!
 for _ in $(seq 300); do
-    [ -n "$(find .fmforge -name train.ckpt 2>/dev/null)" ] && break
+    [ -n "$(find fresh -name train.ckpt 2>/dev/null)" ] && break
     sleep 0.1
 done
 kill -INT -- "-$pid"
@@ -58,4 +58,8 @@ wait "$pid"
 rc=$?
 [ "$rc" -eq 130 ] || { cat stderr.txt >&2; die "exit $rc after an interrupt, expected 130"; }
 grep -qx '  train: interrupted' stderr.txt || { cat stderr.txt >&2; die "not \"train: interrupted\""; }
+# Nothing has answered the golden set yet: the page does not say that something did.
+page=fresh.pages/tiny_task/index.html
+grep -q 'interrupted' $page || die "the page does not say that it was interrupted"
+grep -q 'Every stage that answered the set' $page && die "the page has golden results of stages that did not run"
 echo ok
