@@ -12,6 +12,9 @@
 #define PACK_COST 8
 /* Elements of a half-precision matrix that one row is multiplied with: from here on, in parts. */
 #define HALF_ROW_PARTS 32768
+/* Parts that each thread takes of one row's product with packed weights, where what counts is the
+ * memory's speed: with one part each the others wait for the thread that has less of it. */
+#define ROW_PARTS 4
 
 struct tiling {
     int rows, cols; /* of a tile */
@@ -88,6 +91,14 @@ static bool takes_int16(const struct compute *c, const struct gemm_job *job)
     return job->b.form == WEIGHT_Q2 && job->k <= GEMM_INT16_K_MAX;
 }
 
+/* One row, in about so many parts of a multiple of `step` columns. */
+static void run_row(struct gemm_run *g, int parts, int step)
+{
+    int cols = divide_up(divide_up(g->job->n, parts), step) * step;
+    g->tiling = (struct tiling){1, cols, 1, divide_up(g->job->n, cols)};
+    thread_pool_run(g->c->pool, (size_t)g->tiling.n_cols, run_tile, g);
+}
+
 static void run_job(struct compute *c, const struct gemm_job *job)
 {
     CHECK(job->m >= 0 && job->n >= 0 && job->k >= 0);
@@ -99,9 +110,11 @@ static void run_job(struct compute *c, const struct gemm_job *job)
     int n_threads = thread_pool_size(c->pool);
     bool tiny = (double)job->m * job->n * job->k < 1 << 17;
     if (job->m == 1 && job->b.form == WEIGHT_F16 && (double)job->n * job->k >= HALF_ROW_PARTS) {
-        int cols = divide_up(divide_up(job->n, n_threads), 16) * 16; /* of a row, memory counts */
-        g.tiling = (struct tiling){1, cols, 1, divide_up(job->n, cols)};
-        thread_pool_run(c->pool, (size_t)g.tiling.n_cols, run_tile, &g);
+        run_row(&g, n_threads, 16);
+        return;
+    }
+    if (job->m == 1 && int16 && !job->b_by_k && !tiny) {
+        run_row(&g, ROW_PARTS * n_threads, GEMM_PANEL);
         return;
     }
     g.tiling = choose_tiling(job, int16 ? GEMM_INT16_PANEL_ROWS : c->kernels->rows_step,

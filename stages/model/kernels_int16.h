@@ -199,48 +199,84 @@ static void int16_scale(const struct gemm_job *job, int row, int rows, int col, 
  * the memory's speed. Codes stay where they are in their byte: masked, they are 1, 4, 16 or 64
  * times the code (4 bits: 1 or 16), with sums of their own, which are divided at the end of every
  * block. Within a block the largest sum fits into 32 bits: 64 * 3 * 32767 * 1024 / 4, or 16 * 15 *
- * 32767 * 512 / 2.
+ * 32767 * 512 / 2. Short vectors take two neighbours in one sweep: a cache line is read whole.
  */
 #define INT16_BLOCK 1024
 #define INT16_BLOCK_Q4 512
 #define INT16_AHEAD 4096 /* bytes ahead that are asked of the memory: 1.25 x (one thread) */
 
+#if V_WIDTH == 4 || V_WIDTH == 8
+#define SWEEP_VECTORS 2
+#define EACH_VECTOR(X) X(0) X(1)
+#else
+#define SWEEP_VECTORS 1
+#define EACH_VECTOR(X) X(0)
+#endif
+#define SWEEP_WIDTH (SWEEP_VECTORS * V_WIDTH)
+
+/* Named variables again. */
+#define SWEEP_DECLARE(v) \
+    VI c##v##_0 = VI_SET1(0), c##v##_1 = VI_SET1(0), c##v##_2 = VI_SET1(0), c##v##_3 = VI_SET1(0);
+#define SWEEP_LOAD(v) \
+    VI low_##v = VI_LOAD(codes + (v)*V_WIDTH), high_##v = VI_SHIFT_RIGHT(low_##v, 8);
+#define SWEEP_DOT(v, i, half, mask) c##v##_##i = VI_DOT(c##v##_##i, x_i, VI_AND(half##_##v, mask));
+
+/* sum[v] += of outputs v * V_WIDTH and on. */
 static inline void int16_groups(int n_groups, const uint32_t *codes, const pair_t *x, VI *sum)
 {
     const VI m0 = VI_SET1(0x00030003), m1 = VI_SET1(0x000C000C), m2 = VI_SET1(0x00300030),
              m3 = VI_SET1(0x00C000C0);
-    VI c0 = VI_SET1(0), c1 = VI_SET1(0), c2 = VI_SET1(0), c3 = VI_SET1(0);
+    EACH_VECTOR(SWEEP_DECLARE)
     for (int g = 0; g < n_groups; g++, codes += 16, x += 8) {
         __builtin_prefetch((const char *)codes + INT16_AHEAD);
-        VI low = VI_LOAD(codes), high = VI_SHIFT_RIGHT(low, 8);
-        c0 = VI_DOT(c0, VI_SET1((int32_t)x[0]), VI_AND(low, m0));
-        c1 = VI_DOT(c1, VI_SET1((int32_t)x[1]), VI_AND(low, m1));
-        c2 = VI_DOT(c2, VI_SET1((int32_t)x[2]), VI_AND(low, m2));
-        c3 = VI_DOT(c3, VI_SET1((int32_t)x[3]), VI_AND(low, m3));
-        c0 = VI_DOT(c0, VI_SET1((int32_t)x[4]), VI_AND(high, m0));
-        c1 = VI_DOT(c1, VI_SET1((int32_t)x[5]), VI_AND(high, m1));
-        c2 = VI_DOT(c2, VI_SET1((int32_t)x[6]), VI_AND(high, m2));
-        c3 = VI_DOT(c3, VI_SET1((int32_t)x[7]), VI_AND(high, m3));
+        EACH_VECTOR(SWEEP_LOAD)
+#define STEP(at, X)                             \
+    {                                           \
+        const VI x_i = VI_SET1((int32_t)x[at]); \
+        EACH_VECTOR(X)                          \
     }
-    c0 = VI_ADD(c0, VI_SHIFT_RIGHT_SIGNED(c1, 2));
-    c2 = VI_ADD(VI_SHIFT_RIGHT_SIGNED(c2, 4), VI_SHIFT_RIGHT_SIGNED(c3, 6));
-    *sum = VI_ADD(*sum, VI_ADD(c0, c2));
+#define LOW_0(v) SWEEP_DOT(v, 0, low, m0)
+#define LOW_1(v) SWEEP_DOT(v, 1, low, m1)
+#define LOW_2(v) SWEEP_DOT(v, 2, low, m2)
+#define LOW_3(v) SWEEP_DOT(v, 3, low, m3)
+#define HIGH_0(v) SWEEP_DOT(v, 0, high, m0)
+#define HIGH_1(v) SWEEP_DOT(v, 1, high, m1)
+#define HIGH_2(v) SWEEP_DOT(v, 2, high, m2)
+#define HIGH_3(v) SWEEP_DOT(v, 3, high, m3)
+        STEP(0, LOW_0)
+        STEP(1, LOW_1)
+        STEP(2, LOW_2)
+        STEP(3, LOW_3)
+        STEP(4, HIGH_0)
+        STEP(5, HIGH_1)
+        STEP(6, HIGH_2)
+        STEP(7, HIGH_3)
+    }
+#define SWEEP_SUM(v)                                                                           \
+    c##v##_0 = VI_ADD(c##v##_0, VI_SHIFT_RIGHT_SIGNED(c##v##_1, 2));                           \
+    c##v##_2 = VI_ADD(VI_SHIFT_RIGHT_SIGNED(c##v##_2, 4), VI_SHIFT_RIGHT_SIGNED(c##v##_3, 6)); \
+    sum[v] = VI_ADD(sum[v], VI_ADD(c##v##_0, c##v##_2));
+    EACH_VECTOR(SWEEP_SUM)
 }
 
 static inline void int16_groups_q4(int n_groups, const uint32_t *codes, const pair_t *x, VI *sum)
 {
     const VI m0 = VI_SET1(0x000F000F), m1 = VI_SET1(0x00F000F0);
-    VI c0 = VI_SET1(0), c1 = VI_SET1(0), d0 = VI_SET1(0), d1 = VI_SET1(0);
+    EACH_VECTOR(SWEEP_DECLARE)
     for (int g = 0; g < n_groups; g++, codes += 16, x += 4) {
         __builtin_prefetch((const char *)codes + INT16_AHEAD);
-        VI low = VI_LOAD(codes), high = VI_SHIFT_RIGHT(low, 8);
-        c0 = VI_DOT(c0, VI_SET1((int32_t)x[0]), VI_AND(low, m0));
-        c1 = VI_DOT(c1, VI_SET1((int32_t)x[1]), VI_AND(low, m1));
-        d0 = VI_DOT(d0, VI_SET1((int32_t)x[2]), VI_AND(high, m0));
-        d1 = VI_DOT(d1, VI_SET1((int32_t)x[3]), VI_AND(high, m1));
+        EACH_VECTOR(SWEEP_LOAD)
+#define Q4_HIGH_2(v) SWEEP_DOT(v, 2, high, m0)
+#define Q4_HIGH_3(v) SWEEP_DOT(v, 3, high, m1)
+        STEP(0, LOW_0)
+        STEP(1, LOW_1)
+        STEP(2, Q4_HIGH_2)
+        STEP(3, Q4_HIGH_3)
     }
-    c1 = VI_ADD(VI_SHIFT_RIGHT_SIGNED(c1, 4), VI_SHIFT_RIGHT_SIGNED(d1, 4));
-    *sum = VI_ADD(*sum, VI_ADD(VI_ADD(c0, d0), c1));
+#define SWEEP_SUM_Q4(v)                                                                        \
+    c##v##_1 = VI_ADD(VI_SHIFT_RIGHT_SIGNED(c##v##_1, 4), VI_SHIFT_RIGHT_SIGNED(c##v##_3, 4)); \
+    sum[v] = VI_ADD(sum[v], VI_ADD(VI_ADD(c##v##_0, c##v##_2), c##v##_1));
+    EACH_VECTOR(SWEEP_SUM_Q4)
 }
 
 /* s[j] = S of output col + j; total: the sum of q over the row. */
@@ -249,17 +285,20 @@ static void int16_outputs(const struct weight *w, int col, const pair_t *x, int3
 {
     bool four = w->form == WEIGHT_Q4;
     int block = four ? INT16_BLOCK_Q4 : INT16_BLOCK, per_group = four ? 8 : 16;
-    for (int part = 0; part < 16; part += V_WIDTH) {
-        VI sum = VI_SET1(0);
+    for (int part = 0; part < 16; part += SWEEP_WIDTH) {
+        VI sum[SWEEP_VECTORS];
+        for (int v = 0; v < SWEEP_VECTORS; v++)
+            sum[v] = VI_SET1(0);
         for (int k = 0; k < w->k; k += block) {
             int n_groups = (w->k - k < block ? w->k - k : block) / per_group;
             const uint32_t *codes = (const uint32_t *)(const void *)codes_at(w, col, k) + part;
             if (four)
-                int16_groups_q4(n_groups, codes, x + k / 2, &sum);
+                int16_groups_q4(n_groups, codes, x + k / 2, sum);
             else
-                int16_groups(n_groups, codes, x + k / 2, &sum);
+                int16_groups(n_groups, codes, x + k / 2, sum);
         }
-        VI_STORE(s + part, sum);
+        for (int v = 0; v < SWEEP_VECTORS; v++)
+            VI_STORE(s + part + v * V_WIDTH, sum[v]);
     }
     uint32_t below = (four ? 15u : 3u) * (uint32_t)total;
     for (int j = 0; j < 16; j++) /* the halves of the difference may not fit, it does */
