@@ -44,7 +44,18 @@ struct json *report_output(struct store *s, const struct json *stage, const char
 /* --- times -------------------------------------------------------------------------------------
  */
 
-/* How long the stage took when it was really executed, from its statement; false without one. */
+/* The statement of the run that executed the stage; false without one. Release it then, too. */
+static bool stage_statement(const struct run_record *r, const struct json *stage,
+                            struct statement *s)
+{
+    char *path = xasprintf("stages/%s/statement.json", json_text(stage, "stage"));
+    const char *text = run_record_file(r, path);
+    struct err ignored = {0};
+    xfree(path);
+    return text && statement_parse(text, strlen(text), s, &ignored) == 0;
+}
+
+/* How long the stage took when it was really executed; false when it is not known. */
 static bool stage_seconds(const struct run_record *r, const struct json *stage, double *seconds)
 {
     const struct json *own = json_get(stage, "seconds");
@@ -52,12 +63,8 @@ static bool stage_seconds(const struct run_record *r, const struct json *stage, 
         *seconds = json_number(own);
         return true;
     }
-    char *path = xasprintf("stages/%s/statement.json", json_text(stage, "stage"));
-    const char *text = run_record_file(r, path);
-    xfree(path);
     struct statement s = {0};
-    struct err ignored = {0};
-    bool known = text && statement_parse(text, strlen(text), &s, &ignored) == 0;
+    bool known = stage_statement(r, stage, &s);
     if (known)
         *seconds = (double)(s.facts.finished_ms - s.facts.started_ms) / 1e3;
     statement_release(&s);
@@ -206,6 +213,25 @@ static void add_own_metrics(struct json *blocks, const struct json *stage,
     }
 }
 
+/* What the stage measured of the machine that it ran on: in no output, so from its statement. */
+static void add_measured(struct json *blocks, const struct run_record *r, const struct json *stage)
+{
+    static const char *const columns[] = {"measured when it ran", "value", NULL};
+    struct statement s = {0};
+    bool known = stage_statement(r, stage, &s);
+    if (known && s.facts.events && str_eq(json_text(s.facts.events, "event"), "measured")) {
+        struct json *rows = page_add_table(blocks, "Speed on that machine", columns);
+        for (const struct json *m = json_first(s.facts.events); m; m = json_next(m)) {
+            if (!json_is_number(m))
+                continue;
+            struct json *row = page_add_row(rows);
+            json_append(row, report_cell_text(json_key(m)));
+            json_append(row, report_cell_number(json_number(m), NULL));
+        }
+    }
+    statement_release(&s);
+}
+
 /* What is judged is what a reader wants to see first. */
 static bool has_gates(const struct run_record *r, const struct json *stage)
 {
@@ -234,6 +260,7 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
         json_append(blocks, json_clone(b));
     if (metrics)
         add_own_metrics(blocks, stage, metrics);
+    add_measured(blocks, r, stage);
     if (missing || no_metrics)
         page_add_text(blocks, "", "The store cannot give this stage's report or metrics any more.");
     json_free(report);

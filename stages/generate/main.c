@@ -49,7 +49,9 @@ static const struct stage_port INS[] = {
     {"base", "base", true, "The base model."},
     {"adapter", "adapter", false, "An adapter file, or a .fmadapter folder."},
     {"package", "package", false, "A .fmadapter folder."},
-    {"draft", "draft", false, "A draft model: faster, with the same distribution of answers."},
+    {"draft", "draft", false,
+     "A draft model: the same distribution of answers; faster where a pass over a few tokens is "
+     "cheap."},
     {"tokenizer", "tokenizer", true, "The SentencePiece model."},
     {"template", "template", true, "The prompt format."},
 };

@@ -78,7 +78,8 @@ const char *stage_in(const struct stage_run *run, const char *name);
 const char *stage_out(const struct stage_run *run, const char *name);
 
 /* Appends one event line {"event":type, ...fields} to the events file; takes `fields` (an object or
- * NULL). A lost event fails nothing. Times and speeds go here, never into outputs. */
+ * NULL). A lost event fails nothing. Times and speeds go here, never into outputs: the numbers of a
+ * last event of the type "measured" are shown on the page of the run. */
 void stage_event(const struct stage_run *run, const char *type, struct json *fields);
 /* {"event":"progress","done":..,"of":..,"note":..}; at most five a second; also a line on stderr
  * when that is a terminal. */
