@@ -40,12 +40,17 @@ static const struct stage_port INS[] = {
     {"base", "base", true, "The base, in whatever form it is stored."},
     {"adapter", "adapter", false, "An adapter on it."},
     {"package", "package", false, "Or a .fmadapter package on it."},
+    {"full", "metrics", false,
+     "Of the model before it was rounded, on the same text; with `rounded`."},
+    {"rounded", "metrics", false, "Of its plain rounding: share_won_back is of what this loses."},
 };
 
 static const struct stage_port OUTS[] = {
     {"metrics", "metrics", true,
      "nats_per_token; perplexity, its exponential; bits_per_byte of the text, which compares "
-     "models of different vocabularies; next_token_accuracy; tokens and bytes predicted."},
+     "models of different vocabularies; next_token_accuracy; tokens and bytes predicted; with "
+     "`full` "
+     "and `rounded` share_won_back = (rounded - this) / (rounded - full) of nats_per_token."},
     {"report", "report", true, "The same for people."},
 };
 
@@ -68,6 +73,12 @@ static const struct stage_spec SPEC = {
     .libraries = LIBRARIES,
 };
 
+/* What another stage of this kind measured. */
+struct other {
+    double nats; /* per token */
+    int64_t tokens, bytes;
+};
+
 struct perplexity {
     const struct stage_run *run;
     const struct perplexity_config *config;
@@ -81,7 +92,59 @@ struct perplexity {
     unsigned char *piece_bytes; /* (V) bytes of text that a piece stands for */
     struct loss_sum sum;
     int64_t n_bytes;
+    bool has_others;
+    struct other full, rounded;
 };
+
+/* --- the others --------------------------------------------------------------------------------
+ */
+
+static int read_other(const struct perplexity *p, const char *port, struct other *o, struct err *e)
+{
+    struct json *v = NULL;
+    int rc = json_read(stage_in(p->run, port), &v, e);
+    if (rc)
+        return err_wrap(e, "%s", port);
+    rc = json_need_f64(v, "nats_per_token", &o->nats, e);
+    if (!rc)
+        rc = json_need_i64(v, "tokens", &o->tokens, e);
+    if (!rc)
+        rc = json_need_i64(v, "bytes", &o->bytes, e);
+    json_free(v);
+    return rc ? err_wrap(e, "%s: not the metrics of a perplexity stage", port) : 0;
+}
+
+static int read_others(struct perplexity *p, struct err *e)
+{
+    bool full = stage_in(p->run, "full") != NULL, rounded = stage_in(p->run, "rounded") != NULL;
+    if (full != rounded)
+        return err_set(e, ERR_CONFIG, "%s is given without %s: share_won_back needs both",
+                       full ? "full" : "rounded", full ? "rounded" : "full");
+    p->has_others = full;
+    if (!full)
+        return 0;
+    int rc = read_other(p, "full", &p->full, e);
+    if (!rc)
+        rc = read_other(p, "rounded", &p->rounded, e);
+    if (!rc && p->rounded.nats <= p->full.nats)
+        rc = err_set(e, ERR_CONFIG,
+                     "rounded: %.6g nats per token, and %.6g of `full`: nothing is lost that could "
+                     "be won back",
+                     p->rounded.nats, p->full.nats);
+    return rc;
+}
+
+static int check_other(const struct perplexity *p, const char *port, const struct other *o,
+                       struct err *e)
+{
+    if (o->tokens == p->sum.n_tokens && o->bytes == p->n_bytes)
+        return 0;
+    return err_set(e, ERR_CONFIG,
+                   "%s: measured on %lld tokens and %lld bytes, here are %lld and %lld: give both "
+                   "the same text, tokenizer and window",
+                   port, (long long)o->tokens, (long long)o->bytes, (long long)p->sum.n_tokens,
+                   (long long)p->n_bytes);
+}
 
 /* --- bytes of text -----------------------------------------------------------------------------
  */
@@ -158,7 +221,9 @@ static int open_all(struct perplexity *p, const struct stage_run *r, struct err 
 {
     p->run = r;
     p->config = r->config;
-    int rc = adapted_open(&p->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
+    int rc = read_others(p, e);
+    if (!rc)
+        rc = adapted_open(&p->adapted, stage_in(r, "base"), stage_in(r, "adapter"),
                           stage_in(r, "package"), e);
     if (!rc)
         adapted_halve(&p->adapted);
@@ -209,6 +274,9 @@ static struct json *metrics_of(const struct perplexity *p)
     json_put_f64(m, "next_token_accuracy", (double)p->sum.n_correct / tokens);
     json_put_i64(m, "tokens", p->sum.n_tokens);
     json_put_i64(m, "bytes", p->n_bytes);
+    if (p->has_others)
+        json_put_f64(m, "share_won_back",
+                     (p->rounded.nats - nats) / (p->rounded.nats - p->full.nats));
     return m;
 }
 
@@ -238,6 +306,10 @@ static int run(const struct stage_run *r, struct err *e)
     int rc = open_all(&p, r, e);
     if (!rc)
         rc = measure(&p, e);
+    if (!rc && p.has_others)
+        rc = check_other(&p, "full", &p.full, e);
+    if (!rc && p.has_others)
+        rc = check_other(&p, "rounded", &p.rounded, e);
     if (!rc)
         rc = publish(&p, e);
     release(&p);

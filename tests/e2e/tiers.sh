@@ -53,9 +53,10 @@ stages:
     gates: [nats_per_token < text_plain.nats_per_token]
   text_recovery:
     run: perplexity
-    inputs: { text: data/text.txt, tokenizer: vocab.tokenizer, base: rounded.base, adapter: recovery.adapter }
+    inputs: { text: data/text.txt, tokenizer: vocab.tokenizer, base: rounded.base, adapter: recovery.adapter,
+              full: text_dense.metrics, rounded: text_plain.metrics }
     with: { window: 64 }
-    gates: [nats_per_token < text_rounded.nats_per_token]
+    gates: [nats_per_token < text_rounded.nats_per_token, share_won_back > 0]
   written:
     run: sample
     inputs: { base: more.base, tokenizer: vocab.tokenizer }
@@ -102,6 +103,14 @@ bytes=$(sed 's/.*"bytes":\([0-9]*\).*/\1/' dense.json)
 [ "$bytes" -gt $((text * 95 / 100)) ] && [ "$bytes" -lt $((text * 105 / 100)) ] ||
     die "$bytes bytes predicted, the text has $text"
 
+# What is won back is told by the three losses.
+fetch "$(artifact text_plain/metrics)" plain.json
+fetch "$(artifact text_recovery/metrics)" recovery.json
+share=$(sed 's/.*"share_won_back":\([-0-9.e]*\).*/\1/' recovery.json)
+awk -v full="$(nats dense.json)" -v rounded="$(nats plain.json)" -v own="$(nats recovery.json)" -v share="$share" \
+    'BEGIN { d = (rounded - own) / (rounded - full) - share; exit !(d < 1e-6 && d > -1e-6) }' ||
+    die "won back $share of $(nats dense.json) to $(nats plain.json): $(nats recovery.json)"
+
 # What was written does not depend on threads, but on the seed.
 fetch "$(artifact written/text)" written.txt
 has written.txt '<|endoftext|>'
@@ -139,6 +148,18 @@ sed -i 's/init: dense.dense, text/init: dense.dense, adapter: principal.adapter,
 sed -i 's/^  wrong:/  principal: { run: pissa, inputs: { base: dense.dense }, with: { rank: 8 } }\n&/' bad.yaml
 expect 1 fm run bad.yaml
 has stderr.txt 'set tokens: 0 and qat_tokens: 0'
+sed 's/full: text_dense.metrics, rounded: text_plain.metrics/full: text_dense.metrics/' tiers.yaml >bad.yaml
+expect 1 fm run bad.yaml
+has stderr.txt 'full is given without rounded'
+sed 's/full: text_dense.metrics, rounded: text_plain/full: text_plain.metrics, rounded: text_dense/' tiers.yaml >bad.yaml
+expect 1 fm run bad.yaml
+has stderr.txt 'nothing is lost that could be won back'
+sed 's/full: text_dense.metrics, rounded/full: slow.metrics, rounded/' tiers.yaml >bad.yaml
+expect 1 fm run bad.yaml
+has stderr.txt 'full: not the metrics of a perplexity stage'
+sed '/^  text_plain:/,/with:/s/window: 64/window: 32/' tiers.yaml >bad.yaml
+expect 1 fm run bad.yaml
+has stderr.txt 'give both the same text, tokenizer and window'
 sed '/^  slow:/,$d' tiers.yaml >bad.yaml
 cat >>bad.yaml <<'EOF'
   slow:
