@@ -9,6 +9,9 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/report.h"
 
+/* A run whose gates do not hold cannot be accepted: the file must go first. */
+#define REMEDY "put it back with git, or remove it and accept a run"
+
 char *baseline_path(const char *manifest, const char *instance)
 {
     return xasprintf(BASELINE_ROOT "/%s/%s.json", manifest, instance);
@@ -25,19 +28,19 @@ static int check_numbers(const struct json *o, const char *what, double least, s
 }
 
 /* Files of earlier versions do not say whose they are. */
-static int check_manifest(const struct json *root, const char *manifest, struct err *e)
+static int check_owner(const struct json *root, const char *key, const char *wanted, struct err *e)
 {
-    const char *name = manifest;
-    int rc = json_get(root, "manifest") ? json_need_string(root, "manifest", &name, e) : 0;
-    if (rc == 0 && !str_eq(name, manifest))
-        rc = err_set(e, ERR_FORMAT, "a baseline of the manifest %s, not of %s", name, manifest);
+    const char *name = wanted;
+    int rc = json_get(root, key) ? json_need_string(root, key, &name, e) : 0;
+    if (rc == 0 && !str_eq(name, wanted))
+        rc = err_set(e, ERR_FORMAT, "a baseline of the %s %s, not of %s", key, name, wanted);
     return rc;
 }
 
-static int check(const struct json *root, const char *manifest, struct err *e)
+static int check(const struct json *root, const char *manifest, const char *instance, struct err *e)
 {
-    static const char *const keys[] = {"schema", "manifest", "golden", "runs",
-                                       "rows",   "metrics",  "spread"};
+    static const char *const keys[] = {"schema", "manifest", "instance", "golden",
+                                       "runs",   "rows",     "metrics",  "spread"};
     const struct json *metrics = NULL, *spread = NULL, *runs = NULL;
     const char *golden = NULL;
     int64_t schema = 0, rows = 0;
@@ -48,7 +51,9 @@ static int check(const struct json *root, const char *manifest, struct err *e)
         rc = err_set(e, ERR_FORMAT, "a baseline of schema %lld, this program knows 1 only",
                      (long long)schema);
     if (rc == 0)
-        rc = check_manifest(root, manifest, e);
+        rc = check_owner(root, "manifest", manifest, e);
+    if (rc == 0)
+        rc = check_owner(root, "instance", instance, e);
     if (rc == 0)
         rc = json_need_string(root, "golden", &golden, e);
     if (rc == 0)
@@ -68,19 +73,16 @@ static int check(const struct json *root, const char *manifest, struct err *e)
 
 int baseline_read_any(struct baseline *b, const char *manifest, const char *instance, struct err *e)
 {
-    char *path = baseline_path(manifest, instance);
     struct err cause = {0};
     memset(b, 0, sizeof *b);
-    int rc = file_exists(path) ? json_read(path, &b->root, &cause) : 0;
-    if (rc == 0 && b->root && check(b->root, manifest, &cause) < 0)
-        rc = err_wrap(&cause, "%s", path);
-    xfree(path);
-    if (rc < 0) {
-        /* A run whose gates do not hold cannot be accepted: the file must go first. */
-        rc = err_set(e, cause.code, "%s: put it back with git, or remove it and accept a run",
-                     cause.text);
+    b->path = baseline_path(manifest, instance);
+    int rc = file_exists(b->path) ? json_read(b->path, &b->root, &cause) : 0;
+    if (rc == 0 && b->root && check(b->root, manifest, instance, &cause) < 0)
+        rc = err_wrap(&cause, "%s", b->path);
+    if (rc < 0)
+        rc = err_set(e, cause.code, "%s: " REMEDY, cause.text);
+    if (rc < 0 || !b->root)
         baseline_release(b);
-    }
     b->metrics = json_get(b->root, "metrics");
     return rc;
 }
@@ -99,7 +101,21 @@ int baseline_read(struct baseline *b, const char *manifest, const char *instance
 void baseline_release(struct baseline *b)
 {
     json_free(b->root);
+    xfree(b->path);
     memset(b, 0, sizeof *b);
+}
+
+int baseline_check_share(const struct baseline *b, const char *metric, double value, struct err *e)
+{
+    double was = json_number_or(b->metrics, metric, value);
+    /* 0 and 1 may be counts, which are shown and not judged. */
+    if (value <= 0 || value >= 1 || (was >= 0 && was <= 1))
+        return 0;
+    return err_set(
+        e, ERR_FORMAT,
+        "%s: metrics: \"%s\" is %.6g, and %.6g in this run: expected a share from 0 to 1, "
+        "where 0.5 is 50 %%: " REMEDY,
+        b->path, metric, was, value);
 }
 
 double baseline_allowed(const struct baseline *b, const char *metric)
@@ -174,6 +190,7 @@ static struct json *make(const struct run_record *runs, size_t n_runs, const str
     struct json *means = json_new_object(), *spreads = json_new_object();
     json_put_i64(root, "schema", 1);
     json_put_string(root, "manifest", runs[0].name);
+    json_put_string(root, "instance", json_find_text(stage, "stage"));
     json_put_string(root, "golden", golden_id(stage));
     for (size_t k = 0; k < n_runs; k++)
         json_append(commits, json_new_string(runs[k].commit));

@@ -5,9 +5,12 @@
  * Accepted results: golden/baselines/<manifest>/<instance>.json, one file for each stage that
  * answers a golden set. Written by `fmforge accept`, read by `drop` gates and by the nightly.
  *
- *   {"schema": 1, "manifest": <its name>, "golden": <content id of the set>,
- *    "runs": [<ledger commit>, ..], "rows": 500, "metrics": {"exact_match": 0.86, ..},
- *    "spread": {"exact_match": 0.008, ..}}
+ *   {"schema": 1, "manifest": <its name>, "instance": <quality[toolkit=nano-1.0]>,
+ *    "golden": <content id of the set>, "runs": [<ledger commit>, ..], "rows": 500,
+ *    "metrics": {"exact_match": 0.86, ..}, "spread": {"exact_match": 0.008, ..}}
+ *
+ * Files of earlier versions have no "instance", or no "manifest" either, and are taken for what
+ * their path says.
  *
  * metrics are means over the accepted runs; spread is their standard deviation (n - 1), there only
  * from two runs on: runs that differ in their seed say how much of a change means nothing.
@@ -26,6 +29,7 @@
 
 struct baseline {
     struct json *root; /* NULL: there is none */
+    char *path;        /* of the file, or NULL */
     /* Borrowed from root; NULL when there is none or it is one of another golden set. */
     const struct json *metrics;
     bool is_of_another_set;
@@ -34,13 +38,18 @@ struct baseline {
 /* Where the baseline of an instance is; caller xfrees. */
 char *baseline_path(const char *manifest, const char *instance);
 /* golden_id: what the stage answers now. A missing file is no error; ERR_FORMAT for a damaged one
- * and for one of another manifest. */
+ * and for one of another manifest or instance. */
 int baseline_read(struct baseline *b, const char *manifest, const char *instance,
                   const char *golden_id, struct err *e) MUST_USE;
 /* Whatever set it is one of. */
 int baseline_read_any(struct baseline *b, const char *manifest, const char *instance,
                       struct err *e) MUST_USE;
 void baseline_release(struct baseline *b); /* safe on zeroed, safe twice */
+
+/* Can the run's value be compared with this? ERR_FORMAT where the run has a share, between 0 and 1,
+ * and the baseline a number that is none: one in percent. */
+int baseline_check_share(const struct baseline *b, const char *metric, double value,
+                         struct err *e) MUST_USE;
 
 /* By how much a metric between 0 and 1 may fall below its baseline before that is a regression:
  * with BASELINE_RUNS_FOR_SPREAD accepted runs or more, 4 spread sqrt(1 + 1/n); else two standard

@@ -106,6 +106,27 @@ static bool metric_of(const struct json *metrics, const char *name, double *out)
     return true;
 }
 
+/* Puts behind the note which metrics there are, and the nearest. */
+static void add_names(struct gate_result *r, const char *wanted, const struct json *metrics)
+{
+    size_t n_names = 0, used = strlen(r->note);
+    const char **names = xalloc_array(json_count(metrics) + 1, sizeof *names);
+    struct buf list;
+    buf_init(&list, BUF_MAX_DEFAULT);
+    for (const struct json *m = metrics ? json_first(metrics) : NULL; m; m = json_next(m))
+        if (json_is_number(m)) {
+            buf_printf(&list, "%s%s", n_names > 0 ? ", " : "", json_key(m));
+            names[n_names++] = json_key(m);
+        }
+    const char *near = str_nearest(wanted, names, n_names);
+    if (n_names > 0)
+        snprintf(r->note + used, sizeof r->note - used, "; there %s %.1000s%s%.100s%s",
+                 n_names > 1 ? "are" : "is", buf_text(&list), near ? "; did you mean `" : "",
+                 near ? near : "", near ? "`?" : "");
+    buf_release(&list);
+    xfree(names);
+}
+
 struct gate_result gate_judge(const struct gate *g, const struct json *own,
                               const struct json *other, const struct json *baseline)
 {
@@ -115,24 +136,29 @@ struct gate_result gate_judge(const struct gate *g, const struct json *own,
     r.has_value = metric_of(own, g->metric, &r.value);
     if (!r.has_value) {
         snprintf(r.note, sizeof r.note, "there is no metric `%.100s`", g->metric);
+        add_names(&r, g->metric, own);
         return r;
     }
     if (g->type == GATE_STAGE) {
         r.has_bound = metric_of(other, g->stage_metric, &r.bound);
-        if (!r.has_bound)
+        if (!r.has_bound) {
             snprintf(r.note, sizeof r.note, "%.100s has no metric `%.100s`", g->stage,
                      g->stage_metric);
+            add_names(&r, g->stage_metric, other);
+        }
     } else if (g->type == GATE_DROP && !baseline) {
         r.verdict = GATE_NO_BASELINE;
         snprintf(r.note, sizeof r.note, "no baseline yet: fmforge accept RUN makes one");
         return r;
     } else if (g->type == GATE_DROP) {
         r.has_bound = metric_of(baseline, g->metric, &r.bound);
-        if (!r.has_bound)
+        if (!r.has_bound) {
             snprintf(r.note, sizeof r.note,
                      "the baseline has no metric `%.100s`: name another, or remove the baseline "
                      "and accept a run",
                      g->metric);
+            add_names(&r, g->metric, baseline);
+        }
     } else {
         r.has_bound = true;
         r.bound = g->value;

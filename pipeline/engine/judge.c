@@ -54,12 +54,26 @@ static void read_baseline(const struct plan *p, size_t i, struct baseline *b, st
         err_wrap(cause, "its baseline cannot be read");
 }
 
+/* Where a drop gate fails the fault may be the file's: then it is named. */
+static void judge_baseline(const struct gate *g, const struct baseline *b, struct gate_result *r)
+{
+    struct err e = {0};
+    if (r->verdict != GATE_FAILS || !r->has_value)
+        return;
+    if (!r->has_bound)
+        err_set(&e, ERR_FORMAT, "%s: %s", b->path, r->note);
+    if (e.code != 0 || baseline_check_share(b, g->metric, r->value, &e) < 0)
+        snprintf(r->note, sizeof r->note, "%s", e.text);
+}
+
 /* What a drop gate is judged by; a baseline of another set is said, one that is broken fails. */
 static struct gate_result judge_one(const struct gate *g, const struct json *own,
                                     const struct json *other, const struct baseline *b,
                                     const struct err *cause)
 {
     struct gate_result r = gate_judge(g, own, other, b->metrics);
+    if (g->type == GATE_DROP)
+        judge_baseline(g, b, &r);
     if (g->type != GATE_DROP || r.verdict != GATE_NO_BASELINE)
         return r;
     if (cause->code != 0) {

@@ -105,6 +105,9 @@ static int compare_stage(struct nightly_item *item, const struct run_record *r, 
         return 0;
     struct baseline b = {0};
     int rc = baseline_read(&b, r->name, name, golden, e);
+    for (const struct json *m = json_first(metrics); m && rc == 0; m = json_next(m))
+        if (json_is_number(m) && !drop_gate(r, name, json_key(m)))
+            rc = baseline_check_share(&b, json_key(m), json_number(m), e);
     for (const struct json *m = rc == 0 ? json_first(metrics) : NULL; m; m = json_next(m)) {
         if (json_type(m) != JSON_NUMBER || str_eq(json_key(m), "rows"))
             continue;
@@ -224,6 +227,21 @@ static void uncompared_to_text(const struct nightly_item *item, const struct jso
     buf_release(&names);
 }
 
+/* 0 and 1 may be shares or counts; the baseline's number is none, or it was written in percent. */
+static void no_share_to_text(const struct nightly_item *item, const struct json *c, struct buf *out)
+{
+    const char *stage = json_find_text(c, "stage");
+    double was = json_number_or(c, "baseline", 0), value = json_number_or(c, "value", -1);
+    if (!has_verdict(c, "shown") || !is_share(value) || is_share(was))
+        return;
+    char *path = baseline_path(item->name, stage);
+    buf_printf(out,
+               "%s: %s: %s is %.4g and was %.4g (%s): shown, not compared: a share goes "
+               "from 0 to 1, where 0.5 is 50 %%\n",
+               item->name, stage, json_find_text(c, "metric"), value, was, path);
+    xfree(path);
+}
+
 static void gates_to_text(const struct nightly_item *item, struct buf *out)
 {
     for (const struct json *g = json_items(item->run, "gates"); g; g = json_next(g))
@@ -241,6 +259,7 @@ static void details_to_text(const struct nightly_item *item, struct buf *out)
         if (!str_eq(json_find_text(c, "stage"), stage))
             uncompared_to_text(item, c, out);
         stage = json_find_text(c, "stage");
+        no_share_to_text(item, c, out);
         if (nightly_is_worse(c))
             change_to_text(item, c, out);
     }

@@ -88,7 +88,7 @@ static void damaged_files_are_named(void **state)
     }
 }
 
-static void another_manifest_is_named(void **state)
+static void another_owner_is_named(void **state)
 {
     struct baseline b;
     struct err e = {0};
@@ -104,6 +104,44 @@ static void another_manifest_is_named(void **state)
     e = (struct err){0};
     put(BASE("1", "5", "{\"m\":1}", ",\"manifest\":5"));
     assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), ERR_FORMAT);
+    e = (struct err){0};
+    put(BASE("1", "5", "{\"m\":1}", ",\"instance\":\"quality\""));
+    assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), 0);
+    baseline_release(&b);
+    put(BASE("1", "5", "{\"m\":1}", ",\"instance\":\"bare\""));
+    assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, FILE_OF ": a baseline of the instance bare, not of quality"));
+}
+
+static void a_share_in_percent_is_named(void **state)
+{
+    struct baseline b;
+    struct err e = {0};
+    (void)state;
+    put(BASE("1", "5", "{\"m\":55,\"n\":-0.5,\"one\":1,\"zero\":0}", ""));
+    assert_int_equal(baseline_read(&b, "task", "quality", "a", &e), 0);
+    assert_int_equal(baseline_check_share(&b, "one", 0.5, &e), 0);
+    assert_int_equal(baseline_check_share(&b, "zero", 0.5, &e), 0);
+    assert_int_equal(baseline_check_share(&b, "absent", 0.5, &e), 0);
+    /* Counts are shown. */
+    assert_int_equal(baseline_check_share(&b, "m", 0, &e), 0);
+    assert_int_equal(baseline_check_share(&b, "m", 1, &e), 0);
+    assert_int_equal(baseline_check_share(&b, "m", 40.5, &e), 0);
+    assert_int_equal(baseline_check_share(&b, "m", 0.55, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, FILE_OF ": metrics: \"m\" is 55, and 0.55 in this run: "
+                                           "expected a share from 0 to 1"));
+    e = (struct err){0};
+    assert_int_equal(baseline_check_share(&b, "n", 0.55, &e), ERR_FORMAT);
+    baseline_release(&b);
+    baseline_release(&b);
+    /* None, and one of another set, say nothing. */
+    e = (struct err){0};
+    assert_int_equal(baseline_read(&b, "task", "quality", "b", &e), 0);
+    assert_int_equal(baseline_check_share(&b, "m", 0.55, &e), 0);
+    baseline_release(&b);
+    assert_int_equal(baseline_read(&b, "task", "absent", "a", &e), 0);
+    assert_int_equal(baseline_check_share(&b, "m", 0.55, &e), 0);
+    baseline_release(&b);
 }
 
 static double allowed(const char *text)
@@ -149,7 +187,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_only_for_its_golden_set),
         cmocka_unit_test(damaged_files_are_named),
-        cmocka_unit_test(another_manifest_is_named),
+        cmocka_unit_test(another_owner_is_named),
+        cmocka_unit_test(a_share_in_percent_is_named),
         cmocka_unit_test(what_is_allowed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -74,6 +74,53 @@ static void a_missing_metric_fails(void **state)
     gate_release(&g);
 }
 
+static const char *note_of(const char *text, const struct json *own, const struct json *other,
+                           const struct json *baseline, struct gate_result *r)
+{
+    struct gate g;
+    struct err e = {0};
+    assert_int_equal(gate_parse(&doc, &node, text, &g, &e), 0);
+    *r = gate_judge(&g, own, other, baseline);
+    assert_int_equal(r->verdict, GATE_FAILS);
+    gate_release(&g);
+    return r->note;
+}
+
+static void a_missing_metric_has_the_nearest_named(void **state)
+{
+    struct gate_result r;
+    struct json *own = json_new_object(), *other = json_new_object(), *many = json_new_object();
+    (void)state;
+    json_put_f64(own, "team_match", 0.9);
+    json_put_f64(own, "exact_match", 0.5);
+    json_put_string(own, "tem_match", "no number");
+    json_put_f64(other, "tam_match", 0.9);
+    assert_string_equal(
+        note_of("tem_match >= 1", own, NULL, NULL, &r),
+        "there is no metric `tem_match`; there are team_match, exact_match; did you "
+        "mean `team_match`?");
+    assert_string_equal(note_of("zzz >= 1", own, NULL, NULL, &r),
+                        "there is no metric `zzz`; there are team_match, exact_match");
+    assert_string_equal(note_of("team_match > lookup.team_match", own, other, NULL, &r),
+                        "lookup has no metric `team_match`; there is tam_match; did you mean "
+                        "`tam_match`?");
+    assert_string_equal(note_of("team_match drop <= 0.1", own, NULL, other, &r),
+                        "the baseline has no metric `team_match`: name another, or remove the "
+                        "baseline and accept a run; there is tam_match; did you mean `tam_match`?");
+    /* More names than a note holds. */
+    for (int i = 0; i < 1000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "a_metric_of_number_%d", i);
+        json_put_f64(many, name, i);
+    }
+    assert_non_null(strstr(note_of("a_metric >= 1", many, NULL, NULL, &r), "a_metric_of_number_9"));
+    assert_non_null(strstr(note_of("a_metric_of_nunber_77 >= 1", many, NULL, NULL, &r),
+                           "; did you mean `a_metric_of_number_77`?"));
+    json_free(own);
+    json_free(other);
+    json_free(many);
+}
+
 static void bad_texts_have_a_place(void **state)
 {
     (void)state;
@@ -96,6 +143,7 @@ int main(void)
         cmocka_unit_test(another_stage),
         cmocka_unit_test(drop_against_a_baseline),
         cmocka_unit_test(a_missing_metric_fails),
+        cmocka_unit_test(a_missing_metric_has_the_nearest_named),
         cmocka_unit_test(bad_texts_have_a_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
