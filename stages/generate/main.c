@@ -205,6 +205,35 @@ static void say_draft(const struct generate *g)
                   (double)n->tokens / (double)n->base_passes);
 }
 
+/* Options that are not at their defaults (PARAMS) and change nothing without another one. */
+static void say_unused(const struct generate *g)
+{
+    const struct generate_config *c = g->config;
+    bool greedy = c->temperature <= 0;
+    const char *const top_k = greedy && c->top_k != 0 ? " --top-k" : "";
+    const char *const top_p = greedy && c->top_p < 1 ? " --top-p" : "";
+    const char *const seed = greedy && c->seed != 1 ? " --seed" : "";
+    if (*top_k || *top_p || *seed)
+        stage_say(g->run,
+                  "not used:%s%s%s: at --temperature 0 the likeliest token is taken each time",
+                  top_k, top_p, seed);
+    if (!stage_in(g->run, "draft") && c->draft_tokens != 3)
+        stage_say(g->run, "not used: --draft-tokens: there is no --draft");
+}
+
+/* One that the model did not end itself. */
+static void say_cut(const struct generate *g, const struct decoder_request *request)
+{
+    int64_t wanted = g->config->max_new_tokens;
+    if (request->stopped)
+        return;
+    if (request->max_new < wanted)
+        stage_say(g->run, "the answer was cut: the model's context of %d tokens is full",
+                  g->adapted.model.shape.context);
+    else
+        stage_say(g->run, "the answer was cut: --max-new-tokens is %lld", (long long)wanted);
+}
+
 static int answer(struct generate *g, struct err *e)
 {
     int context = g->adapted.model.shape.context;
@@ -230,8 +259,8 @@ static int answer(struct generate *g, struct err *e)
         status = stream(g, request.out, request.n_out, true, e);
     if (status == 0)
         say_draft(g);
-    if (status == 0 && !request.stopped && max_new < g->config->max_new_tokens)
-        stage_say(g->run, "the answer was cut: the model's context of %d tokens is full", context);
+    if (status == 0)
+        say_cut(g, &request);
     return status;
 }
 
@@ -241,6 +270,8 @@ static int run(const struct stage_run *r, struct err *e)
     int status = open_all(&g, e);
     if (status == 0)
         status = render_request(&g, e);
+    if (status == 0)
+        say_unused(&g);
     if (status == 0)
         status = answer(&g, e);
     generation_release(&g.generation);
