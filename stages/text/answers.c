@@ -115,11 +115,11 @@ static void add_metrics(struct json *report, const struct answers_job *job,
         const struct score_metric *m = &score->metrics[i];
         struct json *row = blocks_row(rows);
         double low = 0, high = 0;
-        score_interval(m->value, score->n_rows, &low, &high);
+        score_interval(m->value, m->n_rows, &low, &high);
         json_append(row, json_new_string(m->name));
         json_append(row, json_new_f64(m->value));
-        json_append(row, m->is_share ? json_new_f64(low) : json_new_string(""));
-        json_append(row, m->is_share ? json_new_f64(high) : json_new_string(""));
+        json_append(row, m->n_rows > 0 ? json_new_f64(low) : json_new_string(""));
+        json_append(row, m->n_rows > 0 ? json_new_f64(high) : json_new_string(""));
         json_append(row, against ? json_new_f64(against->metrics[i].value) : json_new_string(""));
     }
     for (size_t i = 0; i < job->n_extras; i++) {

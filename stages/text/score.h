@@ -33,7 +33,7 @@
 struct score_metric {
     char name[160];
     double value;
-    bool is_share;
+    double n_rows; /* that the interval of a share reckons with (score_interval); 0: it has none */
 };
 
 #define SCORE_METRICS_MAX (4 + 2 * GOLDEN_FIELDS_MAX)
@@ -56,7 +56,21 @@ void score_release(struct score *s); /* safe on zeroed, safe twice */
 /* {"exact_match": 0.87, ..., "rows": 100}; caller frees. */
 struct json *score_to_json(const struct score *s);
 
-/* The Wilson 95 % interval of a share k / n. */
-void score_interval(double share, size_t n, double *low, double *high);
+/*
+ * The Wilson 95 % interval of a share of n rows that are right or wrong.
+ *
+ * leaf_f1 and word_f1 are no such shares: a row may be right in part, and a row has several leaves.
+ * Their share is sum(part) / sum(whole) over rows, part = 2 both and whole = expected + answered of
+ * a row's leaves (word_f1: its F1 and 1), and its variance is that of a ratio of sums over drawn
+ * rows, sum((part - share whole)^2) / sum(whole)^2 (Cochran, "Sampling Techniques", 1977, chapter
+ * 6). Their n is the number of rows that, right or wrong, would vary as much, share (1 - share) /
+ * variance: the effective sample size, in the same interval (Dean and Pagano, "Evaluating
+ * confidence interval methods for binomial proportions in clustered surveys", 2015). Where each row
+ * is right or wrong as a whole, with one leaf, that is the number of rows. Rows that are all alike
+ * do not say how much they vary: they count as they are.
+ */
+void score_interval(double share, double n, double *low, double *high);
+/* n of score_interval for sum(part) / sum(whole). */
+double score_effective_rows(const double *part, const double *whole, size_t n_rows);
 
 #endif

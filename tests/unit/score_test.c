@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/text/answers.h"
@@ -55,11 +57,26 @@ static void put_set(void)
                     "\"subject\":{\"metric\":\"overlap\",\"distinct\":true}}}");
 }
 
+static bool near(double a, double b)
+{
+    return fabs(a - b) < 1e-12;
+}
+
 static double metric(const struct score *s, const char *name)
 {
     for (size_t i = 0; i < s->n_metrics; i++)
         if (strcmp(s->metrics[i].name, name) == 0)
             return s->metrics[i].value;
+    fail_msg("no metric %s", name);
+    return -1;
+}
+
+/* The n of a metric's interval. */
+static double rows_of(const struct score *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_metrics; i++)
+        if (strcmp(s->metrics[i].name, name) == 0)
+            return s->metrics[i].n_rows;
     fail_msg("no metric %s", name);
     return -1;
 }
@@ -89,6 +106,8 @@ static void json_set(void **state)
     assert_true(metric(&s, "team_match") == 0.25);
     assert_true(metric(&s, "subject_overlap") == 0.25);
     assert_true(metric(&s, "subject_distinct") == 2);
+    assert_true(rows_of(&s, "exact_match") == 4 && rows_of(&s, "subject_overlap") == 4);
+    assert_true(rows_of(&s, "subject_distinct") == 0);
     struct json *v = score_to_json(&s);
     int64_t rows = 0;
     assert_int_equal(json_need_i64(v, "rows", &rows, &e), 0);
@@ -153,6 +172,13 @@ static void written_and_read_back(void **state)
     assert_int_equal(answers_read(paths[0], &g, &back, &e), 0);
     for (size_t i = 0; i < 4; i++)
         assert_string_equal(back[i], texts[i]);
+    /* Every metric but the count has its interval in the report. */
+    struct buf report;
+    buf_init(&report, BUF_MAX_DEFAULT);
+    need(file_read(paths[2], 1 << 20, &report, &e), &e);
+    assert_non_null(strstr(buf_text(&report), "[\"leaf_f1\",0,0,0.489"));
+    assert_non_null(strstr(buf_text(&report), "[\"subject_distinct\",0,\"\",\"\",\"\"]"));
+    buf_release(&report);
     /* Beside another system's answers. */
     job.against_path = paths[0];
     job.answers_path = in_folder("answers2");
@@ -206,6 +232,7 @@ static void rows_alone_of_text(void **state)
     assert_true(metric(&s, "exact_match") == 0.25);
     /* 1, then 1 (case and marks are no words), 2 * 2 / 5, 0. */
     assert_true(metric(&s, "word_f1") == (1 + 1 + 0.8 + 0) / 4);
+    assert_true(near(rows_of(&s, "word_f1"), 0.21 / 0.0425));
     assert_int_equal(s.n_metrics, 2); /* no number in every answer */
     score_release(&s);
     goldenset_close(&g);
@@ -255,6 +282,8 @@ static void rows_alone_of_json(void **state)
     assert_true(metric(&s, "json_valid") == 0.5);
     assert_true(metric(&s, "exact_match") == 0);
     assert_true(metric(&s, "leaf_f1") == 2.0 * 3 / (6 + 4));
+    /* Of 4, 4, 1 and 1 leaves 4, 2, 0 and 0: off by 1.6, 0.4, 0.6 and 0.6. */
+    assert_true(near(rows_of(&s, "leaf_f1"), 0.24 / ((2.56 + 0.16 + 0.36 + 0.36) / 100)));
     score_release(&s);
     goldenset_close(&g);
 }
@@ -386,6 +415,32 @@ static void intervals(void **state)
     assert_true(low == 0 && high == 1);
 }
 
+/* The expected numbers were computed with Python's fractions. */
+static void intervals_of_partly_right_rows(void **state)
+{
+    static const double part[] = {2, 0, 6, 4, 2, 0, 6, 2}, whole[] = {5, 3, 6, 4, 4, 2, 9, 2};
+    static const double f1[] = {2.0 / 3, 0, 1, 0.5, 0.8}, one[] = {1, 1, 1, 1, 1};
+    static const double none[] = {0, 0, 0, 0, 0}, third[] = {1.0 / 3, 1.0 / 3, 1.0 / 3};
+    static const double right[] = {1, 0, 1, 1, 0};
+    double low = -1, high = -1, n = score_effective_rows(part, whole, 8);
+    (void)state;
+    assert_true(near(n, 19.656081687612208));
+    score_interval(22.0 / 35, n, &low, &high);
+    assert_true(near(low, 0.4110573698824849) && near(high, 0.8040468876715885));
+    n = score_effective_rows(f1, one, 5);
+    assert_true(near(n, 10.505030959752322));
+    score_interval(0.5933333333333334, n, &low, &high);
+    assert_true(near(low, 0.31293501183518246) && near(high, 0.8237492323595029));
+    /* Right or wrong as a whole: the number of rows. All alike, a single one, none: as they are. */
+    assert_true(near(score_effective_rows(right, one, 5), 5));
+    assert_true(score_effective_rows(one, one, 5) == 5);
+    assert_true(score_effective_rows(none, one, 5) == 5);
+    assert_true(score_effective_rows(none, none, 5) == 5);
+    assert_true(score_effective_rows(third, one, 3) == 3);
+    assert_true(score_effective_rows(f1, one, 1) == 1);
+    assert_true(score_effective_rows(f1, one, 0) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +454,7 @@ int main(void)
         cmocka_unit_test(confusions),
         cmocka_unit_test(content_words),
         cmocka_unit_test(intervals),
+        cmocka_unit_test(intervals_of_partly_right_rows),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
