@@ -254,7 +254,7 @@ help:
 	@echo 'make setup       install what is missing (Debian, Ubuntu; Fedora and macOS untested)'
 	@echo 'make             build the programs into build/bin'
 	@echo 'make pipeline CONFIG=configs/quickstart.yaml   run a manifest'
-	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines'
+	@echo 'make nightly     run every manifest of configs/nightly, compare with golden/baselines (worse: Error 3)'
 	@echo 'make test        unit and end-to-end tests (MODE=asan: under the sanitizers)'
 	@echo 'make torture N=100      fail calls and allocations of the engine, kill it, damage its files'
 	@echo 'make fuzz SECONDS=60   look for inputs that break a parser (Clang)'

@@ -49,6 +49,14 @@ if command -v xmllint >/dev/null; then
     expect 0 xmllint --noout $page/junit.xml
 fi
 
+# By make, which ends with 2 whatever its recipe ended with, and prints that.
+mkdir configs build
+ln -s ../nightly configs/nightly
+ln -s "$BIN" build/bin
+expect 2 env -u MAKEFLAGS -u MAKELEVEL make -f "$ROOT/Makefile" -o all nightly
+has stdout.txt "tiny_task: quality[toolkit=tiny-0.1]: exact_match fell from $exact to "
+has stderr.txt ': nightly] Error 3'
+
 # Only what is broken: 1. Another golden set is no regression, and it is said.
 cp task.yaml nightly/task.yaml
 expect 1 fm nightly nightly --date 2026-02-03
