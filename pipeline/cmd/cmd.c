@@ -36,7 +36,7 @@ void cmd_say_skipped(const struct cmd_context *c, const struct session *s, bool 
 {
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
-    char *reason = xasprintf("%s is not there", s->absent);
+    char *reason = session_absent_text(s);
     if (as_json) {
         struct json *root = json_new_object();
         json_put_string(root, "schema", "fmforge.skipped/1");

@@ -55,7 +55,7 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
         item->name = xstrdup(s.manifest.name);
     if (rc == 0 && s.absent) {
         item->status = "skipped";
-        item->reason = xasprintf("%s is not there", s.absent);
+        item->reason = session_absent_text(&s);
     } else if (rc == 0) {
         char commit[COMMIT_HEX + 1] = "";
         struct term term = *c->context->term;

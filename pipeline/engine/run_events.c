@@ -215,7 +215,7 @@ void run_events_finished(struct run *r, const char *status, int exit_status)
 void run_events_skipped(struct event_stream *s, const struct session *session)
 {
     struct json *o = json_new_object();
-    char *reason = xasprintf("%s is not there", session->absent);
+    char *reason = session_absent_text(session);
     json_put_string(o, "name", session->manifest.name);
     json_put(o, "reason", statement_text(reason));
     event_stream_add(s, "run_skipped", o);

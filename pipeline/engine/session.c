@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
+
 int session_open(struct session *s, const struct session_options *o, struct err *e)
 {
     memset(s, 0, sizeof *s);
@@ -27,4 +30,15 @@ void session_release(struct session *s)
     store_close(s->store);
     manifest_release(&s->manifest);
     memset(s, 0, sizeof *s);
+}
+
+char *session_absent_text(const struct session *s)
+{
+    static const char root[] = "out/"; /* --out of that run, unless it was given */
+    const char *name = str_starts(s->absent, root) ? s->absent + strlen(root) : "";
+    int n = (int)strcspn(name, "/");
+    if (n == 0 || name[n] == '\0')
+        return xasprintf("%s is not there", s->absent);
+    return xasprintf("%s is not there; the manifest with `name: %.*s` delivers to %s%.*s",
+                     s->absent, n, name, root, n, name);
 }

@@ -34,5 +34,8 @@ struct session_options {
 /* The manifest is checked before a store is made. Release also after an error. */
 int session_open(struct session *s, const struct session_options *o, struct err *e) MUST_USE;
 void session_release(struct session *s);
+/* Why a session with an absent path does nothing: "X is not there", and of what lies where runs
+ * deliver, which manifest's run would. Caller xfrees. */
+char *session_absent_text(const struct session *s);
 
 #endif

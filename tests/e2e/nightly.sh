@@ -36,10 +36,12 @@ sed -i 's/learning_rate: 1e-2/learning_rate: 0.3/' nightly/task.yaml
 printf 'fmforge: 1\nname: broken\nstages: [\n' >nightly/a_broken.yaml
 sed 's/name: tiny_task/name: fails/; s/max_length: 128/max_length: 16/' task.yaml >nightly/b_fails.yaml
 sed 's/name: tiny_task/name: absent/; s/^vars:/skip_without: [nowhere]\nvars:/' task.yaml >nightly/c_absent.yaml
+sed 's/name: tiny_task/name: later/; s/^vars:/skip_without: [out\/base_1\/base]\nvars:/' task.yaml >nightly/d_later.yaml
 expect 3 fm nightly nightly --date 2026-02-02
 has stdout.txt 'error       nightly/a_broken.yaml:'
 has stdout.txt 'failed      nightly/b_fails.yaml'
 has stdout.txt 'skipped     nightly/c_absent.yaml: nowhere is not there'
+has stdout.txt 'skipped     nightly/d_later.yaml: out/base_1/base is not there; the manifest with `name: base_1` delivers to out/base_1'
 has stdout.txt "tiny_task: quality[toolkit=tiny-0.1]: exact_match fell from $exact to "
 page=reports/nightly/2026-02-02
 has $page/junit.xml '<skipped message="nowhere is not there"/>'
@@ -60,7 +62,7 @@ has stderr.txt ': nightly] Error 3'
 # Only what is broken: 1. Another golden set is no regression, and it is said.
 cp task.yaml nightly/task.yaml
 expect 1 fm nightly nightly --date 2026-02-03
-rm nightly/[abc]_*.yaml
+rm nightly/[abcd]_*.yaml
 sed -i '1d' learned/rows.jsonl
 expect 0 fm nightly nightly --date 2026-02-04
 has reports/nightly/2026-02-04/index.html 'another golden set'
