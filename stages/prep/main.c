@@ -13,6 +13,7 @@
 #include "stages/text/finding.h"
 #include "stages/text/goldenset.h"
 #include "stages/text/labels.h"
+#include "stages/text/leak.h"
 #include "stages/text/rules.h"
 #include "stages/text/split.h"
 
@@ -33,8 +34,8 @@ static const struct param PARAMS[] = {
     {"long_rows", PARAM_CHOICE, offsetof(struct prep_config, long_rows), "refuse", 0, 0,
      LONG_CHOICES, "", "What to do with rows above max_length."},
     {"leaks", PARAM_CHOICE, offsetof(struct prep_config, leaks), "refuse", 0, 0, LEAK_CHOICES, "",
-     "Training rows whose prompt is one of the golden set: an error, or left out and said. Near "
-     "repeats are kept and said."},
+     "Training rows with a turn of the golden set, its whole prompt or its question and answer: an "
+     "error, or left out and said. Near repeats are kept and said."},
     {"system", PARAM_CHOICE, offsetof(struct prep_config, system), "keep", 0, 0, SYSTEM_CHOICES, "",
      "Rows without a system message stay so, or get the template's default one."},
     {"objects", PARAM_BOOL, offsetof(struct prep_config, objects), "false", 0, 0, NULL, "",
@@ -119,19 +120,20 @@ static struct chat_list training_rows(const struct prep *p, bool held_out)
 static int check_golden(struct prep *p, struct err *e)
 {
     const struct chat_list *golden = &p->golden.rows;
-    const struct rules_leak trained = {&p->raw, "training", golden, "golden", true};
-    const struct rules_leak chosen_by = {&p->valid, "validation", golden, "golden", false};
+    const struct leak trained = {&p->raw, "training", "raw", golden, "golden", "golden", true};
+    const struct leak chosen_by = {&p->valid, "validation", "valid", golden,
+                                   "golden",  "golden",     false};
     int status = rules_check(golden, "golden", &p->template, p->findings, e);
     if (status == 0 && p->config->leaks == PREP_LEAKS_DROP)
-        p->n_dropped = rules_drop_leaks(&p->raw, golden, "golden", p->findings);
+        p->n_dropped = leak_drop(&trained, &p->raw, p->findings);
     if (status == 0 && p->raw.n_rows == 0)
         status =
             err_set(e, ERR_FORMAT, "raw: every training row (%llu) has a prompt of the golden set",
                     (unsigned long long)p->n_dropped);
     if (status == 0)
-        status = rules_check_leak(&trained, p->findings, e);
+        status = leak_check(&trained, p->findings, e);
     if (status == 0 && p->valid.n_rows > 0)
-        status = rules_check_leak(&chosen_by, p->findings, e);
+        status = leak_check(&chosen_by, p->findings, e);
     return status;
 }
 
@@ -150,7 +152,8 @@ static void find_no_valid(struct prep *p)
 static int check_split(struct prep *p, const struct chat_list *train, const struct chat_list *valid,
                        struct err *e)
 {
-    const struct rules_leak leak = {train, "training", valid, "valid", false};
+    const char *held_in = valid == &p->valid ? "valid" : "raw";
+    const struct leak leak = {train, "training", "raw", valid, "valid", held_in, false};
     const struct goldenset *set = p->golden.rows.n_rows > 0 ? &p->golden : NULL;
     if (train->n_rows == 0)
         return err_set(e, ERR_FORMAT,
@@ -164,7 +167,7 @@ static int check_split(struct prep *p, const struct chat_list *train, const stru
     if (valid->n_rows == 0)
         return 0;
     labels_check(train, valid, set, "valid", p->findings);
-    return rules_check_leak(&leak, p->findings, e);
+    return leak_check(&leak, p->findings, e);
 }
 
 static int check_rows(struct prep *p, struct err *e)

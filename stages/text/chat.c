@@ -406,7 +406,7 @@ static int read_lines(struct chat_list *l, struct jsonl *lines, const char *path
 int chat_list_read(struct chat_list *l, const char *path, bool objects_allowed, struct err *e)
 {
     struct jsonl lines = {0};
-    *l = (struct chat_list){0};
+    *l = (struct chat_list){.path = xstrdup(path)};
     int status = jsonl_open(&lines, path, e);
     if (status == 0)
         status = read_lines(l, &lines, path, objects_allowed, e);
@@ -421,5 +421,6 @@ void chat_list_release(struct chat_list *l)
     for (size_t i = 0; i < l->n_rows; i++)
         chat_release(&l->rows[i]);
     xfree(l->rows);
+    xfree(l->path);
     *l = (struct chat_list){0};
 }

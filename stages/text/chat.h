@@ -67,6 +67,7 @@ struct chat_list {
     size_t n_rows;
     size_t capacity;
     uint64_t blank_lines;
+    char *path; /* where they were read, for messages; no output may hold it */
 };
 
 /* Reads all rows or none. When lines are bad, the message gives the first ones with line and

@@ -41,27 +41,41 @@ cp data/golden/set.json new
     sed -n 4p data/rows.jsonl | sed 's/What colour is the coal?/What colour is the coal today?/'
 } >leaky/rows.jsonl
 expect 1 fm run sets.yaml --set vars.golden=leaky
-has stderr.txt 'golden: 2 prompts are also training prompts (lines 5 = training 1, 6 = training 2)'
+has stderr.txt 'golden: 2 prompts are also training prompts (leaky/rows.jsonl:5 = data/rows.jsonl:1, leaky/rows.jsonl:6 = data/rows.jsonl:2)'
 has stderr.txt 'leaks: drop'
 expect 0 fm run sets.yaml --set vars.golden=leaky --set vars.leaks=drop
-shows 'golden: training row left out, its prompt is measured' '2;training 1 = 5, training 2 = 6'
-shows 'golden: near repeat of a training row, kept' '2;2 near training 5, 7 near training 4'
+shows 'golden: training row left out, its prompt is measured' '2;raw:1 = golden:5, raw:2 = golden:6'
+shows 'golden: near repeat of a training row, kept' '2;golden:2 near raw:5, golden:7 near raw:4'
 shows 'left out: prompt of the golden set' '2;0'
 shows 'rows read' '25;3'
 shows 'samples written' '23;3'
 expect 0 fm run sets.yaml
-shows 'golden: near repeat of a training row, kept' '1;2 near training 2'
+shows 'golden: near repeat of a training row, kept' '1;golden:2 near raw:2'
 shows 'left out: prompt of the golden set' '0;0'
 expect 1 fm run sets.yaml --set vars.leaks=drop --set vars.rows=data/golden/rows.jsonl
 has stderr.txt 'every training row (4) has a prompt of the golden set'
 
+# A golden row as the first turn of a longer row, and one under another system message.
+add_turn='s/]$/, {"role": "user", "content": "And then?"}, {"role": "assistant", "content": "No more."}]/'
+other_system='s/Name the colour. Answer in JSON: colour./You know all colours./'
+{
+    cat data/rows.jsonl
+    sed -n 1p data/golden/rows.jsonl | sed "$add_turn"
+    sed -n 3p data/golden/rows.jsonl | sed "$other_system"
+} >turns.jsonl
+n=$(wc -l <data/rows.jsonl)
+expect 1 fm run sets.yaml --set vars.rows=turns.jsonl
+has stderr.txt "golden: 2 prompts are also training prompts (data/golden/rows.jsonl:1 = turns.jsonl:$((n + 1)) (turn 1 of 2), data/golden/rows.jsonl:3 = turns.jsonl:$((n + 2)) (another system message))"
+expect 0 fm run sets.yaml --set vars.rows=turns.jsonl --set vars.leaks=drop
+shows 'golden: training row left out, its prompt is measured' "2;raw:$((n + 1)) = golden:1, raw:$((n + 2)) = golden:3"
+
 # Validation rows that are trained on, or that are measured.
 head -n 3 data/rows.jsonl >valid.jsonl
 expect 0 fm run held.yaml
-shows 'valid: prompt is also a training prompt, kept' '3;1 = training 1, 2 = training 2, 3 = training 3'
+shows 'valid: prompt is also a training prompt, kept' '3;valid:1 = raw:1, valid:2 = raw:2, valid:3 = raw:3'
 cp data/golden/rows.jsonl valid.jsonl
 expect 0 fm run held.yaml
-shows 'golden: prompt is also a validation prompt, kept' '4;1 = validation 1, 2 = validation 2,'
+shows 'golden: prompt is also a validation prompt, kept' '4;golden:1 = valid:1, golden:2 = valid:2,'
 
 # Empty splits.
 expect 0 fm run sets.yaml --set vars.share=0.0001
