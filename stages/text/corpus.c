@@ -7,39 +7,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/base/zfile.h"
 
-/* What a file that is no text begins with. */
-struct magic {
-    const char *bytes;
-    size_t n_bytes;
-    const char *what; /* and what to do */
-};
-
-#define UNPACK ": unpack it, or leave it out"
-#define LEAVE_OUT ": leave it out"
-
-static const struct magic MAGICS[] = {
-    {"\x1F\x8B", 2, "gzip data" UNPACK},
-    {"PK\x03\x04", 4, "a zip archive" UNPACK},
-    {"\xFD"
-     "7zXZ",
-     5, "xz data" UNPACK},
-    {"BZh", 3, "bzip2 data" UNPACK},
-    {"\x28\xB5\x2F\xFD", 4, "zstd data: name it .txt.zst"},
-    {"\x89PNG", 4, "a PNG image" LEAVE_OUT},
-    {"\xFF\xD8\xFF", 3, "a JPEG image" LEAVE_OUT},
-    {"%PDF-", 5, "a PDF document" LEAVE_OUT},
-    {"\xFF\xFE", 2, "UTF-16 text: save it as UTF-8"},
-    {"\xFE\xFF", 2, "UTF-16 text: save it as UTF-8"},
-};
-
-static const char *find_magic(const struct buf *text)
-{
-    for (size_t i = 0; i < sizeof MAGICS / sizeof MAGICS[0]; i++)
-        if (text->n_bytes >= MAGICS[i].n_bytes &&
-            memcmp(text->bytes, MAGICS[i].bytes, MAGICS[i].n_bytes) == 0)
-            return MAGICS[i].what;
-    return NULL;
-}
+#define BYTE_ORDER_MARK "\xEF\xBB\xBF"
 
 static bool is_text_name(const char *path)
 {
@@ -78,6 +46,7 @@ int corpus_open(struct corpus *c, const char *path, struct err *e)
 {
     *c = (struct corpus){0};
     if (file_is_folder(path)) {
+        c->is_folder = true;
         int status = open_folder(c, path, e);
         if (status < 0)
             corpus_close(c);
@@ -96,29 +65,6 @@ bool corpus_has(const struct corpus *c, const char *name, size_t n_bytes)
     return false;
 }
 
-/* That it is text. The place is the first byte that is none. */
-static int check_text(const char *path, const struct buf *text, struct err *e)
-{
-    const char *nul = memchr(text->bytes, '\0', text->n_bytes);
-    size_t at = str_utf8_prefix(text->bytes, text->n_bytes);
-    bool is_nul = nul && (size_t)(nul - text->bytes) < at;
-    if (is_nul)
-        at = (size_t)(nul - text->bytes);
-    if (at == text->n_bytes)
-        return 0;
-    const char *magic = find_magic(text);
-    if (magic)
-        return err_set(e, ERR_FORMAT, "%s: expected UTF-8 text, found %s", path, magic);
-    size_t line = 1;
-    for (size_t i = 0; i < at; i++)
-        line += text->bytes[i] == '\n';
-    return err_set(e, ERR_FORMAT,
-                   "%s:%zu: expected UTF-8 text, found %s at byte %zu of the file: %s", path, line,
-                   is_nul ? "a NUL byte" : "invalid UTF-8", at + 1,
-                   is_nul ? "it is binary or UTF-16; leave it out or save it as UTF-8"
-                          : "convert it (iconv), or take the line out");
-}
-
 /* Only blanks and line ends? Of a text that was checked: there is no NUL. */
 static bool is_empty(const struct buf *text)
 {
@@ -128,16 +74,45 @@ static bool is_empty(const struct buf *text)
     return true;
 }
 
-static void find_long_lines(struct corpus *c, const char *path, const struct buf *text)
+static void find_long_lines(struct corpus *c, const char *place, const struct buf *text)
 {
     size_t line = 1;
     for (size_t at = 0; at < text->n_bytes; line++) {
         const char *end = memchr(text->bytes + at, '\n', text->n_bytes - at);
         size_t n = end ? (size_t)(end - text->bytes) - at : text->n_bytes - at;
         if (n > CORPUS_LONG_LINE_BYTES)
-            finding_add(&c->long_lines, "%s:%zu (%zu bytes)", file_base_name(path), line, n);
+            finding_add(&c->long_lines, "%s%zu (%zu bytes)", place, line, n);
         at += n + 1;
     }
+}
+
+/* The mark that some editors put in front of UTF-8: no part of the text. */
+static void take_mark(struct corpus *c, const char *path, struct buf *text)
+{
+    size_t n = strlen(BYTE_ORDER_MARK);
+    if (text->n_bytes < n || memcmp(text->bytes, BYTE_ORDER_MARK, n) != 0)
+        return;
+    text->n_bytes -= n;
+    memmove(text->bytes, text->bytes + n, text->n_bytes + 1);
+    finding_add(&c->marks, "%s", c->is_folder ? file_base_name(path) : "at its beginning");
+}
+
+static int check(struct corpus *c, const char *path, struct buf *text, struct err *e)
+{
+    /* What a folder's files are called is known by their content ids, what a file is called is not:
+     * no name of it may reach an output. */
+    char *place = c->is_folder ? xasprintf("%s:", file_base_name(path)) : xstrdup("");
+    int status = text->n_bytes > 0 ? plain_check(path, place, text, &c->plain, e) : 0;
+    if (status == 0) {
+        take_mark(c, path, text);
+        if (is_empty(text) && c->n_files == 1)
+            status = err_set(e, ERR_FORMAT, "%s: there is no text in it", path);
+        else if (is_empty(text))
+            finding_add(&c->empty, "%s", file_base_name(path));
+        find_long_lines(c, place, text);
+    }
+    xfree(place);
+    return status;
 }
 
 int corpus_read(struct corpus *c, size_t i, uint64_t max_bytes, const char *limit, struct buf *text,
@@ -148,16 +123,7 @@ int corpus_read(struct corpus *c, size_t i, uint64_t max_bytes, const char *limi
                                         : file_read(path, max_bytes, text, e);
     if (status < 0)
         return status == ERR_LIMIT ? err_wrap(e, "%s", limit) : status;
-    if (text->n_bytes > 0)
-        status = check_text(path, text, e);
-    if (status < 0)
-        return status;
-    if (is_empty(text) && c->n_files == 1)
-        return err_set(e, ERR_FORMAT, "%s: there is no text in it", path);
-    if (is_empty(text))
-        finding_add(&c->empty, "%s", file_base_name(path));
-    find_long_lines(c, path, text);
-    return 0;
+    return check(c, path, text, e);
 }
 
 void corpus_take_findings(struct corpus *c, const char *name, struct json *table)
@@ -165,6 +131,10 @@ void corpus_take_findings(struct corpus *c, const char *name, struct json *table
     finding_close(&c->others, name, "file left out, it is no *.txt or *.txt.zst", table);
     finding_close(&c->empty, name, "file without text", table);
     finding_close(&c->long_lines, name, "very long line", table);
+    finding_close(&c->marks, name, "byte order mark, left out", table);
+    finding_close(&c->plain.controls, name, "control character, kept", table);
+    finding_close(&c->plain.broken, name,
+                  "character that an earlier conversion has lost (U+FFFD), kept", table);
 }
 
 void corpus_close(struct corpus *c)
@@ -177,5 +147,7 @@ void corpus_close(struct corpus *c)
     finding_release(&c->others);
     finding_release(&c->empty);
     finding_release(&c->long_lines);
+    finding_release(&c->marks);
+    plain_release(&c->plain);
     *c = (struct corpus){0};
 }

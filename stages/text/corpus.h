@@ -3,9 +3,9 @@
 
 /*
  * Plain text as stages take it: one file, or a folder of *.txt and *.txt.zst, in path order.
- * Refused, with file, line and what was found: what is not UTF-8, NUL bytes, data of another kind
- * under a text's name, damaged .zst, a text without a character. Found and said (finding.h): other
- * files of the folder, empty ones, very long lines.
+ * Refused, with file, line and what was found: what is no plain text (plain.h), damaged .zst, a
+ * text without a character. Found and said (finding.h): other files of the folder, empty ones, very
+ * long lines, odd characters. A byte order mark at the beginning is left out, and said.
  */
 
 #include <stdbool.h>
@@ -16,6 +16,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "stages/text/finding.h"
+#include "stages/text/plain.h"
 
 /* A line above this is named: newlines were lost, or something else than text is in it. Paragraphs
  * written in one line stay far below. */
@@ -29,7 +30,9 @@ struct corpus_file {
 struct corpus {
     struct corpus_file *files;
     size_t n_files;
-    struct finding others, empty, long_lines;
+    bool is_folder;
+    struct finding others, empty, long_lines, marks;
+    struct plain plain;
 };
 
 /* Lists the files. ERR_MISSING when there are none. */

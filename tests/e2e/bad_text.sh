@@ -1,7 +1,7 @@
 # Text that is none: every stage that reads a corpus names file, line and what to do, and what is only
 # odd stands in the page.
 . "$2/tests/e2e/e2e_lib.sh"
-need_stages vocab pretrain recover draft
+need_stages vocab pretrain recover draft perplexity
 tiny_toolkit
 cat >text.yaml <<'YAML'
 fmforge: 1
@@ -22,18 +22,30 @@ stages:
     run: draft
     inputs: { text: $text, tokenizer: toolkit.tokenizer, base: toolkit.base, shape: data/shape.json }
     with: { tokens: 64, batch_tokens: 64, window: 32, evaluations: 1 }
+  held_out:
+    run: perplexity
+    inputs: { text: $text, tokenizer: toolkit.tokenizer, base: toolkit.base }
+    with: { window: 32, tokens: 64 }
 YAML
 
-# refuse PATH TEXT: all four stages refuse it with this text; nothing of it is cached.
+# refuse PATH TEXT: all five stages refuse it with this text; nothing of it is cached.
 refuse() {
     expect 1 fm run text.yaml --set vars.text="$1"
-    [ "$(grep -cF -- ": text: $2" stderr.txt)" -eq 4 ] || { cat stderr.txt >&2; die "$1: not \"$2\" four times"; }
+    [ "$(grep -cF -- ": text: $2" stderr.txt)" -eq 5 ] || { cat stderr.txt >&2; die "$1: not \"$2\" five times"; }
 }
 { cat data/text.txt; printf 'one\0two\n'; } >nul.txt
 n=$(($(wc -l <data/text.txt) + 1))
 refuse nul.txt "nul.txt:$n: expected UTF-8 text, found a NUL byte"
 { cat data/text.txt; printf 'one \xff\xfe two\n'; } >latin.txt
 refuse latin.txt "latin.txt:$n: expected UTF-8 text, found invalid UTF-8"
+{ cat data/text.txt; for _ in $(seq 500); do printf '\1\2\3\4\5\6\7\10\33[1m'; done; } >control.txt
+refuse control.txt "control.txt:$n: expected UTF-8 text, found the control character U+0001"
+sed 's/^/\x1b[32m/' data/text.txt >colours.txt
+refuse colours.txt 'colours.txt:1: expected UTF-8 text, found the control character U+001B at byte 1 of the file'
+printf '%%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n' >pdf.txt
+refuse pdf.txt 'pdf.txt: expected UTF-8 text, found a PDF document: save it as plain text, or leave it out'
+sed 's/e/\xef\xbf\xbd/g' data/text.txt >lost.txt
+refuse lost.txt 'lost.txt:1: expected UTF-8 text, found the replacement character U+FFFD at byte '
 mkdir corpus
 cp data/text.txt corpus/a.txt
 printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR' >corpus/b.txt
@@ -61,6 +73,7 @@ for _ in 1 2 3 4 5 6 7; do tr '\n' ' ' <data/text.txt; done >corpus/line.txt
 : >corpus/empty.txt
 echo 'a few words' >corpus/short.txt
 gzip -c data/text.txt >corpus/books.txt.gz
+{ printf '\xef\xbb\xbf'; cat data/text.txt; printf 'A stray \33 and a lost \xef\xbf\xbd.\n'; } >corpus/odd.txt
 expect 0 fm run text.yaml --set vars.text=corpus
 page=reports/text/index.html
 count() { # TEXT N
@@ -68,16 +81,29 @@ count() { # TEXT N
     found=$(tr '<' '\n' <$page | grep -cF -- ">$1")
     [ "$found" -eq "$2" ] || die "\"$1\" stands $found times in the page, expected $2"
 }
-count 'text: very long line' 4
-count "line.txt:1 ($(wc -c <corpus/line.txt) bytes)" 4
-count 'text: file without text' 4
-count 'empty.txt' 4
-count 'text: file left out, it is no *.txt or *.txt.zst' 4
-count 'books.txt.gz' 4
-count 'text: file shorter than a window, not used' 3
+count 'text: very long line' 5
+count "line.txt:1 ($(wc -c <corpus/line.txt) bytes)" 5
+count 'text: file without text' 5
+count 'empty.txt' 5
+count 'text: file left out, it is no *.txt or *.txt.zst' 5
+count 'books.txt.gz' 5
+count 'text: file shorter than a window, not used' 4
+count 'text: byte order mark, left out' 5
+count 'text: control character, kept' 5
+count "odd.txt:$n (U+001B)" 5
+count 'text: character that an earlier conversion has lost (U+FFFD), kept' 5
+count "odd.txt:$n (U+FFFD)" 5
 count 'text: cuts of lines longer than line_bytes_max' 1
 
 # Sound text: nothing is found.
 expect 0 fm run text.yaml
 ! grep -q Findings $page || die "sound text has findings"
+
+# A mark in front changes nothing that is made.
+fm run text.yaml --json >plain.json 2>stderr.txt || die "plain"
+{ printf '\xef\xbb\xbf'; cat data/text.txt; } >mark.txt
+fm run text.yaml --set vars.text=mark.txt --json >mark.json 2>stderr.txt || die "mark"
+ids() { tr -d ' \n' <"$1" | grep -o '"kind":"\(tokenizer\|base\|adapter\|draft\|metrics\)","id":"[0-9a-f]*"'; }
+[ "$(ids plain.json)" = "$(ids mark.json)" ] || die "a byte order mark is text"
+[ "$(ids mark.json | wc -l)" -ge 5 ] || die "ids of mark.json"
 echo ok

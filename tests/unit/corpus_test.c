@@ -86,6 +86,96 @@ static void what_is_no_text_is_named(void **state)
     xfree(path);
 }
 
+/* Reads what is taken and gives its findings as text; the caller releases both. */
+static void take(const char *name, const void *bytes, size_t n_bytes, struct buf *text,
+                 struct buf *found)
+{
+    struct corpus c;
+    struct err e = {0};
+    struct json *rows = json_new_array();
+    char *path = put(name, bytes, n_bytes);
+    buf_init(text, BUF_MAX_DEFAULT);
+    buf_init(found, BUF_MAX_DEFAULT);
+    assert_int_equal(corpus_open(&c, path, &e), 0);
+    assert_int_equal(corpus_read(&c, 0, 1 << 20, "TEST_MAX", text, &e), 0);
+    corpus_take_findings(&c, "text", rows);
+    json_write_canonical(rows, found);
+    json_free(rows);
+    corpus_close(&c);
+    xfree(path);
+}
+
+static void other_kinds_are_known_in_letters(void **state)
+{
+    (void)state;
+    refuse("a.txt", BYTES("%PDF-1.4\n1 0 obj\n"), ": expected UTF-8 text, found a PDF document: ");
+    refuse("a.txt", BYTES("%!PS-Adobe-3.0\n"), "a PostScript document: save it as plain text");
+    refuse("a.txt", BYTES("{\\rtf1 text}"), "an RTF document: save it as plain text");
+    refuse("a.txt",
+           BYTES("\x7F"
+                 "ELF\x02\x01\x01\xff"),
+           "a program: leave it out");
+}
+
+/* One odd character in a text is said, many are no text. */
+static void odd_characters(void **state)
+{
+    struct buf text, bytes, found;
+    (void)state;
+    take("a.txt", BYTES("one\n\x1B[1mtwo\x1B[0m \xC2\x92\x7F\f\r\n\tthree \xEF\xBF\xBD\n"), &text,
+         &found);
+    assert_string_equal(buf_text(&text),
+                        "one\n\x1B[1mtwo\x1B[0m \xC2\x92\x7F\f\r\n\tthree \xEF\xBF\xBD\n");
+    assert_string_equal(buf_text(&found),
+                        "[[\"text: control character, kept\",4,\"2 (U+001B), 2 (U+001B), "
+                        "2 (U+0092), 2 (U+007F)\"],"
+                        "[\"text: character that an earlier conversion has lost (U+FFFD), kept\","
+                        "1,\"3 (U+FFFD)\"]]");
+    buf_release(&text);
+    buf_release(&found);
+    refuse("a.txt", BYTES("one\n\x01\x02\x03\x04\x05\x06\x07\x08 two"),
+           ":2: expected UTF-8 text, found the control character U+0001 at byte 5 of the file, one "
+           "of 8 in this line: it is binary");
+    refuse("a.txt", BYTES("\xC2\x81\xC2\x81\xC2\x81\xC2\x81\xC2\x81\xC2\x81\xC2\x81\xC2\x81"),
+           "U+0081");
+    refuse("a.txt",
+           BYTES("\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF"
+                 "\xBD\xEF"
+                 "\xBF\xBD"),
+           ":1: expected UTF-8 text, found the replacement character U+FFFD at byte 1 of the file, "
+           "one of 8 in this line: a wrong conversion");
+    /* Eight in as many bytes as they may be, and in one less. */
+    buf_init(&bytes, BUF_MAX_DEFAULT);
+    for (int i = 0; i < PLAIN_ODD_MIN; i++) {
+        buf_add_text(&bytes, "\x1B\n");
+        while (bytes.n_bytes % PLAIN_ODD_SHARE != 0)
+            buf_add_char(&bytes, 'x');
+    }
+    take("a.txt", bytes.bytes, bytes.n_bytes, &text, &found);
+    assert_int_equal(text.n_bytes, PLAIN_ODD_MIN * PLAIN_ODD_SHARE);
+    buf_release(&text);
+    buf_release(&found);
+    refuse("a.txt", bytes.bytes, bytes.n_bytes - 1,
+           ":1: expected UTF-8 text, found the control character U+001B at byte 1 of the file, one "
+           "of 8 in this file: ");
+    buf_release(&bytes);
+}
+
+static void a_byte_order_mark_is_left_out(void **state)
+{
+    struct buf text, found;
+    (void)state;
+    take("a.txt", BYTES("\xEF\xBB\xBFone\n"), &text, &found);
+    assert_string_equal(buf_text(&text), "one\n");
+    assert_int_equal(text.n_bytes, 4);
+    assert_string_equal(buf_text(&found),
+                        "[[\"text: byte order mark, left out\",1,\"at its beginning\"]]");
+    buf_release(&text);
+    buf_release(&found);
+    refuse("a.txt", BYTES("\xEF\xBB\xBF\n"), "there is no text in it");
+    refuse("a.txt", BYTES("\xEF\xBB\xBF"), "there is no text in it");
+}
+
 static void truncated_zst_is_named(void **state)
 {
     struct err e = {0};
@@ -152,6 +242,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_no_text_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_kinds_are_known_in_letters, setup, teardown),
+        cmocka_unit_test_setup_teardown(odd_characters, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_byte_order_mark_is_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(truncated_zst_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_files_are_findings, setup, teardown),
         cmocka_unit_test_setup_teardown(a_folder_without_text, setup, teardown),
