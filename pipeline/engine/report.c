@@ -9,6 +9,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/report_cells.h"
 #include "pipeline/engine/report_compare.h"
+#include "pipeline/engine/report_findings.h"
 #include "pipeline/engine/report_origin.h"
 #include "pipeline/provenance/statement.h"
 #include "pipeline/report/page.h"
@@ -141,6 +142,22 @@ static const char *verdict_text(const struct json *gate)
     return str_eq(verdict, "no_baseline") ? "no baseline" : verdict;
 }
 
+static void add_gate_notice(struct json *page, const struct json *gate)
+{
+    const struct json *value = json_get(gate, "value");
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    buf_printf(&b, "gate %s does not hold: ", json_text(gate, "gate"));
+    if (*json_text(gate, "note"))
+        buf_add_text(&b, json_text(gate, "note"));
+    else if (json_is_number(value))
+        buf_printf(&b, "%s is %.6g", json_text(gate, "metric"), json_number(value));
+    else
+        buf_printf(&b, "there is no %s", json_text(gate, "metric"));
+    page_add_notice(page, json_text(gate, "stage"), buf_text(&b), "bad", "gates");
+    buf_release(&b);
+}
+
 static void add_gates(struct json *page, const struct run_record *r)
 {
     static const char *const columns[] = {"stage",   "gate", "value", "compared with",
@@ -158,6 +175,8 @@ static void add_gates(struct json *page, const struct run_record *r)
         const struct json *value = json_get(g, "value"), *bound = json_get(g, "bound");
         if (n < TILES_MAX)
             add_tile(tiles, g);
+        if (str_eq(json_text(g, "verdict"), "fails"))
+            add_gate_notice(page, g);
         json_append(row, report_cell_text(json_text(g, "stage")));
         json_append(row, report_cell_text(json_text(g, "gate")));
         json_append(row, json_is_number(value) ? report_cell_number(json_number(value), NULL)
@@ -185,6 +204,9 @@ static void add_stages(struct json *page, const struct run_record *r)
         double took = 0;
         char seconds[24] = "", bytes[16];
         const char *status = json_text(t, "status");
+        if (str_eq(status, "failed"))
+            page_add_notice(page, json_text(t, "stage"), json_text_or(t, "reason", status), "bad",
+                            "stages");
         if (stage_seconds(r, t, &took))
             str_format_seconds(took, seconds);
         json_append(row, report_cell_text(json_text(t, "stage")));
@@ -241,7 +263,16 @@ static bool has_gates(const struct run_record *r, const struct json *stage)
     return false;
 }
 
-/* What one stage drew, and its metrics. Sections are numbered: names need not be valid ids. */
+/* The blocks of a report that are its findings, or all but these. */
+static void add_blocks(struct json *blocks, const struct json *report, bool findings)
+{
+    for (const struct json *b = report ? json_items(report, "blocks") : NULL; b; b = json_next(b))
+        if (findings_is_block(b) == findings)
+            json_append(blocks, json_clone(b));
+}
+
+/* What one stage drew, and its metrics; what it found odd comes first. Sections are numbered: names
+ * need not be valid ids. */
 static void add_one_report(struct json *page, const struct run_record *r, struct store *s,
                            const struct json *stage, size_t i)
 {
@@ -252,12 +283,13 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
         return;
     char *id = xasprintf("stage-%zu", i + 1);
     char *note = xasprintf("Program %s, %s.", json_text(stage, "run"), json_text(stage, "status"));
-    struct json *blocks =
-        page_add_section(page, id, json_text(stage, "stage"), has_gates(r, stage), note);
+    bool is_open = has_gates(r, stage) || findings_count(report) > 0;
+    struct json *blocks = page_add_section(page, id, json_text(stage, "stage"), is_open, note);
+    findings_add_notices(page, json_text(stage, "stage"), id, report);
     xfree(note);
     xfree(id);
-    for (const struct json *b = report ? json_items(report, "blocks") : NULL; b; b = json_next(b))
-        json_append(blocks, json_clone(b));
+    add_blocks(blocks, report, true);
+    add_blocks(blocks, report, false);
     if (metrics)
         add_own_metrics(blocks, stage, metrics);
     add_measured(blocks, r, stage);

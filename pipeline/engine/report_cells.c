@@ -63,6 +63,17 @@ void page_add_fact(struct json *page, const char *name, struct json *cell)
     json_append(list_of(page, "facts"), o);
 }
 
+void page_add_notice(struct json *page, const char *name, const char *text, const char *tone,
+                     const char *section)
+{
+    struct json *o = json_new_object();
+    json_put_string(o, "name", name);
+    json_put(o, "text", statement_text(text));
+    json_put_string(o, "tone", tone);
+    json_put_string(o, "section", section);
+    json_append(list_of(page, "notices"), o);
+}
+
 struct json *page_add_section(struct json *page, const char *id, const char *title, bool open,
                               const char *note)
 {

@@ -16,6 +16,9 @@ struct json *report_cell_text(const char *text); /* any bytes; NULL: an empty ce
 
 /* A fact of the page's head. */
 void page_add_fact(struct json *page, const char *name, struct json *cell);
+/* What a reader should look at; section: the id of the section that it is about. */
+void page_add_notice(struct json *page, const char *name, const char *text, const char *tone,
+                     const char *section);
 /* A section; returns its blocks, borrowed. note may be NULL. */
 struct json *page_add_section(struct json *page, const char *id, const char *title, bool open,
                               const char *note);

@@ -4,6 +4,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/report.h"
 #include "pipeline/engine/report_cells.h"
+#include "pipeline/engine/report_findings.h"
 
 /* More do not fit on a page; it says so. */
 #define STAGES_MAX 24
@@ -212,6 +213,26 @@ static void add_curves(struct json *blocks, struct store *s, const struct group 
         json_free(reports[i]);
 }
 
+/* Who read the set beside those that answered it, and found something odd about it or with it. */
+static void add_doubts(struct json *blocks, const struct run_record *r, struct store *s,
+                       const struct json *first)
+{
+    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
+        bool reads = golden_of(t) &&
+                     str_eq(json_text(golden_of(t), "id"), json_text(golden_of(first), "id"));
+        struct json *report = reads ? report_output(s, t, "report", NULL) : NULL;
+        size_t n = findings_count(report);
+        json_free(report);
+        if (n == 0)
+            continue;
+        char *text =
+            xasprintf("\"What to look at\" has %zu finding%s of %s, which read the same set.", n,
+                      n == 1 ? "" : "s", json_text(t, "stage"));
+        page_add_text(blocks, "", text);
+        xfree(text);
+    }
+}
+
 /* --- sections ----------------------------------------------------------------------------------
  */
 
@@ -227,6 +248,7 @@ void report_add_golden(struct json *page, const struct run_record *r, struct sto
                                       "Every stage that answered the set, side by side.");
         char *title = xasprintf("On %s", json_text(golden_of(t), "from"));
         add_metrics(blocks, s, title, &g);
+        add_doubts(blocks, r, s, t);
         xfree(title);
     }
 }

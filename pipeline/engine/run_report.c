@@ -9,43 +9,9 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/deliver.h"
 #include "pipeline/engine/plan_memory.h"
+#include "pipeline/engine/report_findings.h"
 #include "pipeline/engine/run_events.h"
 #include "pipeline/engine/run_state.h"
-
-void run_report_stage(struct run *r, const struct job *j, const char *outcome)
-{
-    const struct run_item *item = &r->items[j->i];
-    const char *name = r->session->graph.instances[j->i]->name;
-    char seconds[24];
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    str_format_seconds(item->seconds, seconds);
-    if (outcome && r->interrupts > 0)
-        buf_printf(&b, "%s: interrupted after %s\n", name, seconds);
-    else if (outcome)
-        buf_printf(&b, "%s: failed after %s: %s\n", name, seconds, outcome);
-    else
-        buf_printf(&b, "%s: done in %s (%s)\n", name, seconds, item->why);
-    if (!outcome && item->retries > 0)
-        buf_printf(&b, "  after %lld %s\n", (long long)item->retries,
-                   item->retries == 1 ? "retry" : "retries");
-    for (const char *line = buf_text(&j->log); *line;) {
-        size_t n = strcspn(line, "\n");
-        char *text = xstrndup(line, n);
-        if (!outcome || !strstr(outcome, text)) /* the last words are the reason already */
-            buf_printf(&b, "  %s\n", text);
-        xfree(text);
-        line += n + (line[n] == '\n');
-    }
-    if (outcome && item->status == RUN_WAITING)
-        buf_printf(&b, "  trying again: %lld of %lld\n", (long long)item->retries,
-                   (long long)j->watch.limits.retries);
-    else if (outcome && j->command && r->interrupts == 0)
-        buf_printf(&b, "  by hand: %s\n", j->command);
-    term_note(r->term, buf_text(&b));
-    buf_release(&b);
-    run_events_ended(r, j, outcome && r->interrupts > 0 ? "interrupted" : outcome);
-}
 
 static const char *status_text(enum run_status s)
 {
@@ -89,6 +55,50 @@ static struct json *stage_to_json(const struct run *r, size_t i)
     if (item->retries > 0)
         json_put_i64(o, "retries", item->retries);
     return o;
+}
+
+static void add_findings(const struct run *r, size_t i, struct buf *b)
+{
+    struct json *stage = stage_to_json(r, i);
+    findings_say(r->session->store, stage, b);
+    json_free(stage);
+}
+
+void run_report_stage(struct run *r, const struct job *j, const char *outcome)
+{
+    const struct run_item *item = &r->items[j->i];
+    const char *name = r->session->graph.instances[j->i]->name;
+    char seconds[24];
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    str_format_seconds(item->seconds, seconds);
+    if (outcome && r->interrupts > 0)
+        buf_printf(&b, "%s: interrupted after %s\n", name, seconds);
+    else if (outcome)
+        buf_printf(&b, "%s: failed after %s: %s\n", name, seconds, outcome);
+    else
+        buf_printf(&b, "%s: done in %s (%s)\n", name, seconds, item->why);
+    if (!outcome && item->retries > 0)
+        buf_printf(&b, "  after %lld %s\n", (long long)item->retries,
+                   item->retries == 1 ? "retry" : "retries");
+    for (const char *line = buf_text(&j->log); *line;) {
+        size_t n = strcspn(line, "\n");
+        char *text = xstrndup(line, n);
+        if (!outcome || !strstr(outcome, text)) /* the last words are the reason already */
+            buf_printf(&b, "  %s\n", text);
+        xfree(text);
+        line += n + (line[n] == '\n');
+    }
+    if (!outcome)
+        add_findings(r, j->i, &b);
+    if (outcome && item->status == RUN_WAITING)
+        buf_printf(&b, "  trying again: %lld of %lld\n", (long long)item->retries,
+                   (long long)j->watch.limits.retries);
+    else if (outcome && j->command && r->interrupts == 0)
+        buf_printf(&b, "  by hand: %s\n", j->command);
+    term_note(r->term, buf_text(&b));
+    buf_release(&b);
+    run_events_ended(r, j, outcome && r->interrupts > 0 ? "interrupted" : outcome);
 }
 
 struct json *run_to_json(const struct run *r)
@@ -169,6 +179,14 @@ static void add_counts(const struct run *r, struct buf *b)
                r->n_blocked);
 }
 
+static void add_page(const struct run *r, struct buf *b)
+{
+    buf_printf(b, "%s: report %s", r->session->manifest.name, r->page);
+    if (r->n_findings > 0)
+        buf_printf(b, " (%zu finding%s)", r->n_findings, r->n_findings == 1 ? "" : "s");
+    buf_add_char(b, '\n');
+}
+
 static void report_people(const struct run *r, const char *commit, struct buf *b)
 {
     const struct graph *g = &r->session->graph;
@@ -193,7 +211,7 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
         buf_printf(b, "%s: recorded as %.12s%s\n", name, commit,
                    r->options->sign_key ? ", signed" : "");
     if (r->page)
-        buf_printf(b, "%s: report %s\n", name, r->page);
+        add_page(r, b);
 }
 
 /* Only what ends without a word more than the usual: no commit, no damage, every gate held. */

@@ -50,6 +50,7 @@ struct run {
     struct buf gate_table;
     struct run_files recorded; /* what its commit holds */
     char *page;                /* path of the page that was drawn, or NULL */
+    size_t n_findings;         /* of all stages, as the page has them */
     size_t n_executed, n_fetched, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms, synced_ms, sync_took_ms;

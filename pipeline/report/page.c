@@ -93,27 +93,6 @@ static void tiles_write(const struct json *page, struct buf *out)
     buf_add_text(out, "</dl>\n");
 }
 
-static void header_write(const struct json *page, const char *title, struct buf *out)
-{
-    const struct json *status = json_get(page, "status");
-    buf_add_text(out, "<header>\n<div>");
-    element_write("h1", NULL, title, out);
-    if (*json_text(status, "text")) {
-        buf_add_text(out, "<span");
-        html_add_classes(out, "badge", cell_tone(json_text(status, "tone")), NULL);
-        buf_add_char(out, '>');
-        html_add_text(out, json_text(status, "text"));
-        buf_add_text(out, "</span>");
-    }
-    buf_add_text(out, "</div>\n");
-    element_write("p", "subtitle", json_text(page, "subtitle"), out);
-    if (json_type(page) != JSON_OBJECT)
-        note_write("page", "expected an object", out);
-    facts_write(page, out);
-    tiles_write(page, out);
-    buf_add_text(out, "</header>\n");
-}
-
 struct section {
     const struct json *source;
     char *id;
@@ -143,6 +122,69 @@ static char *make_id(const struct section *sections, size_t n, const char *wante
     }
     xfree(stem);
     return id;
+}
+
+/* The section that a notice is about; NULL: the page has none of that id. */
+static const struct section *section_of(const struct json *notice, const struct section *sections,
+                                        size_t n)
+{
+    const char *wanted = json_text(notice, "section");
+    for (size_t i = 0; i < n && *wanted; i++)
+        if (str_eq(json_text(sections[i].source, "id"), wanted))
+            return &sections[i];
+    return NULL;
+}
+
+static void notice_write(const struct json *notice, const struct section *about, struct buf *out)
+{
+    const char *name = json_text(notice, "name");
+    buf_add_text(out, "<li");
+    html_add_classes(out, cell_tone(json_text(notice, "tone")), NULL, NULL);
+    buf_add_char(out, '>');
+    if (about && *name) {
+        buf_printf(out, "<a href=\"#%s\">", about->id);
+        html_add_text(out, name);
+        buf_add_text(out, "</a> ");
+    } else {
+        element_write("b", NULL, name, out);
+    }
+    html_add_text(out, json_text(notice, "text"));
+    buf_add_text(out, "</li>\n");
+}
+
+static void notices_write(const struct json *page, const struct section *sections, size_t n,
+                          struct buf *out)
+{
+    const struct json *notice = items_of(page, "notices", out);
+    if (!notice)
+        return;
+    buf_add_text(out, "<div class=\"notices\">\n<h2>What to look at</h2>\n<ul>\n");
+    for (; notice; notice = json_next(notice))
+        notice_write(notice, section_of(notice, sections, n), out);
+    buf_add_text(out, "</ul>\n</div>\n");
+}
+
+static void header_write(const struct json *page, const char *title, const struct section *sections,
+                         size_t n, struct buf *out)
+{
+    const struct json *status = json_get(page, "status");
+    buf_add_text(out, "<header>\n<div>");
+    element_write("h1", NULL, title, out);
+    if (*json_text(status, "text")) {
+        buf_add_text(out, "<span");
+        html_add_classes(out, "badge", cell_tone(json_text(status, "tone")), NULL);
+        buf_add_char(out, '>');
+        html_add_text(out, json_text(status, "text"));
+        buf_add_text(out, "</span>");
+    }
+    buf_add_text(out, "</div>\n");
+    element_write("p", "subtitle", json_text(page, "subtitle"), out);
+    if (json_type(page) != JSON_OBJECT)
+        note_write("page", "expected an object", out);
+    facts_write(page, out);
+    tiles_write(page, out);
+    notices_write(page, sections, n, out);
+    buf_add_text(out, "</header>\n");
 }
 
 static void nav_write(const struct section *sections, size_t n, struct buf *out)
@@ -185,7 +227,6 @@ static void section_write(const struct section *s, struct buf *out)
 
 static void body_write(const struct json *page, const char *title, struct buf *out)
 {
-    header_write(page, title, out);
     struct buf notes;
     buf_init(&notes, out->max_bytes);
     const struct json *first = items_of(page, "sections", &notes);
@@ -199,6 +240,7 @@ static void body_write(const struct json *page, const char *title, struct buf *o
         sections[i].id = make_id(sections, i, json_text(v, "id"));
         sections[i].title = *json_text(v, "title") ? json_text(v, "title") : sections[i].id;
     }
+    header_write(page, title, sections, n, out);
     nav_write(sections, n, out);
     buf_add_text(out, "<main>\n");
     buf_add_text(out, buf_text(&notes));

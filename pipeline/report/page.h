@@ -9,6 +9,8 @@
  *    "status":   {"text", "tone"},
  *    "facts":    [{"name", "value": CELL}],                     a list below the title
  *    "tiles":    [{"name", "value": CELL, "note", "tone"}],     a few large figures
+ *    "notices":  [{"name", "text", "tone", "section"}],         "What to look at", below the tiles;
+ *                                                               the name leads to that section
  *    "sections": [{"id", "title", "note", "open": true, "blocks": [BLOCK]}]}
  *
  * Every member may be absent. A section with blocks that is not "open" is folded. An id keeps its

@@ -9,6 +9,9 @@
  *   series  {"type","title","x_label","y_label","lines":[{"name","x":[number],"y":[number]}]}
  *   pairs   {"type","title","columns":[text],"rows":[[text]]}: texts to read side by side
  *   matrix  {"type","title","rows":[text],"columns":[text],"values":[[number]]}
+ *
+ * A table with the title "Findings" (text/finding.h) is what is odd: its rows stand at the head of
+ * the page, too.
  */
 
 #include <stddef.h>

@@ -87,7 +87,7 @@ struct prep {
     bool *held_out;          /* by raw row */
     struct prep_sink train_sink, valid_sink;
     struct json *report;
-    struct json *findings; /* rows of a table in the report */
+    struct json *findings; /* rows of the table in the report; NULL: it has them */
 };
 
 static int open_inputs(struct prep *p, const struct stage_run *r, struct err *e)
@@ -225,6 +225,9 @@ static int write_tokens(struct prep *p, const struct stage_run *r, struct err *e
 
 static int write_report(struct prep *p, const struct stage_run *r, struct err *e)
 {
+    size_t n_findings = json_count(p->findings);
+    finding_add_table(p->report, p->findings);
+    p->findings = NULL;
     summary_add_counts(p->report, &p->train_sink, &p->valid_sink, p->n_dropped,
                        p->raw.blank_lines + p->valid.blank_lines);
     summary_add_lengths(p->report, &p->train_sink.counts, &p->valid_sink.counts);
@@ -235,8 +238,8 @@ static int write_report(struct prep *p, const struct stage_run *r, struct err *e
               (unsigned long long)p->train_sink.counts.samples,
               (unsigned long long)p->valid_sink.counts.samples,
               (unsigned long long)p->train_sink.writer.counts.tokens,
-              (unsigned long long)p->valid_sink.writer.counts.tokens, json_count(p->findings),
-              json_count(p->findings) == 1 ? "" : "s");
+              (unsigned long long)p->valid_sink.writer.counts.tokens, n_findings,
+              n_findings == 1 ? "" : "s");
     return status;
 }
 
@@ -251,6 +254,7 @@ static void release(struct prep *p)
     goldenset_close(&p->golden);
     xfree(p->held_out);
     json_free(p->report);
+    json_free(p->findings);
     spm_close(p->spm);
     template_release(&p->template);
 }
@@ -261,7 +265,7 @@ static int run(const struct stage_run *r, struct err *e)
     tokfile_writer_init(&p.train_sink.writer, SPM_EOS);
     tokfile_writer_init(&p.valid_sink.writer, SPM_EOS);
     p.report = blocks_new();
-    p.findings = blocks_add_table(p.report, "table", "Findings", FINDING_COLUMNS);
+    p.findings = json_new_array();
     int status = open_inputs(&p, r, e);
     if (status == 0)
         status = rules_check(&p.raw, "raw", &p.template, p.findings, e);

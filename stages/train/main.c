@@ -120,6 +120,8 @@ static int publish(const struct stage_run *run, struct train_run *t, struct err 
         rc = sample_check_run(&t->samples, &n_loops, &first, e);
     struct json *metrics = train_run_metrics(t, n_loops);
     struct json *report = lora_training_report(&t->training, metrics, "Training");
+    if (!rc)
+        train_run_findings(t, n_loops, first, report);
     return blocks_publish(run, "metrics", metrics, report, rc, e);
 }
 

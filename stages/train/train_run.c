@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "stages/model/generation.h"
+#include "stages/text/finding.h"
 
 /* What the file says against what the base can take. */
 static int check_tokens(const struct train_run *t, const char *name, const struct tokfile *f,
@@ -72,6 +73,11 @@ static int open_against(struct train_run *t, struct err *e)
                        (long long)labels, (long long)valid_labels(t));
     t->against.given = true;
     return 0;
+}
+
+static const char *sampled_name(const struct train_run *t)
+{
+    return t->valid_rows.n_rows > 0 ? "valid" : "train";
 }
 
 /* After each evaluation, for people; what is published is of the adapter that is written. */
@@ -222,6 +228,52 @@ struct json *train_run_metrics(const struct train_run *t, int n_loops)
     }
     json_put_i64(m, "reached_against", reached);
     return m;
+}
+
+static void find_cut(const char *name, const struct tokfile *f, struct json *rows)
+{
+    struct buf where;
+    if (f->counts.cut_samples == 0)
+        return;
+    buf_init(&where, BUF_MAX_DEFAULT);
+    buf_printf(&where, "of %llu samples", (unsigned long long)f->counts.samples);
+    finding_put(rows, name, "sample cut when it was prepared", f->counts.cut_samples,
+                buf_text(&where));
+    buf_release(&where);
+}
+
+static void find_loops(const struct train_run *t, int n_loops, int first, struct json *rows)
+{
+    const struct sample_check *s = &t->samples;
+    struct buf where;
+    if (n_loops == 0)
+        return;
+    const struct decoder_request *r = &s->requests[first];
+    int period = generation_loop_period(r->out, r->n_out);
+    buf_init(&where, BUF_MAX_DEFAULT);
+    buf_printf(&where, "of %d sampled answers, the first to row %llu: a piece of %d token%s", s->n,
+               (unsigned long long)s->rows[first] + 1, period, period > 1 ? "s" : "");
+    finding_put(rows, sampled_name(t), "answer that loops; is learning_rate too high?",
+                (uint64_t)n_loops, buf_text(&where));
+    buf_release(&where);
+}
+
+void train_run_findings(const struct train_run *t, int n_loops, int first, struct json *report)
+{
+    const struct train_loop *loop = &t->training.loop;
+    struct json *rows = json_new_array();
+    find_cut("train", &t->train, rows);
+    find_cut("valid", &t->valid, rows);
+    if (t->valid_rows.n_rows == 0)
+        finding_put(rows, "valid", "no rows: nothing shows overfitting, the last adapter is kept",
+                    0, "");
+    if (loop->keep_best && loop->state.best_step == 0)
+        finding_put(rows, "valid",
+                    "the held-out loss was never below that before the first step: what is written "
+                    "is what the training began with; is learning_rate too high?",
+                    0, "");
+    find_loops(t, n_loops, first, rows);
+    finding_add_table(report, rows);
 }
 
 int train_run_save(struct train_run *t, const char *path, struct err *e)

@@ -49,6 +49,9 @@ int train_run_open(struct train_run *t, const struct stage_run *run, struct err 
 /* The numbers of the result; n_loops: of sample_check_run with the adapter that is written. Caller
  * frees. */
 struct json *train_run_metrics(const struct train_run *t, int n_loops);
+/* What is odd about the rows and the result, added to a report: a function of the inputs alone.
+ * n_loops and first: of sample_check_run with the adapter that is written. */
+void train_run_findings(const struct train_run *t, int n_loops, int first, struct json *report);
 /* Rounds the adapter to fp16 first. */
 int train_run_save(struct train_run *t, const char *path, struct err *e) MUST_USE;
 void train_run_release(struct train_run *t); /* safe on zeroed */

@@ -22,6 +22,7 @@ stages:
 EOF
 expect 0 fm run task.yaml
 has stderr.txt '  train: warning: keep: best: the held-out loss was never below the '
+has reports/tiny_task/index.html '</a> valid: the held-out loss was never below that before the first step'
 fetch "$(artifact good/metrics)" good.json
 fetch "$(artifact spoiled/metrics)" spoiled.json
 [ "$(metric best_step good.json)" -gt 0 ] || die "nothing was learned"

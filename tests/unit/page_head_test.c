@@ -1,0 +1,76 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pipeline/base/json.h"
+#include "pipeline/base/xalloc.h"
+#include "pipeline/report/page.h"
+
+/* The page of a document, JSON with ' for "; the caller xfrees it. */
+static char *draw(const char *text)
+{
+    char *real = xstrdup(text);
+    for (char *p = real; *p; p++)
+        *p = *p == '\'' ? '"' : *p;
+    struct json *page = NULL;
+    struct err e = {0};
+    assert_int_equal(json_parse(real, strlen(real), &page, &e), 0);
+    struct buf out;
+    buf_init(&out, BUF_MAX_DEFAULT);
+    page_write(page, &out);
+    json_free(page);
+    xfree(real);
+    return buf_steal(&out);
+}
+
+static void has(const char *html, const char *what)
+{
+    if (!strstr(html, what))
+        fail_msg("\"%s\" is not in %s", what, strstr(html, "</style>"));
+}
+
+/* A notice leads to the section that it is about, by the id that the section has on the page. */
+static void notices(void **state)
+{
+    (void)state;
+    char *html = draw("{'notices': [{'name': '<a>', 'text': '1 < 2', 'tone': 'warn', "
+                      "'section': 'of a'}, {'name': 'b', 'text': 'lost', 'section': 'nowhere'}, "
+                      "{'text': 'of none', 'tone': 'loud'}],"
+                      "'sections': [{'id': 'of a', 'title': 'A'}]}");
+    const char *main = strstr(html, "<main>"), *list = strstr(html, "<div class=\"notices\">");
+    assert_true(list && list < main);
+    has(list, "<li class=\"warn\"><a href=\"#of-a\">&lt;a&gt;</a> 1 &lt; 2</li>");
+    has(list, "<li><b>b</b>\nlost</li>");
+    has(list, "<li>of none</li>");
+    has(main, "<section id=\"of-a\">");
+    xfree(html);
+}
+
+static void notices_that_are_none(void **state)
+{
+    (void)state;
+    static const char *const none[] = {"{}", "{'notices': []}", "{'notices': 'a'}"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        char *html = draw(none[i]);
+        assert_null(strstr(html, "What to look at"));
+        if (i == 2)
+            has(html, "notices cannot be drawn: expected an array, found a text");
+        xfree(html);
+    }
+    char *html = draw("{'notices': [7, null, {'name': 1, 'text': ['a']}]}");
+    has(html, "<li></li>\n<li></li>\n<li></li>\n</ul>");
+    xfree(html);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(notices),
+        cmocka_unit_test(notices_that_are_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
