@@ -140,7 +140,7 @@ static void put_sums(struct run_files *files)
     buf_release(&sums);
 }
 
-static int collect(const struct record *r, struct run_files *files, struct err *e)
+int record_collect(const struct record *r, struct run_files *files, struct err *e)
 {
     const struct session *s = r->session;
     struct buf b;
@@ -228,7 +228,7 @@ int record_commit(const struct record *r, struct run_files *files, char commit[C
     struct buf message;
     buf_init(&message, BUF_MAX_DEFAULT);
     write_message(r, &message);
-    int rc = collect(r, files, e);
+    int rc = record_collect(r, files, e);
     if (rc == 0)
         rc = ledger_commit(&l,
                            &(struct ledger_entry){ref, files, buf_text(&message),
@@ -248,7 +248,37 @@ int record_line(const struct record *r, struct err *e)
     return run_line_add(&line, store_home(r->session->store), true, e);
 }
 
-int record_last(const struct record *r, struct err *e)
+/* SHA-256 of the status and of each gate with its verdict, whatever the order they were judged in.
+ */
+static struct content_id outcome_id(const struct record *r)
+{
+    struct json *root = json_new_object(), *gates = json_new_object();
+    for (const struct json *g = json_items(r->run, "gates"); g; g = json_next(g)) {
+        char *name = xasprintf("%s: %s", json_text(g, "stage"), json_text(g, "gate"));
+        json_put(gates, name, json_clone(g));
+        xfree(name);
+    }
+    json_put_string(root, "status", json_text(r->run, "status"));
+    json_put(root, "gates", gates);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_canonical(root, &b);
+    json_free(root);
+    struct content_id id = sha256_of(b.bytes, b.n_bytes);
+    buf_release(&b);
+    return id;
+}
+
+bool record_is_news(const struct record *r)
+{
+    const char *told = json_text(r->session->plan.last, "told");
+    if (!str_is_hex(told, SHA256_HEX))
+        return !str_eq(json_text(r->run, "status"), "ok");
+    return !str_eq(told, outcome_id(r).hex);
+}
+
+/* told: "" when nothing is known. */
+static struct json *last_of(const struct record *r, const char *told)
 {
     const struct session *s = r->session;
     struct json *stages = s->plan.last && json_get(s->plan.last, "stages")
@@ -260,20 +290,44 @@ int record_last(const struct record *r, struct err *e)
     struct json *root = json_new_object();
     json_put_i64(root, "schema", 1);
     json_put(root, "stages", stages);
-    int rc = 0;
-    if (!s->plan.last || !json_equal(root, s->plan.last)) {
-        struct buf b;
-        buf_init(&b, BUF_MAX_DEFAULT);
-        json_write_canonical(root, &b);
-        char *relative = xasprintf("last/%s.json", s->manifest.name);
-        char *path = store_path(s->store, relative);
-        rc = store_make_folder(s->store, "last", e);
-        if (rc == 0)
-            rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
-        xfree(path);
-        xfree(relative);
-        buf_release(&b);
-    }
+    if (*told)
+        json_put_string(root, "told", told);
+    return root;
+}
+
+static int write_last(const struct record *r, const struct json *root, struct err *e)
+{
+    const struct session *s = r->session;
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    json_write_canonical(root, &b);
+    char *relative = xasprintf("last/%s.json", s->manifest.name);
+    char *path = store_path(s->store, relative);
+    int rc = store_make_folder(s->store, "last", e);
+    if (rc == 0)
+        rc = file_publish(path, b.bytes, b.n_bytes, 0644, e);
+    xfree(path);
+    xfree(relative);
+    buf_release(&b);
+    return rc;
+}
+
+int record_last(const struct record *r, struct err *e)
+{
+    const struct json *before = r->session->plan.last;
+    struct json *root = last_of(r, json_text(before, "told"));
+    int rc = before && json_equal(root, before) ? 0 : write_last(r, root, e);
+    json_free(root);
+    return rc;
+}
+
+int record_told(const struct record *r, struct err *e)
+{
+    struct content_id id = outcome_id(r);
+    if (str_eq(json_text(r->session->plan.last, "told"), id.hex))
+        return 0;
+    struct json *root = last_of(r, id.hex);
+    int rc = write_last(r, root, e);
     json_free(root);
     return rc;
 }

@@ -106,7 +106,9 @@ static void add_head(struct json *page, const struct run_record *r)
         str_format_seconds((double)(to - from) / 1e3, seconds);
         page_add_fact(page, "took", report_cell_text(seconds));
     }
-    page_add_fact(page, "ledger commit", report_cell_code(r->commit));
+    page_add_fact(page, "ledger commit",
+                  *r->commit ? report_cell_code(r->commit)
+                             : report_cell_tone("none: nothing was made", "warn"));
     page_add_fact(page, "manifest", report_cell_text(json_find_text(r->root, "manifest_path")));
     page_add_fact(page, "manifest SHA-256", report_cell_code(json_find_text(r->root, "manifest")));
     for (const struct json *set = json_items(r->root, "set"); set; set = json_next(set))

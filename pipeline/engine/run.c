@@ -580,7 +580,7 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
         run_deliver(&r);
     if (rc == 0)
         rc = run_keep_record(&r, commit, e);
-    if (rc == 0 && *commit)
+    if (rc == 0 && r.recorded.n_items > 0)
         run_draw_page(&r, commit);
     struct err memo = {0}; /* what was hashed is worth keeping, also after an error */
     if (store_flush_memo(s->store, &memo) < 0 && rc == 0)

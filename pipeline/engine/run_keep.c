@@ -98,6 +98,17 @@ int run_try_folders(struct run *r, struct err *e)
     return rc;
 }
 
+/* A run that failed before a stage ended is in no commit; its page says all the same what became of
+ * it, in place of what an earlier run had to say. */
+static void collect_unrecorded(struct run *r, const struct record *record)
+{
+    struct err cause = {0};
+    if (record_collect(record, &r->recorded, &cause) == 0)
+        return;
+    term_notef(r->term, "the report is not written: %s\n", cause.text);
+    run_files_release(&r->recorded);
+}
+
 int run_keep_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e)
 {
     struct json *root = run_to_json(r);
@@ -111,7 +122,10 @@ int run_keep_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e)
                             r->options->sign_key};
     int rc = record_last(&record, e);
     bool owed = record_is_owed(&record);
-    if (rc == 0 && (r->n_executed > 0 || r->n_written > 0 || owed || r->options->record)) {
+    bool went_through = r->interrupts == 0 && r->n_failed + r->n_not_written == 0;
+    bool is_news = went_through && record_is_news(&record);
+    if (rc == 0 &&
+        (r->n_executed > 0 || r->n_written > 0 || owed || is_news || r->options->record)) {
         rc = store_tidy(r->session->store, e);
         if (rc == 0)
             rc = record_commit(&record, &r->recorded, commit, e);
@@ -120,7 +134,11 @@ int run_keep_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e)
             rc = record_settle(&record, r->n_not_written == 0, e);
     } else if (rc == 0) {
         rc = record_line(&record, e);
+        if (rc == 0 && !went_through)
+            collect_unrecorded(r, &record);
     }
+    if (rc == 0)
+        rc = record_told(&record, e);
     json_free(root);
     if (rc == 0)
         run_events_recorded(r, commit);

@@ -48,7 +48,7 @@ struct run {
     struct json *gates;
     struct json *deliveries;
     struct buf gate_table;
-    struct run_files recorded; /* what its commit holds */
+    struct run_files recorded; /* what its commit holds, or would if it had one */
     char *page;                /* path of the page that was drawn, or NULL */
     size_t n_findings;         /* of all stages, as the page has them */
     size_t n_executed, n_fetched, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
@@ -72,7 +72,8 @@ int run_try_folders(struct run *r, struct err *e) MUST_USE;
 void run_deliver(struct run *r);
 /* Ledger commit, or a line of runs.log, and what `why` compares with. commit is "" without one. */
 int run_keep_record(struct run *r, char commit[COMMIT_HEX + 1], struct err *e) MUST_USE;
-/* Draws the page of a recorded run; what goes wrong is said and counted. */
+/* Draws the page of what was recorded, or of what would have been (commit: ""); what goes wrong is
+ * said and counted. */
 void run_draw_page(struct run *r, const char *commit);
 
 /* One stage's printed output, in one piece, with its name. */
