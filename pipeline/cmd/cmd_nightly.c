@@ -62,8 +62,10 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
         if (c->common.json) /* standard output is for one document */
             term.out = term.note;
         c->run.commit = commit;
+        c->run.has_page = &item->has_page;
         rc = run_session(&s, &c->run, &term, started_ms, &e);
         c->run.commit = NULL;
+        c->run.has_page = NULL;
         if (rc >= 0)
             item->status = status_of(rc);
         if (rc >= 0 && *commit)
@@ -71,6 +73,7 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
     }
     if (rc < 0) {
         item->status = "error";
+        xfree(item->reason);
         item->reason = xstrdup(e.text);
         bool named = str_starts(e.text, item->path);
         term_notef(c->context->term, "%s%s%s\n", named ? "" : item->path, named ? "" : ": ",

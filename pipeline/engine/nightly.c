@@ -144,6 +144,26 @@ static int compare_absent(struct nightly_item *item, const struct run_record *r,
     return rc;
 }
 
+/* Of the first stage that failed, and how many others did; NULL: none. The caller xfrees it. */
+static char *failure_of(const struct json *run)
+{
+    const struct json *first = NULL;
+    size_t n = 0;
+    for (const struct json *t = json_items(run, "stages"); t; t = json_next(t)) {
+        if (!str_eq(json_text(t, "status"), "failed"))
+            continue;
+        first = first ? first : t;
+        n++;
+    }
+    if (!first)
+        return NULL;
+    const char *reason = json_text_or(first, "reason", "failed");
+    if (n == 1)
+        return xasprintf("%s: %s", json_text(first, "stage"), reason);
+    return xasprintf("%s: %s (%zu stage%s more failed)", json_text(first, "stage"), reason, n - 1,
+                     n == 2 ? "" : "s");
+}
+
 int nightly_compare(struct nightly_item *item, const struct run_record *r, struct store *s,
                     struct err *e)
 {
@@ -151,6 +171,8 @@ int nightly_compare(struct nightly_item *item, const struct run_record *r, struc
     item->commit = xstrdup(r->commit);
     item->run = json_clone(r->root);
     item->changes = json_new_array();
+    if (!item->reason)
+        item->reason = failure_of(r->root);
     for (const struct json *g = json_items(r->root, "gates"); g; g = json_next(g))
         item->n_gates_failed += str_eq(json_text(g, "verdict"), "fails");
     for (const struct json *t = json_items(r->root, "stages"); t && rc == 0; t = json_next(t))

@@ -18,7 +18,8 @@ struct nightly_item {
     char *path;         /* of the manifest */
     char *name;         /* or NULL when it could not be read */
     const char *status; /* ok, gates, failed, interrupted, skipped, error, not run */
-    char *reason;       /* of skipped and error, or NULL; any bytes, as path */
+    char *reason;       /* of skipped, failed and error, or NULL; any bytes, as path */
+    bool has_page;      /* its run has drawn one, below the folder of pages by its name */
     char *commit;       /* of the run, or NULL */
     struct json *run;   /* run.json, or NULL */
     struct json

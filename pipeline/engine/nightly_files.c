@@ -87,6 +87,19 @@ static size_t n_stages(const struct nightly_item *item, const char *status)
     return found;
 }
 
+/* The manifest's path; a link to the page of its run, where it has drawn one. */
+static struct json *path_cell(const struct nightly_item *item)
+{
+    if (!item->has_page || !item->name)
+        return report_cell_text(item->path);
+    struct json *o = json_new_object();
+    char *link = xasprintf("../../%s/index.html", item->name);
+    json_put(o, "text", statement_text(item->path));
+    json_put_string(o, "link", link);
+    xfree(link);
+    return o;
+}
+
 static void add_manifests(struct json *page, const struct nightly *n)
 {
     static const char *const columns[] = {"manifest", "status", "reason",      "executed", "reused",
@@ -98,7 +111,7 @@ static void add_manifests(struct json *page, const struct nightly *n)
         struct json *row = page_add_row(rows);
         char seconds[24];
         str_format_seconds(item->seconds, seconds);
-        json_append(row, report_cell_text(item->path));
+        json_append(row, path_cell(item));
         json_append(row, report_cell_tone(item->status, tone_of(item->status)));
         json_append(row, report_cell_text(item->reason));
         json_append(row, json_new_i64((int64_t)n_stages(item, "executed")));

@@ -592,6 +592,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     run_remote_end(&r);
     if (o->commit)
         memcpy(o->commit, commit, sizeof commit);
+    if (o->has_page)
+        *o->has_page = r.page != NULL;
     close_run(&r);
     return rc;
 }

@@ -36,6 +36,8 @@ struct run_options {
     const struct instant *instant;
     /* NULL, or room for COMMIT_HEX + 1 bytes: the ledger commit that was made, "" without one. */
     char *commit;
+    /* NULL, or where it says whether this run drew a page. */
+    bool *has_page;
 };
 
 /* Returns the exit status (0, 1, 3 or 130) or a negative error. started_ms: clock_ms when the

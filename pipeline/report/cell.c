@@ -24,6 +24,20 @@ int cell_read_tone(const struct json *o, const char **out, struct err *e)
     return rc;
 }
 
+/* Reads the optional "link" of o: nothing that leaves the folder of pages by scheme or host. */
+static int read_link(const struct json *o, const char **out, struct err *e)
+{
+    static const char kept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./";
+    const char *link = NULL;
+    int rc = block_maybe_text(o, "link", &link, e);
+    if (rc < 0 || !json_get(o, "link"))
+        return rc;
+    if (!*link || *link == '/' || link[strspn(link, kept)])
+        return err_set(e, ERR_FORMAT, "expected a relative address, found \"%s\"", link);
+    *out = link;
+    return 0;
+}
+
 static int read_object(const struct json *v, struct cell *c, struct err *e)
 {
     const struct json *text = json_get(v, "text");
@@ -38,6 +52,8 @@ static int read_object(const struct json *v, struct cell *c, struct err *e)
         rc = cell_read_tone(v, &c->tone, e);
     if (rc == 0)
         rc = block_maybe_text(v, "key", &key, e);
+    if (rc == 0)
+        rc = read_link(v, &c->link, e);
     if (rc == 0 && code)
         rc = json_need_bool(v, "code", &c->code, e);
     c->kind = text ? CELL_TEXT : CELL_NUMBER;
@@ -94,6 +110,11 @@ void cell_write(const struct cell *c, const char *element, const char *attribute
     }
     html_add_attribute(out, "data-key", c->key);
     buf_add_char(out, '>');
+    if (c->link) {
+        buf_add_text(out, "<a");
+        html_add_attribute(out, "href", c->link);
+        buf_add_char(out, '>');
+    }
     if (c->kind == CELL_NUMBER)
         html_add_number(out, c->number);
     else if (c->kind == CELL_NONE)
@@ -102,5 +123,7 @@ void cell_write(const struct cell *c, const char *element, const char *attribute
         html_add_text_n(out, c->text, html_cut(c->text, CELL_CODE_CHARACTERS));
     else
         html_add_text(out, c->text);
+    if (c->link)
+        buf_add_text(out, "</a>");
     buf_printf(out, "</%s>", element);
 }

@@ -3,8 +3,8 @@
 
 /*
  * One value of a table, a fact or a tile: a text, a number, null, or an object
- * {"text" or "number", "tone", "code", "key"}. Its element carries the exact number (or the whole
- * of a code) in data-value, and the key in data-key, so that a program can check the page.
+ * {"text" or "number", "tone", "code", "key", "link"}. Its element carries the exact number (or the
+ * whole of a code) in data-value, and the key in data-key, so that a program can check the page.
  */
 
 #include <stdbool.h>
@@ -21,6 +21,7 @@ struct cell {
     double number;    /* CELL_NUMBER */
     const char *tone; /* a class of the page, or NULL */
     const char *key;  /* or NULL */
+    const char *link; /* or NULL: where a text leads to, a relative address */
     bool code;        /* a text in monospace, cut to CELL_CODE_CHARACTERS */
 };
 

@@ -47,6 +47,18 @@ page=reports/nightly/2026-02-02
 has $page/junit.xml '<skipped message="nowhere is not there"/>'
 has $page/junit.xml 'message="fell from'
 has $page/index.html 'nightly/a_broken.yaml'
+# The page says why, and leads to the page of each run that has one.
+why='data[toolkit=tiny-0.1]: stage-prep exited with status 1: prep: '
+has stdout.txt "failed      nightly/b_fails.yaml: $why"
+tr -d '\n' <$page/index.html | sed 's/<tr>/\n&/g' | grep 'nightly/b_fails.yaml' | head -n 1 >row.txt
+has row.txt "<td class=\"long\">$why"
+[ "$(grep -o 'href="[^"]*/index.html"' $page/index.html | sort | tr '\n' ' ')" = \
+    'href="../../fails/index.html" href="../../tiny_task/index.html" ' ] || die "other links than to the pages of the runs"
+for link in fails tiny_task; do
+    grep -q "<a href=\"../../$link/index.html\">nightly/" $page/index.html || die "no link to the page of $link"
+    [ -s $page/../../$link/index.html ] || die "the link to $link leads nowhere"
+done
+[ ! -e $page/../../absent ] || die "a skipped manifest has a page"
 if command -v xmllint >/dev/null; then
     expect 0 xmllint --noout $page/junit.xml
 fi

@@ -66,11 +66,35 @@ static void notices_that_are_none(void **state)
     xfree(html);
 }
 
+/* A text may lead to a file beside the page, and to nothing that has a scheme or a host. */
+static void links(void **state)
+{
+    (void)state;
+    static const char form[] =
+        "{'sections': [{'id': 's', 'open': true, 'blocks': [{'type': 'table', "
+        "'columns': ['a'], 'rows': [[{'text': 'x<', 'link': '%s'}]]}]}]}";
+    static const char *const wrong[] = {"", "/etc/passwd", "javascript:x", "//a.b/c", "a b", "#s"};
+    char *text = xasprintf(form, "../../a_1/index.html");
+    char *html = draw(text);
+    has(html, "<a href=\"../../a_1/index.html\">x&lt;</a></th>");
+    xfree(html);
+    xfree(text);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        text = xasprintf(form, wrong[i]);
+        html = draw(text);
+        has(html, "row 1, column 1: expected a relative address, found ");
+        assert_null(strstr(html, "<a href"));
+        xfree(html);
+        xfree(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(notices),
         cmocka_unit_test(notices_that_are_none),
+        cmocka_unit_test(links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
