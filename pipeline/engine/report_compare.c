@@ -25,6 +25,13 @@ static const struct json *golden_of(const struct json *stage)
     return run_item_of_kind(stage, "inputs", "golden");
 }
 
+/* What reads a golden set and gives no answers (speculate) has other metrics than who answers it.
+ */
+static bool has_answered(const struct json *stage)
+{
+    return golden_of(stage) && run_item_of_kind(stage, "outputs", "answers");
+}
+
 /* One that did not run has an output without an id. */
 static bool has_metrics(const struct json *stage)
 {
@@ -35,14 +42,14 @@ static bool has_metrics(const struct json *stage)
 static bool same_golden(const struct json *first, const struct json *stage)
 {
     const struct json *a = golden_of(first), *b = golden_of(stage);
-    return a && b && has_metrics(first) && has_metrics(stage) &&
+    return has_answered(first) && has_answered(stage) && has_metrics(first) && has_metrics(stage) &&
            str_eq(json_text(a, "id"), json_text(b, "id"));
 }
 
 static bool same_program(const struct json *first, const struct json *stage)
 {
-    return !golden_of(first) && !golden_of(stage) && has_metrics(first) && has_metrics(stage) &&
-           str_eq(json_text(first, "run"), json_text(stage, "run"));
+    return !has_answered(first) && !has_answered(stage) && has_metrics(first) &&
+           has_metrics(stage) && str_eq(json_text(first, "run"), json_text(stage, "run"));
 }
 
 /* The group that begins at `first`; false when an earlier stage begins it. */
@@ -76,22 +83,77 @@ static void add_names(struct json *names, const struct json *metrics)
             json_put_bool(names, json_key(m), true);
 }
 
-static void add_cell(struct json *row, const char *stage, const char *metric,
-                     const struct json *metrics)
+/* The place of a column in a table, -1 when there is none. */
+static int column_of(const struct json *table, const char *name)
 {
-    const struct json *v = json_get(metrics, metric);
-    char *key = xasprintf("%s/%s", stage, metric);
-    json_append(row, json_is_number(v) ? report_cell_number(json_number(v), key) : json_new_null());
-    xfree(key);
+    int i = 0;
+    for (const struct json *c = json_items(table, "columns"); c; c = json_next(c), i++)
+        if (json_type(c) == JSON_STRING && str_eq(json_string(c), name))
+            return i;
+    return -1;
+}
+
+static const struct json *nth(const struct json *row, int i)
+{
+    const struct json *v = row && json_type(row) == JSON_ARRAY ? json_first(row) : NULL;
+    for (; v && i > 0; i--)
+        v = json_next(v);
+    return v;
+}
+
+/* The row of the table whose first cell is this text. */
+static const struct json *row_of(const struct json *table, const char *name)
+{
+    for (const struct json *row = json_items(table, "rows"); row; row = json_next(row)) {
+        const struct json *first = nth(row, 0);
+        if (first && json_type(first) == JSON_STRING && str_eq(json_string(first), name))
+            return row;
+    }
+    return NULL;
+}
+
+/* What the stage's own report says of how sure a metric is: [low, high], NULL when it says nothing.
+ * Owned by the caller. */
+static struct json *interval_of(const struct json *report, const char *metric)
+{
+    for (const struct json *b = report ? json_items(report, "blocks") : NULL; b; b = json_next(b)) {
+        int from = column_of(b, "95 % from");
+        const struct json *low = from > 0 ? nth(row_of(b, metric), from) : NULL;
+        const struct json *high = low ? json_next(low) : NULL;
+        if (!json_is_number(low) || !json_is_number(high))
+            continue;
+        struct json *ends = json_new_array();
+        json_append(ends, json_clone(low));
+        json_append(ends, json_clone(high));
+        return ends;
+    }
+    return NULL;
 }
 
 /* What a group's table is made of. */
 struct compared {
     const char *stages[STAGES_MAX];
     struct json *metrics[STAGES_MAX]; /* NULL: the store has none any more */
+    struct json *reports[STAGES_MAX]; /* the same */
     size_t n;
     struct json *names; /* of metrics, in order */
 };
+
+static void add_cell(struct json *row, const struct compared *c, size_t i, const char *metric)
+{
+    const struct json *v = json_get(c->metrics[i], metric);
+    if (!json_is_number(v)) {
+        json_append(row, json_new_null());
+        return;
+    }
+    char *key = xasprintf("%s/%s", c->stages[i], metric);
+    struct json *cell = report_cell_number(json_number(v), key);
+    struct json *interval = interval_of(c->reports[i], metric);
+    if (interval)
+        json_put(cell, "interval", interval);
+    json_append(row, cell);
+    xfree(key);
+}
 
 /* A row a metric, a column a stage. */
 static void add_rows_of_metrics(struct json *blocks, const char *title, const struct compared *c)
@@ -104,7 +166,7 @@ static void add_rows_of_metrics(struct json *blocks, const char *title, const st
         struct json *row = page_add_row(rows);
         json_append(row, report_cell_text(json_key(name)));
         for (size_t i = 0; i < c->n; i++)
-            add_cell(row, c->stages[i], json_key(name), c->metrics[i]);
+            add_cell(row, c, i, json_key(name));
     }
 }
 
@@ -120,7 +182,7 @@ static void add_rows_of_stages(struct json *blocks, const char *title, const str
         struct json *row = page_add_row(rows);
         json_append(row, report_cell_text(c->stages[i]));
         for (const struct json *name = json_first(c->names); name; name = json_next(name))
-            add_cell(row, c->stages[i], json_key(name), c->metrics[i]);
+            add_cell(row, c, i, json_key(name));
     }
 }
 
@@ -131,6 +193,7 @@ static void add_metrics(struct json *blocks, struct store *s, const char *title,
     for (size_t i = 0; i < g->n; i++) {
         c.stages[i] = json_text(g->stages[i], "stage");
         c.metrics[i] = report_output(s, g->stages[i], "metrics", NULL);
+        c.reports[i] = report_output(s, g->stages[i], "report", NULL);
         add_names(c.names, c.metrics[i]);
     }
     if (json_count(c.names) < g->n)
@@ -142,8 +205,10 @@ static void add_metrics(struct json *blocks, struct store *s, const char *title,
         page_add_text(blocks, "", note);
         xfree(note);
     }
-    for (size_t i = 0; i < g->n; i++)
+    for (size_t i = 0; i < g->n; i++) {
         json_free(c.metrics[i]);
+        json_free(c.reports[i]);
+    }
     json_free(c.names);
 }
 
@@ -244,8 +309,10 @@ void report_add_golden(struct json *page, const struct run_record *r, struct sto
         if (!group_from(r, t, same_golden, &g))
             continue;
         if (!blocks)
-            blocks = page_add_section(page, "results", "Golden sets", true,
-                                      "Every stage that answered the set, side by side.");
+            blocks = page_add_section(
+                page, "results", "Golden sets", true,
+                "Every stage that answered the set, side by side. Below a share stands its "
+                "95 % interval.");
         char *title = xasprintf("On %s", json_text(golden_of(t), "from"));
         add_metrics(blocks, s, title, &g);
         add_doubts(blocks, r, s, t);

@@ -46,6 +46,11 @@ size_t findings_count_all(const struct run_record *r, struct store *s)
     return n;
 }
 
+static const char *text_of(const struct json *v)
+{
+    return v && json_type(v) == JSON_STRING ? json_string(v) : "";
+}
+
 /* "golden: near repeat of a training row, kept (2): 2 near training 5, 7 near training 4". A row of
  * another form says what it can. The caller xfrees it. */
 static char *row_text(const struct json *row)
@@ -55,11 +60,11 @@ static char *row_text(const struct json *row)
     const struct json *where = n ? json_next(n) : NULL;
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
-    buf_add_text(&b, json_type(what) == JSON_STRING ? json_string(what) : "?");
+    buf_add_text(&b, *text_of(what) ? text_of(what) : "?");
     if (json_is_number(n) && json_number(n) != 0)
         buf_printf(&b, " (%.0f)", json_number(n));
-    if (json_type(where) == JSON_STRING && *json_string(where))
-        buf_printf(&b, ": %s", json_string(where));
+    if (*text_of(where))
+        buf_printf(&b, ": %s", text_of(where));
     return buf_steal(&b);
 }
 

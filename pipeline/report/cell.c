@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "pipeline/base/str.h"
+#include "pipeline/base/xalloc.h"
 #include "pipeline/report/block_read.h"
 #include "pipeline/report/html.h"
 
@@ -38,6 +39,24 @@ static int read_link(const struct json *o, const char **out, struct err *e)
     return 0;
 }
 
+static int read_interval(const struct json *o, struct cell *c, struct err *e)
+{
+    double *ends = NULL;
+    size_t n = 0;
+    if (!json_get(o, "interval"))
+        return 0;
+    int rc = block_numbers(o, "interval", &ends, &n, e);
+    if (rc == 0 && n != 2)
+        rc = err_set(e, ERR_FORMAT, "\"interval\": expected 2 numbers, found %zu", n);
+    c->has_interval = rc == 0;
+    if (rc == 0) {
+        c->low = ends[0];
+        c->high = ends[1];
+    }
+    xfree(ends);
+    return rc;
+}
+
 static int read_object(const struct json *v, struct cell *c, struct err *e)
 {
     const struct json *text = json_get(v, "text");
@@ -54,6 +73,8 @@ static int read_object(const struct json *v, struct cell *c, struct err *e)
         rc = block_maybe_text(v, "key", &key, e);
     if (rc == 0)
         rc = read_link(v, &c->link, e);
+    if (rc == 0)
+        rc = read_interval(v, c, e);
     if (rc == 0 && code)
         rc = json_need_bool(v, "code", &c->code, e);
     c->kind = text ? CELL_TEXT : CELL_NUMBER;
@@ -96,6 +117,18 @@ static const char *kind_class(const struct cell *c)
     return c->code ? "code" : NULL;
 }
 
+static void number_write(const struct cell *c, struct buf *out)
+{
+    html_add_number(out, c->number);
+    if (!c->has_interval)
+        return;
+    buf_add_text(out, "<span class=\"interval\">");
+    html_add_number_span(out, c->low);
+    buf_add_text(out, " to ");
+    html_add_number_span(out, c->high);
+    buf_add_text(out, "</span>");
+}
+
 void cell_write(const struct cell *c, const char *element, const char *attributes,
                 const char *class_name, struct buf *out)
 {
@@ -116,7 +149,7 @@ void cell_write(const struct cell *c, const char *element, const char *attribute
         buf_add_char(out, '>');
     }
     if (c->kind == CELL_NUMBER)
-        html_add_number(out, c->number);
+        number_write(c, out);
     else if (c->kind == CELL_NONE)
         buf_add_text(out, "\xE2\x80\x93"); /* en dash */
     else if (is_code)

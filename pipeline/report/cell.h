@@ -3,8 +3,9 @@
 
 /*
  * One value of a table, a fact or a tile: a text, a number, null, or an object
- * {"text" or "number", "tone", "code", "key", "link"}. Its element carries the exact number (or the
- * whole of a code) in data-value, and the key in data-key, so that a program can check the page.
+ * {"text" or "number", "tone", "code", "key", "link", "interval"}. Its element carries the exact
+ * number (or the whole of a code) in data-value, and the key in data-key, so that a program can
+ * check the page.
  */
 
 #include <stdbool.h>
@@ -22,7 +23,9 @@ struct cell {
     const char *tone; /* a class of the page, or NULL */
     const char *key;  /* or NULL */
     const char *link; /* or NULL: where a text leads to, a relative address */
-    bool code;        /* a text in monospace, cut to CELL_CODE_CHARACTERS */
+    double low, high; /* of a number, where has_interval */
+    bool has_interval;
+    bool code; /* a text in monospace, cut to CELL_CODE_CHARACTERS */
 };
 
 #define CELL_CODE_CHARACTERS 12

@@ -17,10 +17,12 @@
  * letters, digits, "-", "_" and "."; everything else becomes "-"; a second one of the same name
  * gets "-2".
  *
- *   CELL     text, number, null, or {"text" or "number", "tone", "code": true, "key", "link"}
+ *   CELL     text, number, null, or {"text" or "number", "tone", "code": true, "key", "link",
+ *            "interval"}
  *   tone     good, bad, warn or muted
  *   code     a hash: cut to 12 characters, whole in title and data-value
  *   key      what a program finds the value by: data-key
+ *   interval of a number: [low, high], where it would be with other rows, say
  *   link     of a text: a file beside or above the page, "../../task/index.html"
  *
  *   text     {"type","title","text"}

@@ -95,6 +95,7 @@ static const char blocks[] =
     "border-bottom:1px solid var(--line)}\n"
     ".num{text-align:right;min-width:4.5em;white-space:nowrap}\n"
     "thead .num{white-space:normal}\n"
+    ".interval{display:block;font-size:12px;line-height:1.3;color:var(--soft);white-space:nowrap}\n"
     ".n{font-variant-numeric:tabular-nums}\n"
     ".short{white-space:nowrap;min-width:0}\n"
     "thead .short{white-space:normal}\n"

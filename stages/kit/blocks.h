@@ -11,7 +11,8 @@
  *   matrix  {"type","title","rows":[text],"columns":[text],"values":[[number]]}
  *
  * A table with the title "Findings" (text/finding.h) is what is odd: its rows stand at the head of
- * the page, too.
+ * the page, too. Where one has the columns "95 % from" and behind it the other end, they are shown
+ * wherever the metric of the row's first cell stands beside that of other stages.
  */
 
 #include <stddef.h>

@@ -106,21 +106,31 @@ static int write_metrics(const struct answers_job *job, const struct score *scor
     return status;
 }
 
+/* A metric and its interval, where it has one. */
+static void add_values(struct json *row, const struct score_metric *m)
+{
+    double low = 0, high = 0;
+    score_interval(m->value, m->n_rows, &low, &high);
+    json_append(row, json_new_f64(m->value));
+    json_append(row, m->n_rows > 0 ? json_new_f64(low) : json_new_string(""));
+    json_append(row, m->n_rows > 0 ? json_new_f64(high) : json_new_string(""));
+}
+
 static void add_metrics(struct json *report, const struct answers_job *job,
                         const struct score *score, const struct score *against)
 {
-    static const char *const columns[] = {"metric", "value", "95 % from", "to", "beside", NULL};
+    static const char *const alone[] = {"metric", "value", "95 % from", "to", NULL};
+    static const char *const both[] = {
+        "metric", "value", "95 % from", "to", "against", "against: 95 % from", "against: to", NULL};
+    const char *const *columns = against ? both : alone;
     struct json *rows = blocks_add_table(report, "table", "Metrics", columns);
     for (size_t i = 0; i < score->n_metrics; i++) {
         const struct score_metric *m = &score->metrics[i];
         struct json *row = blocks_row(rows);
-        double low = 0, high = 0;
-        score_interval(m->value, m->n_rows, &low, &high);
         json_append(row, json_new_string(m->name));
-        json_append(row, json_new_f64(m->value));
-        json_append(row, m->n_rows > 0 ? json_new_f64(low) : json_new_string(""));
-        json_append(row, m->n_rows > 0 ? json_new_f64(high) : json_new_string(""));
-        json_append(row, against ? json_new_f64(against->metrics[i].value) : json_new_string(""));
+        add_values(row, m);
+        if (against)
+            add_values(row, &against->metrics[i]);
     }
     for (size_t i = 0; i < job->n_extras; i++) {
         struct json *row = blocks_row(rows);
@@ -135,8 +145,8 @@ static void add_pairs(struct json *report, const struct answers_job *job, const 
                       char *const *against)
 {
     static const char *const columns[] = {"prompt", "expected", "answer", "same", NULL};
-    static const char *const columns_beside[] = {"prompt", "expected", "answer",
-                                                 "same",   "beside",   NULL};
+    static const char *const columns_against[] = {"prompt", "expected", "answer",
+                                                  "same",   "against",  NULL};
     const struct chat_list *golden = &job->golden->rows;
     struct buf title;
     buf_init(&title, 100);
@@ -144,7 +154,7 @@ static void add_pairs(struct json *report, const struct answers_job *job, const 
     if (golden->n_rows > ANSWERS_SHOWN)
         buf_printf(&title, ": the first %d of %zu", ANSWERS_SHOWN, golden->n_rows);
     struct json *rows =
-        blocks_add_table(report, "pairs", buf_text(&title), against ? columns_beside : columns);
+        blocks_add_table(report, "pairs", buf_text(&title), against ? columns_against : columns);
     buf_release(&title);
     for (size_t i = 0; i < golden->n_rows && i < ANSWERS_SHOWN; i++) {
         struct json *row = blocks_row(rows);

@@ -27,6 +27,39 @@ has $page 'Names &quot;colours&quot; &lt;b&gt;&amp;'
 
 ! grep -q 'cannot be drawn' $page || die "a stage's block has not the form that stages/kit/blocks.h says"
 
+# Base against adapter: every golden metric of both, a share with its interval, as each stage's own
+# report has it.
+tr -d '\n' <$page | grep -q 'beside<' && die "a column is called beside"
+sed '/^  quality:/i\
+  bare:\
+    run: eval\
+    inputs: { golden: data/golden, base: toolkit.base, tokenizer: toolkit.tokenizer, template: toolkit.template }\
+    with: { max_new_tokens: 8 }' task.yaml | sed 's/golden: data.golden, adapter/against: bare.answers, &/' >both.yaml
+expect 0 fm run both.yaml
+tr -d '\n' <$page | sed 's/<section/\n&/g; s/<h3>/\n&/g' >parts.txt
+grep '^<h3>On data/golden' parts.txt | sed 's/<tr>/\n&/g' >golden.txt
+has golden.txt '>bare[toolkit=tiny-0.1]</th><th scope="col" class="num">quality[toolkit=tiny-0.1]</th>'
+for stage in bare quality; do
+    fetch "$(artifact $stage/metrics)" metrics.json
+    fetch "$(artifact $stage/report)" report.json
+    for name in json_valid exact_match colour_match; do
+        ends=$(tr '[' '\n' <report.json | sed -n "s/^\"$name\",\([^]]*\)\].*/\1/p" | head -n 1 | cut -d, -f2,3)
+        [ "${#ends}" -gt 3 ] || die "$stage: no interval of $name in its report"
+        grep ">$name</th>" golden.txt | grep -q "data-key=\"$stage\[[^>]*>[^<]*<span class=\"interval\"><span data-value=\"${ends%,*}\">[^<]*</span> to <span data-value=\"${ends#*,}\">" ||
+            { cat golden.txt >&2; die "$stage: $name has not the interval $ends"; }
+    done
+    grep '>expected_token_probability</th>' golden.txt |
+        grep -qF "data-value=\"$(metric expected_token_probability metrics.json)\" data-key=\"$stage[" ||
+        die "the golden sets have no expected_token_probability of $stage"
+    ! grep -E '>(rows|leaf_f1|expected_token_probability)</th>' golden.txt | grep -q interval ||
+        die "what is no share has an interval"
+done
+grep '^<h3>Metrics' parts.txt | grep -q '>against</th><th[^>]*>against: 95 % from</th><th[^>]*>against: to</th>' ||
+    die "the metrics of quality have no interval of what it is put against"
+grep '^<h3>Metrics' parts.txt | head -n 1 | grep -q 'against' && die "who stands against nothing has a column for it"
+rm -r .fmforge reports out
+expect 0 fm run task.yaml
+
 # Drawn again from the ledger alone: the same bytes. Nothing to do: not touched.
 cp $page first.html
 rm -r reports

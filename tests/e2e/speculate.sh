@@ -23,12 +23,17 @@ sed -i '/^  package:/i\
     with: { max_new_tokens: 12, draft_tokens: 3, precision: f32 }\
     gates: [ "acceptance > 0.05", "tokens_per_pass > 1" ]' task.yaml
 expect 0 fm run task.yaml
+page=reports/tiny_task/index.html
 
 # What was measured is no output, but the page has it, also that of a run that reuses the stages.
 for _ in first again; do
-    [ "$(grep -o '>times_as_fast<' reports/tiny_task/index.html | wc -l)" -eq 2 ] || die "the page does not say how fast"
+    [ "$(grep -o '>times_as_fast<' $page | wc -l)" -eq 2 ] || die "the page does not say how fast"
     expect 0 fm run task.yaml --record
 done
+tr -d '\n' <$page | sed 's/<h3>/\n&/g; s/<section/\n&/g' | grep '^<h3>On data/golden' >golden.txt
+has golden.txt '>quality[toolkit=tiny-0.1]</th>'
+! grep -qE 'worth|acceptance|tokens_per_pass' golden.txt || die "the golden results have what a draft is worth"
+has $page '<h2>worth[toolkit=tiny-0.1]</h2>'
 fetch "$(artifact adapter/checkpoint)" adapter.safetensors
 fetch "$(artifact small/draft)" small.safetensors
 

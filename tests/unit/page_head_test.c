@@ -89,12 +89,36 @@ static void links(void **state)
     }
 }
 
+static void intervals(void **state)
+{
+    (void)state;
+    static const char form[] =
+        "{'sections': [{'id': 's', 'open': true, 'blocks': [{'type': 'table', "
+        "'columns': ['a'], 'rows': [[{'number': 0.5, 'interval': %s}]]}]}]}";
+    char *text = xasprintf(form, "[0.25, 0.75]");
+    char *html = draw(text);
+    has(html,
+        "data-value=\"0.5\">0.5<span class=\"interval\"><span data-value=\"0.25\">0.25</span> to "
+        "<span data-value=\"0.75\">0.75</span></span></td>");
+    xfree(html);
+    xfree(text);
+    static const char *const wrong[] = {"[]", "[1]", "[1, 2, 3]", "3", "['a', 1]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        text = xasprintf(form, wrong[i]);
+        html = draw(text);
+        has(html, "cannot be drawn: row 1, column 1: ");
+        xfree(html);
+        xfree(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(notices),
         cmocka_unit_test(notices_that_are_none),
         cmocka_unit_test(links),
+        cmocka_unit_test(intervals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
