@@ -69,6 +69,7 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (rc == 0 && s.absent) {
         cmd_say_skipped(c, &s, common.json);
     } else if (rc == 0) {
+        session_say_remarks(&s, c->term);
         show_plan(c, &common, &s);
     }
     session_release(&s);

@@ -69,6 +69,7 @@ static int read_ports(const struct json *list, struct desc_port *ports, size_t *
             rc = json_need_bool(p, "required", &port->required, e);
         if (rc == 0)
             rc = maybe_text(p, "help", &port->help, e);
+        port->without = "";
         if (rc < 0)
             return err_wrap(e, "port `%s`", port->name);
     }
@@ -141,6 +142,22 @@ static int read_copies(struct stage_desc *d, struct err *e)
     return 0;
 }
 
+static int read_without(struct stage_desc *d, struct err *e)
+{
+    const struct json *list = NULL;
+    int rc = json_get(d->root, "without") ? json_need_object(d->root, "without", &list, e) : 0;
+    for (const struct json *w = rc == 0 && list ? json_first(list) : NULL; w; w = json_next(w)) {
+        size_t i = 0;
+        while (i < d->n_ins && !str_eq(d->ins[i].name, json_key(w)))
+            i++;
+        if (i == d->n_ins || d->ins[i].required || json_type(w) != JSON_STRING)
+            return err_set(e, ERR_FORMAT, "without: `%s` is no optional input, or not a text",
+                           json_key(w));
+        d->ins[i].without = json_string(w);
+    }
+    return rc;
+}
+
 bool stage_desc_copies(const struct stage_desc *d, const char *name)
 {
     for (const struct json *c = d->copies ? json_first(d->copies) : NULL; c; c = json_next(c))
@@ -190,6 +207,8 @@ int stage_desc_read(struct stage_desc *d, struct json *root, struct err *e)
         rc = err_set(e, ERR_FORMAT, "its subject `%s` is no input", d->subject);
     if (rc == 0)
         rc = read_copies(d, e);
+    if (rc == 0)
+        rc = read_without(d, e);
     if (rc == 0 && json_get(root, "profile"))
         rc = json_need_object(root, "profile", &d->profile, e);
     return rc < 0 ? rc : read_libraries(d, e);

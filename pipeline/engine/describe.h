@@ -27,6 +27,7 @@ enum param_kind { DESC_INT, DESC_FLOAT, DESC_BOOL, DESC_TEXT, DESC_CHOICE };
 struct desc_port {
     const char *name, *kind, *help;
     bool required;
+    const char *without; /* of an optional input: what is not done without it; "" says nothing */
 };
 
 struct desc_param {

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "pipeline/base/sha256.h"
@@ -93,6 +94,12 @@ int graph_find(const struct graph *g, const char *name, size_t *index, struct er
 /* A facet that a stage makes, asked for by the port in->port outside of any stage: appends the
  * instances that make it and fills *in (the caller xfrees in->facet). */
 int graph_facet(struct graph *g, size_t i_toolkit, struct graph_input *in, struct err *e) MUST_USE;
+
+/* What instance i leaves undone for want of an optional input, and what to write; NULL: nothing.
+ * The caller xfrees. */
+char *graph_remark(const struct graph *g, size_t i);
+/* Appends them all, a line a stage. */
+void graph_remarks(const struct graph *g, struct buf *out);
 
 /* ERR_CONFIG for an input folder that holds `folder`, where runs write: it would never be the same
  * again. */

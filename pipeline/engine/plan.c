@@ -297,6 +297,10 @@ static struct json *item_to_json(const struct plan *p, size_t i, const struct pl
     json_put(o, "key",
              p->items[i].has_key ? json_new_string(p->items[i].key.hex) : json_new_null());
     json_put_string(o, "why", why);
+    char *remark = graph_remark(p->graph, i);
+    if (remark)
+        json_put_string(o, "remark", remark);
+    xfree(remark);
     if (cost && !p->items[i].cached)
         json_put(o, "seconds",
                  cost->seconds[i] < 0 ? json_new_null() : json_new_f64(cost->seconds[i]));

@@ -287,6 +287,9 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
     char *note = xasprintf("Program %s, %s.", json_text(stage, "run"), json_text(stage, "status"));
     bool is_open = has_gates(r, stage) || findings_count(report) > 0;
     struct json *blocks = page_add_section(page, id, json_text(stage, "stage"), is_open, note);
+    if (json_find_text(stage, "remark"))
+        page_add_notice(page, json_text(stage, "stage"), json_find_text(stage, "remark"), "warn",
+                        id);
     findings_add_notices(page, json_text(stage, "stage"), id, report);
     xfree(note);
     xfree(id);

@@ -573,6 +573,8 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     if (rc == 0)
         rc = run_try_folders(&r, e);
     if (rc == 0)
+        session_say_remarks(s, term);
+    if (rc == 0)
         rc = execute(&r, e);
     if (rc == 0) /* before anything outside the store says that it is made */
         rc = store_sync(s->store, e);

@@ -41,6 +41,10 @@ static struct json *stage_to_json(const struct run *r, size_t i)
              p->items[i].has_key ? json_new_string(p->items[i].key.hex) : json_new_null());
     json_put_string(o, "status", status_text(item->status));
     json_put_string(o, "why", item->why);
+    char *remark = graph_remark(&r->session->graph, i);
+    if (remark)
+        json_put_string(o, "remark", remark);
+    xfree(remark);
     if (item->reason) {
         char *clean = xstrndup(item->reason, str_utf8_prefix(item->reason, strlen(item->reason)));
         json_put_string(o, "reason", clean);
@@ -224,10 +228,13 @@ static void keep_state(const struct run *r, const char *commit)
         return;
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
+    graph_remarks(&r->session->graph, &b);
+    bool remarks = b.n_bytes > 0;
     add_results(r, &b);
     add_nothing(r, &b);
     instant_keep(r, buf_text(&b));
-    plan_memory_keep(r);
+    if (!remarks) /* a plan says them to people, beside what it prints */
+        plan_memory_keep(r);
     buf_release(&b);
 }
 

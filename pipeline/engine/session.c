@@ -22,6 +22,16 @@ int session_open(struct session *s, const struct session_options *o, struct err 
     return rc < 0 ? rc : plan_open(&s->plan, &s->graph, s->store, e);
 }
 
+void session_say_remarks(const struct session *s, const struct term *term)
+{
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    graph_remarks(&s->graph, &b);
+    if (b.n_bytes > 0)
+        term_note(term, buf_text(&b));
+    buf_release(&b);
+}
+
 void session_release(struct session *s)
 {
     plan_release(&s->plan);

@@ -10,6 +10,7 @@
 #include "pipeline/engine/describe.h"
 #include "pipeline/engine/graph.h"
 #include "pipeline/engine/plan.h"
+#include "pipeline/engine/term.h"
 #include "pipeline/manifest/manifest.h"
 #include "pipeline/store/store.h"
 
@@ -33,6 +34,8 @@ struct session_options {
 
 /* The manifest is checked before a store is made. Release also after an error. */
 int session_open(struct session *s, const struct session_options *o, struct err *e) MUST_USE;
+/* What the graph remarks (graph.h), for people. */
+void session_say_remarks(const struct session *s, const struct term *term);
 void session_release(struct session *s);
 /* Why a session with an absent path does nothing: "X is not there", and of what lies where runs
  * deliver, which manifest's run would. Caller xfrees. */

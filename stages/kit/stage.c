@@ -158,6 +158,12 @@ static int describe(const struct stage_spec *spec, struct buf *out, struct err *
             json_append(copies, json_new_string(spec->copies[i]));
         json_put(o, "copies", copies);
     }
+    if (spec->without != NULL) {
+        struct json *without = json_new_object();
+        for (const struct stage_without *w = spec->without; w->in != NULL; w++)
+            json_put_string(without, w->in, w->what);
+        json_put(o, "without", without);
+    }
     json_put(o, "outputs", describe_ports(spec->outs, spec->n_outs, false));
     json_put(o, "params", param_describe(spec->params, spec->n_params));
     struct json *libraries = json_new_array();

@@ -33,6 +33,12 @@ struct stage_port {
     const char *help;
 };
 
+/* What is not done without an optional input. The engine remarks it where a manifest does not give
+ * this input, but another stage one of the same kind. */
+struct stage_without {
+    const char *in, *what;
+};
+
 struct stage_spec {
     const char *name;    /* "train"; the program is stage-train */
     const char *summary; /* one sentence */
@@ -43,6 +49,7 @@ struct stage_spec {
      * NULL. NULL alone: all of them. What is made from a private input leaves for a shared cache
      * only where it is not such a copy. */
     const char *const *copies;
+    const struct stage_without *without; /* ends with NULL names, or NULL */
     const struct stage_port *ins;
     size_t n_ins;
     const struct stage_port *outs;

@@ -60,10 +60,16 @@ static const struct stage_port OUTS[] = {
 
 static const char *const LIBRARIES[] = {"libsentencepiece.so.0", NULL};
 
+static const struct stage_without WITHOUT[] = {
+    {"golden", "rows that are measured are not looked for among the training rows"},
+    {NULL, NULL},
+};
+
 static const struct stage_spec SPEC = {
     .name = "prep",
     .summary = "Checks, renders, tokenises, splits and packs rows of conversations.",
     .portable = true,
+    .without = WITHOUT,
     .ins = INS,
     .n_ins = sizeof INS / sizeof INS[0],
     .outs = OUTS,

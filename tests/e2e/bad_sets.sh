@@ -111,4 +111,34 @@ sed -n 1p data/rows.jsonl | sed 's/apple/teapot/; s/red/rde/' >valid.jsonl
 expect 0 fm run held.yaml
 shows 'valid: label of "colour" that no training row has' '1;"rde" (1 row; known is "red")'
 hides 'golden: label'
+
+# A golden set that is measured by, and prep does not know: remarked by plan, run and page, each time.
+sed 's/raw: $rows, golden: $golden,/raw: $rows,/; s/^name: sets/name: unset/' sets.yaml >unset.yaml
+expect 0 fm run unset.yaml
+! grep -q remark stderr.txt || die "a remark without a golden set"
+cat >>unset.yaml <<'YAML'
+  near: { run: lookup, inputs: { golden: $golden, rows: $rows } }
+YAML
+text='data has no input golden: rows that are measured are not looked for among the training rows; write `golden: data/golden`, as near has it, below its inputs'
+expect 0 fm plan unset.yaml
+has stderr.txt "remark: $text"
+has stdout.txt 'cached  data'
+expect 0 fm run unset.yaml
+has stderr.txt "remark: $text"
+has stdout.txt '1 executed, 1 cached' # no key has it
+page=reports/unset/index.html
+grep -q 'has no input golden: rows that are measured' $page || die "the page does not remark it"
+for _ in engine instant; do
+    expect 0 fm run unset.yaml
+    has stdout.txt 'nothing to do'
+    cat stdout.txt stderr.txt >both.txt
+    [ "$(grep -cF "remark: $text" both.txt)" -eq 1 ] || die "remarked otherwise than once"
+done
+expect 0 fm plan unset.yaml
+has stderr.txt "remark: $text"
+sed -i 's/raw: $rows,/& golden: $golden,/' unset.yaml
+expect 0 fm run unset.yaml
+! grep -q remark stderr.txt || die "a remark with the golden set"
+expect 0 fm run unset.yaml
+has stdout.txt 'nothing to do'
 echo ok
