@@ -161,6 +161,22 @@ static inline bool is_16(const struct weight *w)
     return w->form == WEIGHT_BF16 || w->form == WEIGHT_F16;
 }
 
+/* n elements that follow each other. */
+static inline void floats_of_16(const struct weight *w, size_t at, int n, float *out)
+{
+    const uint16_t *h = (const uint16_t *)w->data + at;
+    int i = 0;
+    if (w->form == WEIGHT_F16)
+        for (; i + V_WIDTH <= n; i += V_WIDTH)
+            V_STORE(out + i, V_LOAD_HALF(h + i));
+    else
+        for (; i + 8 <= n; i += 8)
+            for (int j = 0; j < 8; j++)
+                out[i + j] = fm_f32_bits((uint32_t)h[i + j] << 16);
+    for (; i < n; i++)
+        out[i] = float_of_16(w, at + (size_t)i);
+}
+
 /* One 64-byte group as out[input][output]: 16 x 16 for Q2, 8 x 16 for Q4. Little-endian hosts. */
 static inline void unpack_q2(const unsigned char *group, const float *scale, float *out)
 {
@@ -212,9 +228,7 @@ static void pack_b_outputs(const struct gemm_job *job, int col, int n, int k0, i
         for (int k = 0; k < steps; k += 16) {
             int here = steps - k < 16 ? steps - k : 16;
             for (int i = 0; i < n; i++)
-                for (int j = 0; j < here; j++)
-                    spare[i * 16 + j] =
-                        float_of_16(w, first + (size_t)i * job->ldb + (size_t)(k + j));
+                floats_of_16(w, first + (size_t)i * job->ldb + (size_t)k, here, spare + i * 16);
             pack_transposed(spare, 16, n, GEMM_PANEL, here, bp + (size_t)k * GEMM_PANEL);
         }
     } else {
@@ -238,10 +252,11 @@ static void pack_b_inputs(const struct gemm_job *job, int col, int n, int k0, in
         pack_straight(src, job->ldb, n, GEMM_PANEL, steps, bp);
     } else if (is_16(w)) {
         size_t first = (size_t)k0 * job->ldb + (size_t)col;
-        for (int k = 0; k < steps; k++)
-            for (int i = 0; i < GEMM_PANEL; i++)
-                bp[(size_t)k * GEMM_PANEL + i] =
-                    i < n ? float_of_16(w, first + (size_t)k * job->ldb + (size_t)i) : 0.0f;
+        for (int k = 0; k < steps; k++, bp += GEMM_PANEL) {
+            floats_of_16(w, first + (size_t)k * job->ldb, n, bp);
+            for (int i = n; i < GEMM_PANEL; i++)
+                bp[i] = 0.0f;
+        }
     } else {
         int per_group = w->form == WEIGHT_Q2 ? 16 : 8;
         if (n < GEMM_PANEL)
