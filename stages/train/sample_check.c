@@ -84,6 +84,7 @@ int sample_check_open(struct sample_check *s, struct compute *c, const struct mo
 
 int sample_check_run(struct sample_check *s, int *n_loops, int *first, struct err *e)
 {
+    int n_ended = 0;
     *n_loops = 0;
     *first = -1;
     int rc = s->n == 0 ? 0
@@ -91,11 +92,23 @@ int sample_check_run(struct sample_check *s, int *n_loops, int *first, struct er
                                         NULL, e);
     for (int i = 0; rc == 0 && i < s->n; i++) {
         const struct decoder_request *r = &s->requests[i];
+        n_ended += r->stopped;
         if (r->stopped || generation_loop_period(r->out, r->n_out) == 0)
             continue;
         *first = (*n_loops)++ == 0 ? i : *first;
     }
+    s->has_spoken |= rc == 0 && 2 * n_ended > s->n;
     return rc;
+}
+
+const char *sample_check_verdict(const struct sample_check *s, int n_loops, bool is_worse,
+                                 bool is_last)
+{
+    if (n_loops == 0 || 2 * n_loops < s->n) /* one of four happens on the way */
+        return NULL;
+    if (s->has_spoken || is_worse)
+        return "Is learning_rate too high?";
+    return is_last ? "Are the steps too few, or is learning_rate too high?" : NULL;
 }
 
 void sample_check_release(struct sample_check *s)

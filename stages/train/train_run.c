@@ -80,6 +80,15 @@ static const char *sampled_name(const struct train_run *t)
     return t->valid_rows.n_rows > 0 ? "valid" : "train";
 }
 
+static bool loss_was_lower(const struct train_run *t)
+{
+    const struct train_loop *l = &t->training.loop;
+    for (int64_t i = 0; i < l->state.n_valid_points; i++)
+        if (l->valid_curve.points[i].loss < l->state.last_valid_loss)
+            return true;
+    return false;
+}
+
 /* After each evaluation, for people; what is published is of the adapter that is written. */
 static int look_at_samples(void *context, int64_t step, struct err *e)
 {
@@ -91,15 +100,17 @@ static int look_at_samples(void *context, int64_t step, struct err *e)
     int rc = sample_check_run(s, &n_loops, &first, e);
     if (rc)
         return err_wrap(e, "answering after step %lld", (long long)step);
-    if (n_loops > 0 && 2 * n_loops >= s->n) { /* one of four happens on the way */
+    const char *verdict = sample_check_verdict(s, n_loops, loss_was_lower(t),
+                                               step == t->training.options.total_steps);
+    if (verdict) {
         const struct decoder_request *r = &s->requests[first];
         int period = generation_loop_period(r->out, r->n_out);
         stage_say(t->run,
                   "warning: after step %lld %d of %d answers loop: row %llu of the %s rows gets a "
-                  "piece of %d token%s (id %d) again and again. Is learning_rate too high?",
+                  "piece of %d token%s (id %d) again and again. %s",
                   (long long)step, n_loops, s->n, (unsigned long long)s->rows[first] + 1,
                   t->valid_rows.n_rows > 0 ? "valid" : "training", period, period > 1 ? "s" : "",
-                  (int)r->out[r->n_out - 1]);
+                  (int)r->out[r->n_out - 1], verdict);
     }
     return 0;
 }
