@@ -37,8 +37,8 @@ static int open_windows(struct draft_run *d, const char *name, struct windows *w
                                 .seed = c->seed,
                                 .in_order = in_order};
     int rc = windows_open(w, stage_in(d->run, name), &plan, d->spm, e);
-    if (rc) /* "text" is named already */
-        return in_order ? err_wrap(e, "%s", name) : rc;
+    if (rc)
+        return err_wrap(e, "%s", name);
     row_source_of_windows(s, w);
     return 0;
 }

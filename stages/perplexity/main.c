@@ -195,9 +195,10 @@ static int open_text(struct perplexity *p, struct err *e)
         return rc;
     struct windows_plan plan = {.window = (int)p->config->window, .in_order = true};
     rc = windows_open(&p->text, stage_in(p->run, "text"), &plan, p->spm, e);
-    if (!rc)
-        row_source_of_windows(&p->rows, &p->text);
-    return rc ? rc : count_piece_bytes(p, e);
+    if (rc)
+        return err_wrap(e, "text");
+    row_source_of_windows(&p->rows, &p->text);
+    return count_piece_bytes(p, e);
 }
 
 static int tokens_max(const struct perplexity *p)

@@ -168,10 +168,10 @@ static int check_split(struct prep *p, const struct chat_list *train, const stru
                        p->raw.n_rows);
     if (set)
         labels_check(train, &set->rows, set, "golden", p->findings);
-    if (valid->n_rows == 0 && p->config->valid_fraction > 0)
+    if (valid->n_rows == 0) {
         find_no_valid(p);
-    if (valid->n_rows == 0)
         return 0;
+    }
     labels_check(train, valid, set, "valid", p->findings);
     return leak_check(&leak, p->findings, e);
 }

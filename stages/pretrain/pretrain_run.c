@@ -75,7 +75,7 @@ static int open_text(struct pretrain_run *p, struct err *e)
                                 .seed = c->seed};
     rc = windows_open(&p->text, text, &plan, p->spm, e);
     if (rc)
-        return rc;
+        return err_wrap(e, "text");
     row_source_of_windows(&p->text_rows, &p->text);
     if (!stage_in(p->run, "valid"))
         return 0;

@@ -17,7 +17,7 @@ static int open_text(struct recover_run *r, struct err *e)
                                 .seed = c->seed};
     rc = windows_open(&r->text, stage_in(r->run, "text"), &plan, r->spm, e);
     if (rc)
-        return rc;
+        return err_wrap(e, "text");
     row_source_of_windows(&r->text_rows, &r->text);
     if (!stage_in(r->run, "valid"))
         return 0;

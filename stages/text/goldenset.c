@@ -61,7 +61,8 @@ static int take_fields(struct goldenset *g, const struct json *fields, struct er
     return 0;
 }
 
-static int take_set(struct goldenset *g, const struct json *v, const char *folder, struct err *e)
+/* *file: the name of the file of rows, borrowed from v. */
+static int take_set(struct goldenset *g, const struct json *v, const char **file, struct err *e)
 {
     static const char *const keys[] = {"rows", "answer", "fields"};
     const char *rows = NULL;
@@ -82,14 +83,8 @@ static int take_set(struct goldenset *g, const struct json *v, const char *folde
         return err_set(e, ERR_FORMAT,
                        "key \"rows\": expected a file name in the folder, found \"%s\"", rows);
     g->is_json = str_eq(answer, "json");
-    if (json_get(v, "fields"))
-        status = take_fields(g, json_get(v, "fields"), e);
-    if (status < 0)
-        return status;
-    char *path = file_join(folder, rows);
-    status = chat_list_read(&g->rows, path, false, e);
-    xfree(path);
-    return status;
+    *file = rows;
+    return json_get(v, "fields") ? take_fields(g, json_get(v, "fields"), e) : 0;
 }
 
 static int check_expected(const struct goldenset *g, const struct chat *c, struct err *e)
@@ -122,24 +117,46 @@ static int open_rows(struct goldenset *g, const char *path, struct err *e)
     return status;
 }
 
-static int open_folder(struct goldenset *g, const char *folder, struct err *e)
+/* *rows: the path of the file of rows; the caller xfrees. */
+static int open_set(struct goldenset *g, const char *folder, char **rows, struct err *e)
 {
     struct json *v = NULL;
+    const char *file = NULL;
     char *path = file_join(folder, "set.json");
-    int status = json_read(path, &v, e);
+    int status = 0;
+    if (!file_exists(path))
+        status = err_set(e, ERR_MISSING,
+                         "%s: no such file: a golden set is a file of rows alone, or a folder with "
+                         "one and a set.json that names it, at least {\"rows\": \"rows.jsonl\", "
+                         "\"answer\": \"text\"}; the other keys are in golden/README.md",
+                         path);
+    if (status == 0)
+        status = json_read(path, &v, e);
     if (status == 0) {
-        status = take_set(g, v, folder, e);
+        status = take_set(g, v, &file, e);
         if (status < 0)
             status = err_wrap(e, "%s", path);
     }
+    if (status == 0)
+        *rows = file_join(folder, file);
+    xfree(path);
+    json_free(v);
+    return status;
+}
+
+static int open_folder(struct goldenset *g, const char *folder, struct err *e)
+{
+    char *rows = NULL;
+    int status = open_set(g, folder, &rows, e);
+    if (status == 0)
+        status = chat_list_read(&g->rows, rows, false, e);
     for (size_t i = 0; i < g->rows.n_rows && g->is_json && status == 0; i++) {
         status = check_expected(g, &g->rows.rows[i], e);
         if (status < 0)
-            status = err_wrap(e, "%s: row at line %llu: expected answer", folder,
+            status = err_wrap(e, "%s:%llu: expected answer", rows,
                               (unsigned long long)g->rows.rows[i].line);
     }
-    xfree(path);
-    json_free(v);
+    xfree(rows);
     return status;
 }
 

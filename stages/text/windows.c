@@ -220,10 +220,8 @@ int windows_open(struct windows *w, const char *path, const struct windows_plan 
         rc = set_mix(w, plan->mix, e);
     if (!rc)
         rc = lay_out(w, e);
-    if (rc) {
-        err_wrap(e, "text");
+    if (rc)
         windows_close(w);
-    }
     return rc;
 }
 

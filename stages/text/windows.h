@@ -61,7 +61,7 @@ struct windows {
 /* Is a window no longer than a model's context? ERR_CONFIG with the name of the parameter. */
 int windows_check_length(const char *param, int64_t tokens, int context, struct err *e) MUST_USE;
 /* Reads and tokenises everything. ERR_CONFIG when the mix names a file that is not there, when
- * there is no window at all; what corpus.h refuses. */
+ * there is no window at all; what corpus.h refuses. The caller names the input. */
 int windows_open(struct windows *w, const char *path, const struct windows_plan *plan,
                  struct spm *spm, struct err *e) MUST_USE;
 void windows_close(struct windows *w); /* safe on zeroed, safe twice */

@@ -81,10 +81,26 @@ shows 'golden: prompt is also a validation prompt, kept' '4;golden:1 = valid:1, 
 expect 0 fm run sets.yaml --set vars.share=0.0001
 shows 'valid: no row was held out: nothing will show overfitting' '0;valid_fraction 0.0001 of 28 rows'
 expect 0 fm run sets.yaml --set vars.share=0
-hides 'no row was held out' # as it was asked for
+shows 'valid: no row was held out: nothing will show overfitting' '0;valid_fraction 0 of 28 rows'
 head -n 3 data/rows.jsonl >three.jsonl
 expect 1 fm run sets.yaml --set vars.share=0.9 --set vars.rows=three.jsonl
 has stderr.txt 'no training row is left: all 3 were held out; lower valid_fraction or add rows'
+# Sets that are none: what one needs, and whose fault it is.
+mkdir none empty
+expect 1 fm run sets.yaml --set vars.golden=none
+has stderr.txt 'prep: none/set.json: no such file: a golden set is a file of rows alone, or a folder with one and a set.json'
+cp data/golden/set.json empty
+: >empty/rows.jsonl
+expect 1 fm run sets.yaml --set vars.golden=empty
+has stderr.txt 'prep: empty/rows.jsonl: no row in it: expected one JSON array of messages a line'
+sed 's/"answer" *: *"json"/"answer": "xml"/' data/golden/set.json >none/set.json
+expect 1 fm run sets.yaml --set vars.golden=none
+has stderr.txt 'prep: none/set.json: key "answer": expected text or json, found "xml"'
+cp data/golden/set.json none
+sed '2s/"{.*}"}]/"no JSON"}]/' data/golden/rows.jsonl >none/rows.jsonl
+expect 1 fm run sets.yaml --set vars.golden=none
+has stderr.txt 'prep: none/rows.jsonl:2: expected answer: '
+
 printf '\n \n' >valid.jsonl
 expect 1 fm run held.yaml
 has stderr.txt 'valid.jsonl: no row in it: expected one JSON array of messages a line'

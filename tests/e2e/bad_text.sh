@@ -65,7 +65,7 @@ rm corpus/b.txt.zst
 : >empty.txt
 refuse empty.txt 'empty.txt: there is no text in it'
 expect 1 fm run text.yaml --set vars.held=nul.txt
-has stderr.txt "valid: text: nul.txt:$n: "
+has stderr.txt "valid: nul.txt:$n: "
 
 # One enormous line, an empty file, one that is not read and one that fills no window: all is made, and
 # said.

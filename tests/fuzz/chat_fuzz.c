@@ -6,6 +6,7 @@
 #include "stages/text/chat.h"
 #include "stages/text/jsonl.h"
 #include "stages/text/labels.h"
+#include "stages/text/leak.h"
 #include "stages/text/rules.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -49,8 +50,8 @@ static void check_rules(const struct chat_list *rows)
     if (rules_check(rows, "raw", &t, findings, &refused) == 0)
         CHECK(rules_check_special(rows, "raw", &t, &refused) == 0);
     refused = (struct err){0};
-    const struct rules_leak leak = {rows, "training", rows, "rows", true};
-    (void)!rules_check_leak(&leak, findings, &refused);
+    const struct leak leak = {rows, "training", "raw", rows, "rows", "raw", true};
+    (void)!leak_check(&leak, findings, &refused);
     labels_check(rows, rows, NULL, "rows", findings);
     json_free(findings);
     template_release(&t);
