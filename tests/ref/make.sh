@@ -1,11 +1,11 @@
 #!/bin/sh
 # Compares with what shares no code with the project: the model with Apple's tamm, with mlx-lm and with
-# PyTorch, files of torch.save with PyTorch, and packages with independent readers, ours in plain
-# Python and Core ML's own.
+# PyTorch, files of torch.save with PyTorch, token ids with SentencePiece's Python package, and packages
+# with independent readers, ours in plain Python and Core ML's own.
 # Usage: make.sh      (from the repository root; `make ref` calls it)
-# Makes two environments once, with the network: build/parity-venv with requirements-parity.txt (PyTorch
-# and its CUDA libraries: 3 GB to load, 6 GB of disk) and build/ref-venv with requirements.txt (needs
-# python3.9 to 3.12). What cannot be installed is said and skipped. The system's PyTorch is used as
+# Makes three environments once, with the network: build/parity-venv with requirements-parity.txt (PyTorch
+# and its CUDA libraries: 3 GB to load, 6 GB of disk), build/tokenizer-venv with requirements-tokenizer.txt
+# (2 MB) and build/ref-venv with requirements.txt (needs python3.9 to 3.12). What cannot be installed is said and skipped. The system's PyTorch is used as
 # well where it is installed (Debian: python3-torch): another version of it. Then reads every package
 # below out/, where there is one. Without python3: says so and exits 0. It compares and makes no
 # reference number again: README.md says what does.
@@ -63,6 +63,13 @@ if environment $parity tests/ref/requirements-parity.txt 'import mlx_lm, tamm, t
     $parity/bin/python tests/ref/check_mlx.py 2>build/ref.log || { cat build/ref.log; exit 1; }
 else
     echo "ref: tamm, mlx-lm and the newest PyTorch: skipped: they could not be installed"
+fi
+
+tokenizer=build/tokenizer-venv
+if environment $tokenizer tests/ref/requirements-tokenizer.txt 'import sentencepiece'; then
+    $tokenizer/bin/python tests/ref/tokenizer.py
+else
+    echo "ref: sentencepiece: skipped: it could not be installed"
 fi
 
 venv=build/ref-venv
