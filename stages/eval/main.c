@@ -13,6 +13,7 @@
 #include "stages/model/decoder.h"
 #include "stages/model/fmath.h"
 #include "stages/text/answers.h"
+#include "stages/text/finding.h"
 #include "stages/text/prompt_format.h"
 #include "stages/text/rules.h"
 
@@ -88,6 +89,7 @@ struct eval {
     struct decoder_request *requests;
     size_t n_done;
     char **answers;
+    struct json *findings; /* rows of a table in the report */
 };
 
 static int open_all(struct eval *v, struct err *e)
@@ -203,11 +205,17 @@ static int measure_expected(struct eval *v, struct answers_extra *out, size_t *n
     size_t n_left_out = 0;
     decoder_release(&v->decoder); /* one of the two is held at a time */
     int status = expected_measure(&job, &v->compute, &sum, &n_left_out, e);
-    if (n_left_out > 0)
+    v->findings = json_new_array();
+    if (n_left_out > 0) {
         stage_say(v->run,
                   "expected_token_probability: %zu rows with their answers do not fit the "
                   "model's context and are left out",
                   n_left_out);
+        finding_put(v->findings, "golden",
+                    "row that does not fit the model's context with its answer: left out of "
+                    "expected_token_probability",
+                    n_left_out, "");
+    }
     double loss = sum.n_tokens ? sum.loss / (double)sum.n_tokens : 0;
     *out = (struct answers_extra){"expected_token_probability", fm_exp(loss < 700 ? -loss : -700)};
     *n_out = sum.n_tokens > 0;
@@ -229,6 +237,7 @@ static void release(struct eval *v)
     xfree(v->prompts);
     xfree(v->requests);
     answers_free(v->answers, n);
+    json_free(v->findings);
     goldenset_close(&v->golden);
     prompt_format_close(&v->format);
 }
@@ -252,6 +261,7 @@ static int run(const struct stage_run *r, struct err *e)
             .against_path = stage_in(r, "against"),
             .extras = &likely,
             .n_extras = n_extras,
+            .findings = v.findings,
             .answers_path = stage_out(r, "answers"),
             .metrics_path = stage_out(r, "metrics"),
             .report_path = stage_out(r, "report"),

@@ -8,6 +8,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
 #include "stages/text/confusion.h"
+#include "stages/text/finding.h"
 #include "stages/text/jsonl.h"
 
 void answers_free(char **answers, size_t n)
@@ -182,6 +183,8 @@ int answers_write(const struct answers_job *job, struct err *e)
         score_answers(&score_against, job->golden, against);
     struct json *report = blocks_new();
     add_metrics(report, job, &score, against ? &score_against : NULL);
+    if (job->findings)
+        finding_add_table(report, json_clone(job->findings));
     confusion_add(report, job->golden, job->answers);
     add_pairs(report, job, &score, against);
     status = write_answers(job, e);

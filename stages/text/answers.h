@@ -30,7 +30,8 @@ struct answers_job {
     const char *against_path; /* an answers file to put beside, or NULL */
     const struct answers_extra *extras;
     size_t n_extras;
-    const char *answers_path; /* outputs */
+    const struct json *findings; /* rows of a table in the report (finding.h), or NULL */
+    const char *answers_path;    /* outputs */
     const char *metrics_path;
     const char *report_path;
 };

@@ -51,6 +51,14 @@ sed 's/max_length: 128/max_length: 60, long_rows: cut/' task.yaml >cut.yaml
 expect 0 fm run cut.yaml
 head_has '</a> train: sample cut when it was prepared ('
 
+# What eval leaves out of a metric is a finding as well.
+cp -r data/golden long
+sed -n 1p data/golden/rows.jsonl |
+    sed "s/white/$(yes 'of all the many things' | head -n 30 | tr '\n' ' ')/" >>long/rows.jsonl
+sed '/run: eval/,/with:/s/data.golden/long/' task.yaml >long.yaml
+expect 0 fm run long.yaml
+head_has "</a> golden: row that does not fit the model&#39;s context with its answer: left out of expected_token_probability (1)</li>"
+
 # Many: the first are named, the others counted. A label is one line, whatever is in it.
 {
     for n in 1 2 3 4 5 6 7 8; do
