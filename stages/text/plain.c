@@ -74,6 +74,7 @@ struct odd_seen {
 struct odd {
     struct finding *found; /* in all files */
     const char *what, *remedy;
+    uint64_t share; /* of a file */
     struct odd_seen file, line;
 };
 
@@ -106,7 +107,7 @@ static int refuse_odd(const char *path, const struct odd *o, const struct odd_se
 static int judge(const char *path, const struct odd *o, const struct odd_seen *seen, size_t n_bytes,
                  struct err *e)
 {
-    uint64_t share = seen == &o->line ? PLAIN_LINE_SHARE : PLAIN_ODD_SHARE;
+    uint64_t share = seen == &o->line ? PLAIN_LINE_SHARE : o->share;
     if (seen->n < PLAIN_ODD_MIN || seen->n * share <= n_bytes)
         return 0;
     return refuse_odd(path, o, seen, e);
@@ -159,9 +160,11 @@ int plain_check(const char *path, const char *place, const struct buf *text, str
 {
     struct odd odds[2] = {
         {.found = &found->controls,
+         .share = PLAIN_CONTROL_SHARE,
          .what = "the control character",
          .remedy = "it is binary or has terminal codes; leave it out, or take these out"},
         {.found = &found->broken,
+         .share = PLAIN_BROKEN_SHARE,
          .what = "the replacement character",
          .remedy = "a wrong conversion has lost what stood there; convert the original again"}};
     const char *nul = memchr(text->bytes, '\0', text->n_bytes);

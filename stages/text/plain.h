@@ -5,20 +5,20 @@
  * Is it plain text? A file that begins as another kind of file does, NUL bytes and invalid UTF-8
  * are refused at once. Control characters other than tab, newline, carriage return and form feed,
  * those of U+0080 to U+009F (Windows-1252 taken for Latin-1), and U+FFFD (what a wrong conversion
- * has put for a character that is lost) are odd: corpora of megabytes have one or two of them,
- * which are found and said. Text of which they are PLAIN_ODD_SHARE, or a line of which they are
- * PLAIN_LINE_SHARE, is refused: binary data, terminal codes, a text that was broken before.
+ * has put for a character that is lost) are odd: corpora of megabytes have one or two of them, a
+ * weak model writes some, and so they are found and said. Text that is full of them is refused:
+ * binary data, terminal codes, a text that was broken before.
  */
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/err.h"
 #include "stages/text/finding.h"
 
-/* One in so many bytes of a file, or of one line, is too many ... */
-#define PLAIN_ODD_SHARE 1000
-#define PLAIN_LINE_SHARE 10
-/* ... but fewer than these never are. */
-#define PLAIN_ODD_MIN 8
+/* Full: of a file one in so many bytes is a control character, or U+FFFD ... */
+#define PLAIN_CONTROL_SHARE 100
+#define PLAIN_BROKEN_SHARE 10
+#define PLAIN_LINE_SHARE 10 /* or either of a line; */
+#define PLAIN_ODD_MIN 8     /* fewer than these never are too many */
 
 struct plain {
     struct finding controls, broken; /* of all texts that were checked */

@@ -40,11 +40,11 @@ refuse nul.txt "nul.txt:$n: expected UTF-8 text, found a NUL byte"
 refuse latin.txt "latin.txt:$n: expected UTF-8 text, found invalid UTF-8"
 { cat data/text.txt; for _ in $(seq 500); do printf '\1\2\3\4\5\6\7\10\33[1m'; done; } >control.txt
 refuse control.txt "control.txt:$n: expected UTF-8 text, found the control character U+0001"
-sed 's/^/\x1b[32m/' data/text.txt >colours.txt
+sed 's/^/\x1b[32m/; s/$/\x1b[0m/' data/text.txt >colours.txt
 refuse colours.txt 'colours.txt:1: expected UTF-8 text, found the control character U+001B at byte 1 of the file'
 printf '%%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n' >pdf.txt
 refuse pdf.txt 'pdf.txt: expected UTF-8 text, found a PDF document: save it as plain text, or leave it out'
-sed 's/e/\xef\xbf\xbd/g' data/text.txt >lost.txt
+sed 's/[aeio]/\xef\xbf\xbd/g' data/text.txt >lost.txt
 refuse lost.txt 'lost.txt:1: expected UTF-8 text, found the replacement character U+FFFD at byte '
 mkdir corpus
 cp data/text.txt corpus/a.txt

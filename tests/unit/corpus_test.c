@@ -148,11 +148,11 @@ static void odd_characters(void **state)
     buf_init(&bytes, BUF_MAX_DEFAULT);
     for (int i = 0; i < PLAIN_ODD_MIN; i++) {
         buf_add_text(&bytes, "\x1B\n");
-        while (bytes.n_bytes % PLAIN_ODD_SHARE != 0)
+        while (bytes.n_bytes % PLAIN_CONTROL_SHARE != 0)
             buf_add_char(&bytes, 'x');
     }
     take("a.txt", bytes.bytes, bytes.n_bytes, &text, &found);
-    assert_int_equal(text.n_bytes, PLAIN_ODD_MIN * PLAIN_ODD_SHARE);
+    assert_int_equal(text.n_bytes, PLAIN_ODD_MIN * PLAIN_CONTROL_SHARE);
     buf_release(&text);
     buf_release(&found);
     refuse("a.txt", bytes.bytes, bytes.n_bytes - 1,
