@@ -51,8 +51,8 @@ static const char *text_of(const struct json *v)
     return v && json_type(v) == JSON_STRING ? json_string(v) : "";
 }
 
-/* "golden: near repeat of a training row, kept (2): 2 near training 5, 7 near training 4". A row of
- * another form says what it can. The caller xfrees it. */
+/* "golden: near repeat of a training row, kept (2): golden:2 near raw:5, golden:7 near raw:4". A
+ * row of another form says what it can. The caller xfrees it. */
 static char *row_text(const struct json *row)
 {
     const struct json *what = json_type(row) == JSON_ARRAY ? json_first(row) : NULL;

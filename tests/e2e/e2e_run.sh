@@ -92,7 +92,7 @@ for script in "${cases[@]}"; do
     case $(head -c 6 "$result" 2>/dev/null) in
     passed) passed=$((passed + 1)) ;;
     skippe) skipped=$((skipped + 1)); cat "$result" ;;
-    failed) failed=$((failed + 1)); cat "$result" ;;
+    failed) failed=$((failed + 1)); cat "$result"; echo ;;
     *) failed=$((failed + 1)); echo "failed $(basename "$script"): no result" ;;
     esac
 done

@@ -28,7 +28,7 @@ has stderr.txt ', 0 findings'
 head -n 1 data/golden/rows.jsonl >>valid.jsonl
 expect 0 fm run task.yaml
 has stderr.txt ', 1 finding'
-text='golden: prompt is also a validation prompt, kept (1): 1 = validation 3'
+text='golden: prompt is also a validation prompt, kept (1): golden:1 = valid:3'
 has stderr.txt "  finding: $text"
 has stdout.txt "report $page (1 finding)"
 head_has "<li class=\"warn\"><a href=\"#stage-1\">data[toolkit=tiny-0.1]</a> $text</li>"
