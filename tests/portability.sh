@@ -32,7 +32,7 @@ if command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/
     programs+=("aarch64=qemu-aarch64 -L / $root/$b/bin/stage-train")
 else
     echo "aarch64: skipped: not all here (Debian: dpkg --add-architecture arm64, then g++-aarch64-linux-gnu qemu-user" \
-        "libcjson-dev:arm64 libssl-dev:arm64 libzstd-dev:arm64)"
+        "libcjson-dev:arm64 libssl-dev:arm64 libstdc++6:arm64 libzstd-dev:arm64)"
 fi
 
 cd "$work"
