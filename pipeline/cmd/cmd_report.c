@@ -6,7 +6,7 @@
 #include "pipeline/engine/report.h"
 
 static int draw(const struct cmd_context *c, const char *home, const char *id, const char *name,
-                const char *root, char **path, struct err *e)
+                const char *root, struct report_page *page, struct err *e)
 {
     char *helper = file_join(c->program_folder, "fmforge-ledger");
     char *repo = file_join(home, "ledger.git");
@@ -17,7 +17,7 @@ static int draw(const struct cmd_context *c, const char *home, const char *id, c
     if (rc == 0)
         rc = run_record_find(&l, id, name, &r, e);
     if (rc == 0)
-        rc = report_write(&r, store, root, path, e);
+        rc = report_write(&r, store, root, page, e);
     run_record_release(&r);
     store_close(store);
     xfree(repo);
@@ -47,22 +47,22 @@ int cmd_report(int argc, char **argv, const struct cmd_context *c, struct err *e
                         "reports/NAME/index.html. A run that records something draws its own.",
                         flags, n_flags);
     rc = cmd_begin(&common, c->term, e);
-    char *path = NULL;
+    struct report_page page = {0};
     if (rc == 0)
-        rc = draw(c, common.home, run, name, root, &path, e);
+        rc = draw(c, common.home, run, name, root, &page, e);
     if (rc == 0 && common.json) {
         struct json *o = json_new_object();
         struct buf b;
         buf_init(&b, BUF_MAX_DEFAULT);
         json_put_string(o, "schema", "fmforge.report/1");
-        json_put_string(o, "report", path);
+        json_put_string(o, "report", page.path);
         json_write_pretty(o, 2, &b);
         term_out(c->term, buf_text(&b));
         buf_release(&b);
         json_free(o);
     } else if (rc == 0) {
-        term_outf(c->term, "%s\n", path);
+        term_outf(c->term, "%s\n", page.path);
     }
-    xfree(path);
+    xfree(page.path);
     return rc;
 }

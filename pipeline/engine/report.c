@@ -274,18 +274,19 @@ static void add_blocks(struct json *blocks, const struct json *report, bool find
 }
 
 /* What one stage drew, and its metrics; what it found odd comes first. Sections are numbered: names
- * need not be valid ids. */
-static void add_one_report(struct json *page, const struct run_record *r, struct store *s,
-                           const struct json *stage, size_t i)
+ * need not be valid ids. Returns how many findings it has. */
+static size_t add_one_report(struct json *page, const struct run_record *r, struct store *s,
+                             const struct json *stage, size_t i)
 {
     bool missing = false, no_metrics = false;
     struct json *report = report_output(s, stage, "report", &missing);
     struct json *metrics = report_output(s, stage, "metrics", &no_metrics);
     if (!report && !metrics && !missing && !no_metrics)
-        return;
+        return 0;
+    size_t n_findings = findings_count(report);
     char *id = xasprintf("stage-%zu", i + 1);
     char *note = xasprintf("Program %s, %s.", json_text(stage, "run"), json_text(stage, "status"));
-    bool is_open = has_gates(r, stage) || findings_count(report) > 0;
+    bool is_open = has_gates(r, stage) || n_findings > 0;
     struct json *blocks = page_add_section(page, id, json_text(stage, "stage"), is_open, note);
     if (json_find_text(stage, "remark"))
         page_add_notice(page, json_text(stage, "stage"), json_find_text(stage, "remark"), "warn",
@@ -302,20 +303,22 @@ static void add_one_report(struct json *page, const struct run_record *r, struct
         page_add_text(blocks, "", "The store cannot give this stage's report or metrics any more.");
     json_free(report);
     json_free(metrics);
+    return n_findings;
 }
 
-static void add_reports(struct json *page, const struct run_record *r, struct store *s)
+static size_t add_reports(struct json *page, const struct run_record *r, struct store *s)
 {
-    size_t i = 0;
+    size_t i = 0, n_findings = 0;
     for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t), i++)
-        add_one_report(page, r, s, t, i);
+        n_findings += add_one_report(page, r, s, t, i);
+    return n_findings;
 }
 
 /* --- the page ----------------------------------------------------------------------------------
  */
 
 /* The document that pipeline/report/page.h draws; the caller frees it. */
-static struct json *page_of(const struct run_record *r, struct store *s)
+static struct json *page_of(const struct run_record *r, struct store *s, size_t *n_findings)
 {
     struct json *page = json_new_object();
     add_head(page, r);
@@ -323,23 +326,23 @@ static struct json *page_of(const struct run_record *r, struct store *s)
     report_add_golden(page, r, s);
     report_add_alike(page, r, s);
     add_stages(page, r);
-    add_reports(page, r, s);
+    *n_findings = add_reports(page, r, s);
     report_add_origin(page, r);
     return page;
 }
 
-int report_write(const struct run_record *r, struct store *s, const char *root, char **path,
-                 struct err *e)
+int report_write(const struct run_record *r, struct store *s, const char *root,
+                 struct report_page *page, struct err *e)
 {
-    struct json *page = page_of(r, s);
+    struct json *document = page_of(r, s, &page->n_findings);
     struct buf html;
     buf_init(&html, BUF_MAX_DEFAULT);
-    page_write(page, &html);
-    json_free(page);
-    *path = xasprintf("%s/%s/index.html", root, r->name);
-    int rc = file_make_parents(*path, e);
+    page_write(document, &html);
+    json_free(document);
+    page->path = xasprintf("%s/%s/index.html", root, r->name);
+    int rc = file_make_parents(page->path, e);
     if (rc == 0)
-        rc = file_publish(*path, html.bytes, html.n_bytes, 0644, e);
+        rc = file_publish(page->path, html.bytes, html.n_bytes, 0644, e);
     buf_release(&html);
     return rc;
 }

@@ -11,10 +11,15 @@
 #include "pipeline/provenance/runs.h"
 #include "pipeline/store/store.h"
 
-/* Draws the page of a run into root/<name>/index.html; *path: caller xfrees. What the store does
- * not have any more is said in its place. */
-int report_write(const struct run_record *r, struct store *s, const char *root, char **path,
-                 struct err *e) MUST_USE;
+struct report_page {
+    char *path;        /* caller xfrees */
+    size_t n_findings; /* of all its stages (report_findings.h) */
+};
+
+/* Draws the page of a run into root/<name>/index.html. What the store does not have any more is
+ * said in its place. */
+int report_write(const struct run_record *r, struct store *s, const char *root,
+                 struct report_page *page, struct err *e) MUST_USE;
 
 /* One JSON output of a stage of run.json by its kind; NULL when it has none or the store cannot
  * give it (then *missing says so, when not NULL). The caller frees it. */

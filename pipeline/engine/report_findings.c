@@ -35,17 +35,6 @@ size_t findings_count(const struct json *report)
     return n;
 }
 
-size_t findings_count_all(const struct run_record *r, struct store *s)
-{
-    size_t n = 0;
-    for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
-        struct json *report = report_output(s, t, "report", NULL);
-        n += findings_count(report);
-        json_free(report);
-    }
-    return n;
-}
-
 static const char *text_of(const struct json *v)
 {
     return v && json_type(v) == JSON_STRING ? json_string(v) : "";

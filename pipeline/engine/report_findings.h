@@ -9,14 +9,12 @@
 
 #include "pipeline/base/buf.h"
 #include "pipeline/base/json.h"
-#include "pipeline/provenance/runs.h"
 #include "pipeline/store/store.h"
 
 /* Is this block of a report the table of its findings? */
 bool findings_is_block(const struct json *block);
-/* How many a report (NULL: 0) has, and a whole run. */
+/* How many a report (NULL: 0) has. */
 size_t findings_count(const struct json *report);
-size_t findings_count_all(const struct run_record *r, struct store *s);
 /* Notices of a page, about the section in which they stand. */
 void findings_add_notices(struct json *page, const char *stage, const char *section,
                           const struct json *report);

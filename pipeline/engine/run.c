@@ -531,7 +531,7 @@ static void close_run(struct run *r)
     xfree(r->jobs);
     xfree(r->helper);
     xfree(r->invocation);
-    xfree(r->page);
+    xfree(r->page.path);
 }
 
 static int execute(struct run *r, struct err *e)
@@ -595,7 +595,7 @@ int run_session(struct session *s, const struct run_options *o, const struct ter
     if (o->commit)
         memcpy(o->commit, commit, sizeof commit);
     if (o->has_page)
-        *o->has_page = r.page != NULL;
+        *o->has_page = r.page.path != NULL;
     close_run(&r);
     return rc;
 }

@@ -6,7 +6,6 @@
 #include "pipeline/engine/deliver.h"
 #include "pipeline/engine/record.h"
 #include "pipeline/engine/report.h"
-#include "pipeline/engine/report_findings.h"
 #include "pipeline/engine/run_events.h"
 #include "pipeline/engine/run_state.h"
 #include "pipeline/provenance/ledger_client.h"
@@ -155,13 +154,11 @@ void run_draw_page(struct run *r, const char *commit)
     int rc = run_record_of_files(&r->recorded, commit, &record, &cause);
     if (rc == 0)
         rc = report_write(&record, r->session->store, r->options->reports_root, &r->page, &cause);
-    if (rc == 0)
-        r->n_findings = findings_count_all(&record, r->session->store);
     run_record_release(&record);
     if (rc < 0) {
         term_notef(r->term, "the report is not written: %s\n", cause.text);
         r->n_not_written++;
-        xfree(r->page);
-        r->page = NULL;
+        xfree(r->page.path);
+        r->page.path = NULL;
     }
 }

@@ -185,9 +185,9 @@ static void add_counts(const struct run *r, struct buf *b)
 
 static void add_page(const struct run *r, struct buf *b)
 {
-    buf_printf(b, "%s: report %s", r->session->manifest.name, r->page);
-    if (r->n_findings > 0)
-        buf_printf(b, " (%zu finding%s)", r->n_findings, r->n_findings == 1 ? "" : "s");
+    buf_printf(b, "%s: report %s", r->session->manifest.name, r->page.path);
+    if (r->page.n_findings > 0)
+        buf_printf(b, " (%zu finding%s)", r->page.n_findings, r->page.n_findings == 1 ? "" : "s");
     buf_add_char(b, '\n');
 }
 
@@ -214,7 +214,7 @@ static void report_people(const struct run *r, const char *commit, struct buf *b
     if (*commit)
         buf_printf(b, "%s: recorded as %.12s%s\n", name, commit,
                    r->options->sign_key ? ", signed" : "");
-    if (r->page)
+    if (r->page.path)
         add_page(r, b);
 }
 
@@ -248,7 +248,7 @@ int run_report_end(struct run *r, const char *commit)
         json_put(root, "commit", *commit ? json_new_string(commit) : json_new_null());
         if (*commit && r->options->sign_key)
             json_put_bool(root, "signed", true);
-        json_put(root, "report", r->page ? json_new_string(r->page) : json_new_null());
+        json_put(root, "report", r->page.path ? json_new_string(r->page.path) : json_new_null());
         json_write_pretty(root, 2, &b);
         json_free(root);
     } else {

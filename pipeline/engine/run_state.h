@@ -6,6 +6,7 @@
 
 #include "pipeline/engine/job.h"
 #include "pipeline/engine/progress.h"
+#include "pipeline/engine/report.h"
 #include "pipeline/engine/run.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/run_files.h"
@@ -49,8 +50,7 @@ struct run {
     struct json *deliveries;
     struct buf gate_table;
     struct run_files recorded; /* what its commit holds, or would if it had one */
-    char *page;                /* path of the page that was drawn, or NULL */
-    size_t n_findings;         /* of all stages, as the page has them */
+    struct report_page page;   /* that was drawn; without a path: none */
     size_t n_executed, n_fetched, n_failed, n_blocked, n_written, n_not_written, n_gates_failed;
     int interrupts;
     double started_ms, synced_ms, sync_took_ms;

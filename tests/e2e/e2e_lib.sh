@@ -54,6 +54,22 @@ has() {
     exit 1
 }
 
+# interrupt_training HOME ARGUMENTS...: Ctrl-C for a run once its training has a checkpoint below HOME.
+interrupt_training() {
+    local home=$1 pid rc
+    shift
+    setsid "$BIN/fmforge" run "$@" >stdout.txt 2>stderr.txt &
+    pid=$!
+    for _ in $(seq 300); do
+        [ -n "$(find "$home" -name train.ckpt 2>/dev/null)" ] && break
+        sleep 0.1
+    done
+    kill -INT -- "-$pid"
+    wait "$pid"
+    rc=$?
+    [ "$rc" -eq 130 ] || { cat stderr.txt >&2; die "exit $rc after an interrupt, expected 130"; }
+}
+
 # One line per stage, "NAME STATUS", sorted: from plan --json.
 statuses() {
     fm plan "$@" --json | tr -d '\n' | tr '{' '\n' |

@@ -47,16 +47,7 @@ done
 
 # Interrupted, it saves its state and says so once.
 sed -i 's/epochs: 15/epochs: 5000/' task.yaml
-setsid "$BIN/fmforge" run task.yaml --home fresh --reports fresh.pages >stdout.txt 2>stderr.txt &
-pid=$!
-for _ in $(seq 300); do
-    [ -n "$(find fresh -name train.ckpt 2>/dev/null)" ] && break
-    sleep 0.1
-done
-kill -INT -- "-$pid"
-wait "$pid"
-rc=$?
-[ "$rc" -eq 130 ] || { cat stderr.txt >&2; die "exit $rc after an interrupt, expected 130"; }
+interrupt_training fresh task.yaml --home fresh --reports fresh.pages
 grep -qx '  train: interrupted' stderr.txt || { cat stderr.txt >&2; die "not \"train: interrupted\""; }
 # Nothing has answered the golden set yet: the page does not say that something did.
 page=fresh.pages/tiny_task/index.html

@@ -61,16 +61,7 @@ settle task.yaml
 
 # The same of one that is interrupted; a memory that is gone or damaged costs nothing.
 sed 's/epochs: 2/epochs: 5000, checkpoint_every: 1/' task.yaml >long.yaml
-setsid "$BIN/fmforge" run long.yaml >stdout.txt 2>stderr.txt &
-pid=$!
-for _ in $(seq 300); do
-    [ -n "$(find .fmforge -name train.ckpt 2>/dev/null)" ] && break
-    sleep 0.1
-done
-kill -INT -- "-$pid"
-wait "$pid"
-rc=$?
-[ "$rc" -eq 130 ] || { cat stderr.txt >&2; die "exit $rc after an interrupt, expected 130"; }
+interrupt_training .fmforge long.yaml
 [ "$(badge)" = interrupted ] || die "the page says \"$(badge)\" of an interrupted run"
 says 0 ok 8
 for last in '{}' '[' '{"schema":1,"told":"x"}'; do
