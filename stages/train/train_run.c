@@ -264,7 +264,8 @@ static void find_loops(const struct train_run *t, int n_loops, int first, struct
     buf_init(&where, BUF_MAX_DEFAULT);
     buf_printf(&where, "of %d sampled answers, the first to row %llu: a piece of %d token%s", s->n,
                (unsigned long long)s->rows[first] + 1, period, period > 1 ? "s" : "");
-    finding_put(rows, sampled_name(t), "answer that loops; is learning_rate too high?",
+    finding_put(rows, sampled_name(t),
+                "answer that loops: are the steps too few, or is learning_rate too high?",
                 (uint64_t)n_loops, buf_text(&where));
     buf_release(&where);
 }

@@ -46,7 +46,7 @@ head_has 'golden: prompt is also a validation prompt'
 open_has stage-2 'adapter[toolkit=tiny-0.1]'
 sed 's/epochs: 1,/& keep: last, learning_rate: 0.3, clip: 0,/' task.yaml >loops.yaml
 expect 0 fm run loops.yaml
-head_has '</a> valid: answer that loops; is learning_rate too high? ('
+head_has '</a> valid: answer that loops: are the steps too few, or is learning_rate too high? ('
 sed 's/max_length: 128/max_length: 60, long_rows: cut/' task.yaml >cut.yaml
 expect 0 fm run cut.yaml
 head_has '</a> train: sample cut when it was prepared ('
