@@ -49,6 +49,8 @@ int cmd_cat(int argc, char **argv, const struct cmd_context *c, struct err *e)
                         "it. With --bytes little more than\nthese is read, and only their own "
                         "checksums are compared.",
                         flags, n_flags);
+    if (n == 1 && str_starts(id, "sha256:")) /* as audit takes it and records write it */
+        id += strlen("sha256:");
     if (n != 1 || !str_is_hex(id, SHA256_HEX))
         return err_set(e, ERR_CONFIG, "cat: expected an id: 64 lower-case hex digits%s%s",
                        n == 1 ? ", found " : "", n == 1 ? id : "");

@@ -34,6 +34,8 @@ has stdout.txt 'proven'
 expect 0 fm audit "$object.planes"
 expect 0 fm cat "$id"
 cmp -s stdout.txt weights.bin || die "cat prints something else"
+expect 0 fm cat "sha256:$id"
+cmp -s stdout.txt weights.bin || die "cat of a prefixed id prints something else"
 expect 0 fm cat "$id" --offset 262100 --bytes 1000
 tail -c +262101 weights.bin | head -c 1000 | cmp -s - stdout.txt || die "another range"
 expect 0 fm cat "$id" --offset 540003 --bytes 0
