@@ -222,8 +222,10 @@ static int launch(struct run *r, size_t i, struct err *e)
     item->status = RUN_RUNNING;
     r->n_running++;
     run_events_launched(r, j);
-    if (r->interrupts > 0) /* while it was started */
-        kill(-j->pid, SIGTERM);
+    if (r->interrupts > 0) { /* while it was started */
+        watch_interrupt(&j->watch, clock_ms());
+        watch_stop(j->pid, SIGTERM);
+    }
     return 0;
 }
 
@@ -348,16 +350,26 @@ static void reap(struct run *r)
             k++;
 }
 
-/* The first signal is passed on so that stages save what they have; the third kills. */
+/* The first signal tells the stages to save what they have; the third kills. Who presses Ctrl-C is
+ * there to press it again; after any other signal a stage has its grace. */
 static void on_interrupt(struct run *r, int number)
 {
     r->interrupts++;
     progress_erase(&r->progress);
     if (r->interrupts == 1)
-        term_note(r->term, "interrupted: waiting for the running stages to save their work\n");
-    for (size_t k = 0; k < r->n_running; k++)
-        if (is_alive(&r->jobs[k]))
-            kill(-r->jobs[k].pid, r->interrupts < 3 ? number : SIGKILL);
+        term_note(r->term, "interrupted: waiting for the running stages to save their work; two "
+                           "more signals kill them\n");
+    for (size_t k = 0; k < r->n_running; k++) {
+        struct job *j = &r->jobs[k];
+        if (!is_alive(j))
+            continue;
+        if (r->interrupts >= 3)
+            kill(-j->pid, SIGKILL);
+        else
+            watch_stop(j->pid, number);
+        if (number != SIGINT)
+            watch_interrupt(&j->watch, clock_ms());
+    }
 }
 
 static void draw(struct run *r)
@@ -537,11 +549,14 @@ static void close_run(struct run *r)
 static int execute(struct run *r, struct err *e)
 {
     sigset_t watched, before;
+    struct sigaction hangup;
     sigemptyset(&watched);
     sigaddset(&watched, SIGINT);
     sigaddset(&watched, SIGTERM);
-    sigaddset(&watched, SIGHUP);
     sigaddset(&watched, SIGCHLD);
+    /* Below nohup it is ignored; of a blocked signal we would hear all the same. */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(&watched, SIGHUP);
     sigprocmask(SIG_BLOCK, &watched, &before);
     r->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     int rc = r->signal_fd < 0 ? err_set_errno(e, errno, "cannot watch for signals") : 0;

@@ -68,6 +68,18 @@ static void add_findings(const struct run *r, size_t i, struct buf *b)
     json_free(stage);
 }
 
+static void add_interrupted(const char *name, const char *seconds, const struct watch *w,
+                            struct buf *out)
+{
+    struct buf how;
+    buf_init(&how, BUF_MAX_DEFAULT);
+    watch_to_text(w, &how);
+    bool is_told = how.n_bytes > 0;
+    buf_printf(out, "%s: interrupted after %s%s%s%s\n", name, seconds, is_told ? " (" : "",
+               buf_text(&how), is_told ? ")" : "");
+    buf_release(&how);
+}
+
 void run_report_stage(struct run *r, const struct job *j, const char *outcome)
 {
     const struct run_item *item = &r->items[j->i];
@@ -76,8 +88,9 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     str_format_seconds(item->seconds, seconds);
-    if (outcome && r->interrupts > 0)
-        buf_printf(&b, "%s: interrupted after %s\n", name, seconds);
+    bool is_stopped = outcome && r->interrupts > 0 && j->wait_status != 0;
+    if (is_stopped)
+        add_interrupted(name, seconds, &j->watch, &b);
     else if (outcome)
         buf_printf(&b, "%s: failed after %s: %s\n", name, seconds, outcome);
     else
@@ -102,7 +115,7 @@ void run_report_stage(struct run *r, const struct job *j, const char *outcome)
         buf_printf(&b, "  by hand: %s\n", j->command);
     term_note(r->term, buf_text(&b));
     buf_release(&b);
-    run_events_ended(r, j, outcome && r->interrupts > 0 ? "interrupted" : outcome);
+    run_events_ended(r, j, is_stopped ? "interrupted" : outcome);
 }
 
 struct json *run_to_json(const struct run *r)

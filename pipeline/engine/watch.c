@@ -39,13 +39,27 @@ uint64_t watch_memory(pid_t pid)
     return total;
 }
 
+void watch_stop(pid_t pid, int number)
+{
+    kill(-pid, number == SIGINT ? SIGINT : SIGTERM);
+    kill(-pid, SIGCONT);
+}
+
+void watch_interrupt(struct watch *w, double now_ms)
+{
+    if (w->passed != WATCH_NONE)
+        return; /* its grace has begun */
+    w->passed = WATCH_INTERRUPT;
+    w->passed_ms = now_ms;
+}
+
 static void pass(struct watch *w, enum watch_limit which, pid_t pid, double started_ms,
                  double now_ms)
 {
     w->passed = which;
     w->passed_ms = now_ms;
     w->seconds = (now_ms - started_ms) / 1e3;
-    kill(-pid, SIGTERM);
+    watch_stop(pid, SIGTERM);
 }
 
 static void slay(struct watch *w, pid_t pid)
@@ -72,8 +86,10 @@ int watch_look(struct watch *w, pid_t pid, double started_ms, double now_ms)
             w->memory_bytes = now;
         if (now > l->memory_bytes && w->passed == WATCH_NONE)
             pass(w, WATCH_MEMORY, pid, started_ms, now_ms);
-        if (now > l->memory_bytes && now - l->memory_bytes > l->memory_bytes / 4)
+        if (now > l->memory_bytes && now - l->memory_bytes > l->memory_bytes / 4) {
+            w->passed = w->passed == WATCH_INTERRUPT ? WATCH_MEMORY : w->passed;
             slay(w, pid);
+        }
         next = sooner(next, LOOK_MS);
     }
     if (l->seconds > 0 && w->passed == WATCH_NONE) {
@@ -96,6 +112,7 @@ int watch_look(struct watch *w, pid_t pid, double started_ms, double now_ms)
 void watch_to_text(const struct watch *w, struct buf *out)
 {
     char is[24], was[24];
+    const char *joint = "; ";
     if (w->passed == WATCH_SECONDS)
         buf_printf(out, "it ran for %s, limits.seconds is %lld (%s)",
                    str_format_seconds(w->seconds, was), (long long)w->limits.seconds,
@@ -104,11 +121,13 @@ void watch_to_text(const struct watch *w, struct buf *out)
         buf_printf(out, "it took %s of memory, limits.memory is %s",
                    str_format_bytes(w->memory_bytes, was),
                    str_format_bytes(w->limits.memory_bytes, is));
+    else if (w->passed == WATCH_INTERRUPT && w->killed)
+        joint = "";
     else
         return;
-    if (w->killed && (w->passed == WATCH_SECONDS ||
+    if (w->killed && (w->passed != WATCH_MEMORY ||
                       w->memory_bytes - w->limits.memory_bytes <= w->limits.memory_bytes / 4))
-        buf_printf(out, "; it did not end in the %lld s of limits.grace and was killed",
+        buf_printf(out, "%sit did not end in the %lld s of limits.grace and was killed", joint,
                    (long long)w->limits.grace_seconds);
     else
         buf_add_text(out, w->killed ? "; a quarter above it, it was killed" : "; it was stopped");

@@ -19,7 +19,8 @@
 #include "pipeline/base/buf.h"
 #include "pipeline/manifest/stage_limits.h"
 
-enum watch_limit { WATCH_NONE, WATCH_SECONDS, WATCH_MEMORY };
+/* WATCH_INTERRUPT is none of its own: the run is to end. */
+enum watch_limit { WATCH_NONE, WATCH_SECONDS, WATCH_MEMORY, WATCH_INTERRUPT };
 
 struct watch {
     struct stage_limits limits;
@@ -35,6 +36,11 @@ void watch_init(struct watch *w, const struct stage_limits *limits);
 /* Looks at the child, signals its process group where a limit is passed; returns in how many
  * milliseconds to look again, -1 when never. */
 int watch_look(struct watch *w, pid_t pid, double started_ms, double now_ms);
+/* The run was told to end, and so the child: from now on it has its grace. */
+void watch_interrupt(struct watch *w, double now_ms);
+/* Tells a child and its group to end, by SIGTERM or SIGINT, which stages know; also one that is
+ * suspended. */
+void watch_stop(pid_t pid, int number);
 /* Adds which limit was passed, its value and what was measured; nothing when none was. */
 void watch_to_text(const struct watch *w, struct buf *out);
 

@@ -91,6 +91,36 @@ static void time_stops_and_grace_kills(void **state)
     has_text(&w, "the same command goes on from its last checkpoint");
 }
 
+static void an_interrupt_leaves_its_grace(void **state)
+{
+    (void)state;
+    struct stage_limits limits = {.seconds = 3, .grace_seconds = 5};
+    struct watch w;
+    watch_init(&w, &limits);
+    pid_t child = start(4096, SIGTERM);
+    watch_interrupt(&w, 2000);
+    assert_in_range(watch_look(&w, child, 1000, 3000), 3900, 4100);
+    watch_interrupt(&w, 5000); /* the first one counts, and no limit is passed any more */
+    assert_in_range(watch_look(&w, child, 1000, 6000), 900, 1100);
+    struct buf b;
+    buf_init(&b, BUF_MAX_DEFAULT);
+    watch_to_text(&w, &b);
+    assert_int_equal(b.n_bytes, 0);
+    buf_release(&b);
+    assert_int_equal(watch_look(&w, child, 1000, 7000), -1);
+    assert_int_equal(signal_of(child), SIGKILL);
+    has_text(&w, "it did not end in the 5 s of limits.grace and was killed");
+}
+
+static void who_is_suspended_is_stopped_too(void **state)
+{
+    (void)state;
+    pid_t child = start(4096, 0);
+    kill(child, SIGSTOP);
+    watch_stop(child, SIGHUP); /* stages know SIGTERM and SIGINT */
+    assert_int_equal(signal_of(child), SIGTERM);
+}
+
 static void memory_stops_and_a_quarter_more_kills(void **state)
 {
     (void)state;
@@ -124,6 +154,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_limits_nothing_is_looked_at),
         cmocka_unit_test(time_stops_and_grace_kills),
+        cmocka_unit_test(an_interrupt_leaves_its_grace),
+        cmocka_unit_test(who_is_suspended_is_stopped_too),
         cmocka_unit_test(memory_stops_and_a_quarter_more_kills),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
