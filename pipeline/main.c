@@ -109,6 +109,8 @@ int main(int argc, char **argv)
 {
     file_fill_streams();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file above the shell's limit is an error that names it */
+    signal(SIGCHLD, SIG_DFL); /* ignored, as one may inherit it, nobody hears how a child ended */
     struct err e = {0};
     char folder[LIMIT_PATH_BYTES];
     struct term term = {write_out, write_note, isatty(STDERR_FILENO) == 1, 80};

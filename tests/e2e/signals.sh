@@ -77,4 +77,15 @@ sleep 0.1
 kill -INT "$PID"
 ends 130 10
 
+# Who started us may have ignored that children end.
+manifest copy 1 >m.yaml
+expect 0 timeout -s KILL 20 sh -c 'trap "" CHLD; exec "$0" run m.yaml' "$BIN/fmforge"
+
+# A limit of the shell for files is an error with a name.
+head -c 300000 /dev/urandom >in.txt
+(ulimit -f 64; "$BIN/fmforge" run m.yaml >stdout.txt 2>stderr.txt)
+rc=$?
+[ $rc -eq 1 ] || die "exit $rc with a limit for files: $(cat stderr.txt)"
+expect 0 fm verify
+expect 0 fm run m.yaml
 echo ok
