@@ -462,6 +462,16 @@ static bool tend(void *context)
     return r->interrupts < 2;
 }
 
+/* The same while a large result is stored. */
+static bool look_up(void *context)
+{
+    struct run *r = context;
+    progress_erase(&r->progress);
+    r->tended = true;
+    take_events(r, 0, false);
+    return r->interrupts < 2;
+}
+
 static int schedule(struct run *r, struct err *e)
 {
     int rc = 0;
@@ -560,10 +570,10 @@ static int execute(struct run *r, struct err *e)
     sigprocmask(SIG_BLOCK, &watched, &before);
     r->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     int rc = r->signal_fd < 0 ? err_set_errno(e, errno, "cannot watch for signals") : 0;
-    store_on_wait(r->session->store, tend, r);
+    store_on_wait(r->session->store, tend, look_up, r);
     if (rc == 0)
         rc = schedule(r, e);
-    store_on_wait(r->session->store, NULL, NULL);
+    store_on_wait(r->session->store, NULL, NULL, NULL);
     progress_erase(&r->progress);
     if (r->signal_fd >= 0)
         close(r->signal_fd);

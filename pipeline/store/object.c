@@ -353,8 +353,10 @@ int objects_put_file(struct objects *o, const char *path, const char *raw, struc
     int rc = objects_temporary(o, &temporary, e);
     if (fd >= 0)
         file_start_writing(fd);
+    const struct packed_order order = {
+        path, temporary, fd >= 0 ? NULL : raw, STORE_OBJECT_BYTES_MAX, o->on_work, o->wait_context};
     if (rc == 0)
-        rc = packed_write(path, STORE_OBJECT_BYTES_MAX, temporary, fd >= 0 ? NULL : raw, &p, e);
+        rc = packed_write(&order, &p, e);
     if (rc == 0 && raw != NULL && chmod(raw, 0444) != 0)
         rc = err_set_errno(e, errno, "%s: cannot make read-only", raw);
     if (rc == 0)

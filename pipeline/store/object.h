@@ -31,6 +31,7 @@ struct objects {
     int session_fd;
     int held_fd, gc_fd;             /* hold.h; -1 until needed */
     bool (*on_wait)(void *context); /* hold.h; NULL: waiting sleeps */
+    bool (*on_work)(void *context); /* packed.h; NULL: nobody asks */
     void *wait_context;
     struct hold_recent recent; /* lines that are in the list for certain */
     struct buf held; /* lines that are not in the list yet; the shared lock is held with them */

@@ -41,11 +41,18 @@ struct packed {
     bool is_planes;
 };
 
+struct packed_order {
+    const char *from, *to;
+    const char *raw_to; /* NULL: no copy */
+    uint64_t max_bytes;
+    bool (*on_work)(void *context); /* now and then, unless NULL; false: it is given up */
+    void *context;
+};
+
 /* Reads the file `from` once: hashes, packs into `to` (a new file, read-only, not synced:
  * unsynced.h) and, unless raw_to is NULL, copies to raw_to (likewise). ERR_IO when `from` changes
- * meanwhile, ERR_LIMIT above max_bytes. After an error neither file is there. */
-int packed_write(const char *from, uint64_t max_bytes, const char *to, const char *raw_to,
-                 struct packed *out, struct err *e) MUST_USE;
+ * meanwhile or it is given up, ERR_LIMIT above max_bytes. After an error neither file is there. */
+int packed_write(const struct packed_order *o, struct packed *out, struct err *e) MUST_USE;
 /* One frame and a seal, by a coder that may have been used before. */
 int packed_write_bytes(struct zcoder *coder, const void *bytes, size_t n_bytes, const char *to,
                        struct err *e) MUST_USE;

@@ -68,6 +68,8 @@ struct writer {
     struct raw_batch raws[2];
     struct packed_batch packs[2];
     size_t round, n_batches;
+    const struct packed_order *order;
+    bool given_up;
 };
 
 static int open_source(struct writer *w, uint64_t max_bytes, struct err *e)
@@ -246,7 +248,7 @@ static void work_item(void *context, size_t i, int i_thread)
 
 static bool has_failed(const struct writer *w)
 {
-    return w->read_problem != 0 || w->to.problem != 0 || w->copy.problem != 0;
+    return w->read_problem != 0 || w->to.problem != 0 || w->copy.problem != 0 || w->given_up;
 }
 
 static void work(struct writer *w)
@@ -265,6 +267,7 @@ static void work(struct writer *w)
             n_pieces = w->packs[before].n_pieces;
         }
         thread_pool_run(w->pool, ITEM_PACK + n_pieces, work_item, w);
+        w->given_up = w->order->on_work && !w->order->on_work(w->order->context);
     }
 }
 
@@ -289,6 +292,8 @@ static int check_source(const struct writer *w, struct err *e)
     struct stat after;
     if (w->read_problem != 0)
         return err_set_errno(e, w->read_problem, "%s: cannot read", w->path);
+    if (w->given_up)
+        return err_set(e, ERR_IO, "%s: given up before it was stored", w->path);
     if (fstat(w->fd, &after) != 0)
         return err_set_errno(e, errno, "%s: cannot read its state", w->path);
     const struct stat *b = &w->before;
@@ -319,12 +324,12 @@ static void release(struct writer *w)
     buf_release(&w->table);
 }
 
-int packed_write(const char *from, uint64_t max_bytes, const char *to, const char *raw_to,
-                 struct packed *out, struct err *e)
+int packed_write(const struct packed_order *o, struct packed *out, struct err *e)
 {
-    struct writer w = {.path = from, .fd = -1};
+    const char *to = o->to, *raw_to = o->raw_to;
+    struct writer w = {.path = o->from, .fd = -1, .order = o};
     buf_init(&w.table, BUF_MAX_DEFAULT);
-    int rc = open_source(&w, max_bytes, e);
+    int rc = open_source(&w, o->max_bytes, e);
     if (rc == 0)
         rc = file_out_open(&w.to, to, e);
     if (rc == 0 && raw_to != NULL)

@@ -58,10 +58,11 @@ const char *store_home(const struct store *s);
 char *store_path(const struct store *s, const char *relative);
 /* Makes home/name for what is written there by others; ERR_IO when the store was removed. */
 int store_make_folder(const struct store *s, const char *name, struct err *e) MUST_USE;
-/* Called again and again, instead of sleeping, while gc has the store and a function below waits
- * for it; waits a little itself. When it returns false that function fails (ERR_IO). NULL: sleep.
- */
-void store_on_wait(struct store *s, bool (*on_wait)(void *context), void *context);
+/* on_wait: called again and again, instead of sleeping, while gc has the store and a function below
+ * waits for it; waits a little itself. on_work: called now and then while one stores a large file.
+ * When it returns false that function fails (ERR_IO). NULL: sleeps, stores. */
+void store_on_wait(struct store *s, bool (*on_wait)(void *context), bool (*on_work)(void *context),
+                   void *context);
 /* What was found damaged and quarantined since open, one line each; "" when nothing. Borrowed. */
 const char *store_notes(const struct store *s);
 /* Removes what killed writers have left in tmp/, as the first of our own temporary files does. */

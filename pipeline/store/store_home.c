@@ -192,9 +192,11 @@ const char *store_notes(const struct store *s)
     return buf_text(&s->objects.notes);
 }
 
-void store_on_wait(struct store *s, bool (*on_wait)(void *context), void *context)
+void store_on_wait(struct store *s, bool (*on_wait)(void *context), bool (*on_work)(void *context),
+                   void *context)
 {
     s->objects.on_wait = on_wait;
+    s->objects.on_work = on_work;
     s->objects.wait_context = context;
 }
 

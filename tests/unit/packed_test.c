@@ -93,6 +93,14 @@ static void expect_same(const char *path, const unsigned char *bytes, size_t n)
     buf_release(&b);
 }
 
+static int write_packed(const char *from, uint64_t max_bytes, const char *to, const char *raw_to,
+                        struct packed *out, struct err *e)
+{
+    const struct packed_order o = {
+        .from = from, .to = to, .raw_to = raw_to, .max_bytes = max_bytes};
+    return packed_write(&o, out, e);
+}
+
 /* Writes, reads back in full and in ranges; whether it became planes. */
 static bool comes_back(const unsigned char *bytes, size_t n)
 {
@@ -100,7 +108,7 @@ static bool comes_back(const unsigned char *bytes, size_t n)
     struct err e = {0};
     struct packed written, found;
     assert_int_equal(file_write(from, bytes, n, &e), 0);
-    assert_int_equal(packed_write(from, n, to, copy, &written, &e), 0);
+    assert_int_equal(write_packed(from, n, to, copy, &written, &e), 0);
     assert_string_equal(written.id.hex, sha256_of(bytes, n).hex);
     assert_int_equal(written.n_bytes, n);
     expect_same(copy, bytes, n);
@@ -130,7 +138,7 @@ static bool comes_back(const unsigned char *bytes, size_t n)
     if (n > 0) {
         struct err over = {0}, small = {0};
         assert_int_equal(packed_read(to, n - 1, false, NULL, &found, &over), ERR_LIMIT);
-        assert_int_equal(packed_write(from, n - 1, to, NULL, &found, &small), ERR_LIMIT);
+        assert_int_equal(write_packed(from, n - 1, to, NULL, &found, &small), ERR_LIMIT);
     }
     buf_release(&b);
     xfree(copy);
@@ -177,7 +185,7 @@ static size_t packed_size(enum content kind, size_t n)
     struct packed written;
     uint64_t size = 0;
     assert_int_equal(file_write(from, bytes, n, &e), 0);
-    assert_int_equal(packed_write(from, n, to, NULL, &written, &e), 0);
+    assert_int_equal(write_packed(from, n, to, NULL, &written, &e), 0);
     assert_int_equal(file_size(to, &size, &e), 0);
     xfree(to);
     xfree(from);
@@ -212,7 +220,7 @@ static void zstd_reads_it(void **state)
         size_t size = kind == NOISE ? PACKED_CHUNK_BYTES + 1000 : n;
         unsigned char *bytes = make((enum content)kind, size);
         assert_int_equal(file_write(from, bytes, size, &e), 0);
-        assert_int_equal(packed_write(from, size, to, NULL, &written, &e), 0);
+        assert_int_equal(write_packed(from, size, to, NULL, &written, &e), 0);
         assert_int_equal(zfile_read(to, size, &b, &e), 0);
         assert_int_equal(b.n_bytes, size);
         if (kind == BF16) {
@@ -253,7 +261,7 @@ static void the_seek_table_is_zstds(void **state)
     struct buf b;
     buf_init(&b, (size_t)ALL_BYTES_MAX);
     assert_int_equal(file_write(from, bytes, n, &e), 0);
-    assert_int_equal(packed_write(from, n, to, NULL, &written, &e), 0);
+    assert_int_equal(write_packed(from, n, to, NULL, &written, &e), 0);
     assert_int_equal(file_read(to, ALL_BYTES_MAX - 1, &b, &e), 0);
     const char *end = b.bytes + b.n_bytes;
     assert_int_equal(bytes_get_u32(end - 4), 0x8F92EAB1u);
@@ -295,7 +303,7 @@ static void threads_change_nothing(void **state)
         unsigned char *bytes = make((enum content)kind, n);
         struct packed written;
         assert_int_equal(file_write(from, bytes, n, &e), 0);
-        assert_int_equal(packed_write(from, n, many, NULL, &written, &e), 0);
+        assert_int_equal(write_packed(from, n, many, NULL, &written, &e), 0);
         pid_t child = fork();
         if (child == 0) {
             cpu_set_t set;
@@ -303,7 +311,7 @@ static void threads_change_nothing(void **state)
             int cpu = sched_getcpu();
             CPU_SET(cpu < 0 ? 0 : cpu, &set);
             bool alone = sched_setaffinity(0, sizeof set, &set) == 0 && thread_cpus() == 1;
-            _exit(alone && packed_write(from, n, one, NULL, &written, &e) == 0 &&
+            _exit(alone && write_packed(from, n, one, NULL, &written, &e) == 0 &&
                           packed_read(one, n, true, NULL, &written, &e) == 0
                       ? 0
                       : 1);
@@ -348,7 +356,7 @@ static void damage_is_found(const unsigned char *bytes, size_t n, bool is_planes
     struct buf b;
     buf_init(&b, (size_t)ALL_BYTES_MAX);
     assert_int_equal(file_write(from, bytes, n, &e), 0);
-    assert_int_equal(packed_write(from, n, to, NULL, &want, &e), 0);
+    assert_int_equal(write_packed(from, n, to, NULL, &want, &e), 0);
     assert_int_equal(want.is_planes, is_planes);
     assert_int_equal(file_read(to, ALL_BYTES_MAX - 1, &b, &e), 0);
     size_t size = b.n_bytes;
@@ -418,7 +426,7 @@ static void strange_files(void **state)
     xfree(path);
     path = in("none");
     assert_int_equal(packed_read(path, 9, true, NULL, &found, &absent), ERR_MISSING);
-    assert_int_equal(packed_write(folder, 9, path, NULL, &found, &special), ERR_FORMAT);
+    assert_int_equal(write_packed(folder, 9, path, NULL, &found, &special), ERR_FORMAT);
     assert_false(file_exists(path));
     buf_release(&b);
     xfree(path);
@@ -440,7 +448,7 @@ static void a_full_disk_leaves_nothing(void **state)
             struct packed written;
             signal(SIGXFSZ, SIG_IGN);
             setrlimit(RLIMIT_FSIZE, &r);
-            int rc = packed_write(from, n, to, copy, &written, &e);
+            int rc = write_packed(from, n, to, copy, &written, &e);
             _exit(rc == ERR_IO && strstr(e.text, "File too large") != NULL ? 0 : 1);
         }
         int status = 0;
@@ -452,9 +460,41 @@ static void a_full_disk_leaves_nothing(void **state)
     struct err bad = {0};
     struct packed written;
     char *nowhere = in("no/such/folder");
-    assert_int_equal(packed_write(from, n, to, nowhere, &written, &bad), ERR_IO);
+    assert_int_equal(write_packed(from, n, to, nowhere, &written, &bad), ERR_IO);
     assert_false(file_exists(to));
     xfree(nowhere);
+    xfree(copy);
+    xfree(to);
+    xfree(from);
+    xfree(bytes);
+}
+
+static bool count_down(void *context)
+{
+    return --*(int *)context > 0;
+}
+
+/* It is asked now and then: a file of any size need not be waited for. */
+static void what_takes_long_can_be_given_up(void **state)
+{
+    (void)state;
+    size_t n = ((size_t)40 << 20) + 1;
+    unsigned char *bytes = xalloc(n);
+    char *from = in("raw"), *to = in("packed"), *copy = in("copy");
+    struct err e = {0}, given_up = {0};
+    struct packed written;
+    assert_int_equal(file_write(from, bytes, n, &e), 0);
+    int left = 3;
+    struct packed_order o = {from, to, copy, n, count_down, &left};
+    assert_int_equal(packed_write(&o, &written, &given_up), ERR_IO);
+    assert_int_equal(left, 0);
+    assert_non_null(strstr(given_up.text, from));
+    assert_false(file_exists(to));
+    assert_false(file_exists(copy));
+    left = 1000;
+    assert_int_equal(packed_write(&o, &written, &e), 0);
+    assert_true(left < 996);
+    assert_string_equal(written.id.hex, sha256_of(bytes, n).hex);
     xfree(copy);
     xfree(to);
     xfree(from);
@@ -490,6 +530,7 @@ int main(void)
         cmocka_unit_test(every_damage_is_found),
         cmocka_unit_test(strange_files),
         cmocka_unit_test(a_full_disk_leaves_nothing),
+        cmocka_unit_test(what_takes_long_can_be_given_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

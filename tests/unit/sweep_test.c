@@ -294,11 +294,11 @@ static void a_store_that_waits_does_not_sleep(void **state)
     struct waiting gives_up = {0, 3, NULL}, waits = {0, 3, &fd};
     assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_int_equal(store_open(f->home, &s, &e), 0);
-    store_on_wait(s, count_wait, &gives_up);
+    store_on_wait(s, count_wait, NULL, &gives_up);
     assert_int_equal(store_put_bytes(s, "x", 1, &id, &gone), ERR_IO);
     assert_int_equal(gives_up.n_calls, 3);
     assert_non_null(strstr(gone.text, "locks/gc"));
-    store_on_wait(s, count_wait, &waits);
+    store_on_wait(s, count_wait, NULL, &waits);
     assert_int_equal(store_put_bytes(s, "x", 1, &id, &e), 0);
     assert_int_equal(waits.n_calls, 3);
     assert_true(store_has(s, id.hex));
