@@ -50,13 +50,34 @@ static int is_kept(struct store *s, const char *path, bool *kept, struct err *e)
 
 #define NAMES_MAX 1000
 
+/* To a name that is free, or EEXIST. NFS knows no flags. An overlay moves no folder of a lower layer,
+ * as in a container whose image has it: it is copied. 0 or errno. */
+static int move(const char *path, const char *to)
+{
+    struct stat st;
+    struct err why = {0};
+    if (renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS && errno != EXDEV)
+        return errno;
+    if (lstat(to, &st) == 0)
+        return EEXIST;
+    if (rename(path, to) == 0)
+        return 0;
+    if (errno != EXDEV)
+        return errno;
+    if (file_copy_tree(path, to, &why) == 0 && file_sync_tree(to, &why) == 0)
+        return file_remove_tree(path, &why) == 0 ? 0 : EBUSY;
+    return file_remove_tree(to, &why) == 0 ? EXDEV : EBUSY;
+}
+
 /* The first name that is free: NAME.before, NAME.before-2, ... */
 static int move_aside(const char *path, char **moved, struct err *e)
 {
     char *to = xasprintf("%s.before", path);
     int problem = EEXIST;
     for (int i = 2; problem == EEXIST && i <= NAMES_MAX; i++) {
-        problem = renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_NOREPLACE) == 0 ? 0 : errno;
+        problem = move(path, to);
         if (problem != EEXIST)
             break;
         xfree(to);

@@ -357,13 +357,14 @@ static int remove_left(struct store *s, const char *temporary, struct err *e)
     return rc;
 }
 
-/* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. */
+/* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. Not all file
+ * systems can, and an overlay cannot with a folder of a lower layer (EXDEV). */
 static int put_in_place(const char *temporary, const char *to, struct err *e)
 {
     struct stat st;
     bool exchange = lstat(to, &st) == 0 && (S_ISDIR(st.st_mode) || file_is_folder(temporary));
     if (renameat2(AT_FDCWD, temporary, AT_FDCWD, to, exchange ? RENAME_EXCHANGE : 0) != 0) {
-        bool unsupported = exchange && (errno == EINVAL || errno == ENOSYS);
+        bool unsupported = exchange && (errno == EINVAL || errno == ENOSYS || errno == EXDEV);
         if (!unsupported)
             return err_set_errno(e, errno, "%s: cannot put the new bytes there", to);
         int rc = file_remove_tree(to, e);

@@ -207,7 +207,8 @@ static void count(struct sweep *s, enum sweep_kind k, bool kept, uint64_t n_byte
     *(kept ? &c->kept_bytes : &c->removed_bytes) += n_bytes;
 }
 
-/* A folder goes as a whole: a kill leaves it where it was, or in tmp/. */
+/* A folder goes as a whole: a kill leaves it where it was, or in tmp/. What an overlay cannot move,
+ * a folder of a lower layer, goes piece by piece: whoever reads a raw copy hashes it. */
 static int take_away(struct sweep *s, const char *path, struct err *e)
 {
     if (!file_is_folder(path))
@@ -217,10 +218,11 @@ static int take_away(struct sweep *s, const char *path, struct err *e)
     struct stat st; /* a folder that is not ours to write cannot be moved */
     if (rc == 0 && lstat(path, &st) == 0 && (st.st_mode & 0200) == 0)
         (void)chmod(path, 0700);
-    if (rc == 0 && rename(path, to) != 0)
+    bool moved = rc == 0 && rename(path, to) == 0;
+    if (rc == 0 && !moved && errno != EXDEV)
         rc = err_set_errno(e, errno, "%s: cannot be moved to %s", path, to);
     if (rc == 0)
-        rc = file_remove_tree(to, e);
+        rc = file_remove_tree(moved ? to : path, e);
     xfree(to);
     return rc;
 }
