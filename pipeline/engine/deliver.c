@@ -50,8 +50,8 @@ static int is_kept(struct store *s, const char *path, bool *kept, struct err *e)
 
 #define NAMES_MAX 1000
 
-/* To a name that is free, or EEXIST. NFS knows no flags. An overlay moves no folder of a lower layer,
- * as in a container whose image has it: it is copied. 0 or errno. */
+/* To a name that is free, or EEXIST. NFS knows no flags. An overlay moves no folder of a lower
+ * layer, as in a container whose image has it: it is copied. 0 or errno. */
 static int move(const char *path, const char *to)
 {
     struct stat st;

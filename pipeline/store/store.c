@@ -357,8 +357,8 @@ static int remove_left(struct store *s, const char *temporary, struct err *e)
     return rc;
 }
 
-/* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. Not all file
- * systems can, and an overlay cannot with a folder of a lower layer (EXDEV). */
+/* Puts `temporary` where `to` is; an old folder is exchanged in one step, then removed. Not all
+ * file systems can, and an overlay cannot with a folder of a lower layer (EXDEV). */
 static int put_in_place(const char *temporary, const char *to, struct err *e)
 {
     struct stat st;
