@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +42,32 @@ int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e)
     xfree(path);
     xfree(relative);
     return rc;
+}
+
+pid_t job_lock_holder(const struct store *s, const char *key_hex)
+{
+    struct stat st;
+    char line[256];
+    int64_t pid = 0;
+    char *relative = xasprintf("locks/%s", key_hex);
+    char *path = store_path(s, relative);
+    char *inode = stat(path, &st) == 0 ? xasprintf(":%llu ", (unsigned long long)st.st_ino) : NULL;
+    FILE *f = inode ? fopen("/proc/locks", "re") : NULL; /* 1: FLOCK  ADVISORY  WRITE 42 08:01:7 */
+    while (f && pid <= 0 && fgets(line, sizeof line, f)) {
+        char *write = strstr(line, "WRITE ");
+        if (!write || !strstr(line, "FLOCK") || strstr(line, "->") || !strstr(write, inode))
+            continue;
+        write += strlen("WRITE ");
+        write[strcspn(write, " ")] = '\0';
+        if (!str_to_i64(write, &pid) || pid > INT_MAX)
+            pid = 0;
+    }
+    if (f)
+        fclose(f);
+    xfree(inode);
+    xfree(path);
+    xfree(relative);
+    return pid > 0 ? (pid_t)pid : 0;
 }
 
 /* ------------------------------------------------------------------------------- start */

@@ -64,6 +64,8 @@ struct job {
 
 /* The lock of a key, without waiting: *fd stays -1 when another process has it. */
 int job_try_lock(struct store *s, const char *key_hex, int *fd, struct err *e) MUST_USE;
+/* The process that has taken the lock of a key, 0 where the system does not say. */
+pid_t job_lock_holder(const struct store *s, const char *key_hex);
 
 /* Starts the child; takes lock_fd. Release also after an error. */
 int job_start(struct job_env *env, size_t i, int lock_fd, struct job *out, struct err *e) MUST_USE;

@@ -170,6 +170,17 @@ static void say_note(struct run *r, struct job *j)
     j->note = NULL;
 }
 
+/* Who is waited for may have been suspended, or left behind: it is named. */
+static void say_waiting(struct run *r, size_t i)
+{
+    const char *name = r->session->graph.instances[i]->name;
+    pid_t pid = job_lock_holder(r->session->store, r->session->plan.items[i].key.hex);
+    if (pid > 0)
+        term_notef(r->term, "%s: another run is making it, process %d; waiting\n", name, (int)pid);
+    else
+        term_notef(r->term, "%s: another run is making it; waiting\n", name);
+}
+
 /* Starts instance i, or takes the result that another process has published meanwhile. */
 static int launch(struct run *r, size_t i, struct err *e)
 {
@@ -186,8 +197,7 @@ static int launch(struct run *r, size_t i, struct err *e)
             own = own || str_eq(plan->items[r->jobs[k].i].key.hex, plan->items[i].key.hex);
         r->waits_for_lock = true;
         if (!item->said_waiting && !own)
-            term_notef(r->term, "%s: another run is making it; waiting\n",
-                       r->session->graph.instances[i]->name);
+            say_waiting(r, i);
         item->said_waiting = true;
         return 0;
     }

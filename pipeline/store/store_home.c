@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pipeline/base/file.h"
+#include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/store/hold.h"
@@ -50,12 +51,27 @@ static int check_fresh(const char *home, struct err *e)
     return rc;
 }
 
+/* A store on another disk is often a link to it. */
+static int make_home(const char *home, struct err *e)
+{
+    struct stat st;
+    if (lstat(home, &st) == 0 && S_ISLNK(st.st_mode) && !file_exists(home)) {
+        char to[LIMIT_PATH_BYTES] = "";
+        (void)!readlink(home, to, sizeof to - 1);
+        return err_set(e, ERR_CONFIG,
+                       "%s: a symbolic link to %s, which is not there: mount or make that folder, "
+                       "or use another --home",
+                       home, to);
+    }
+    return file_make_folder(home, e);
+}
+
 static int make_store(const char *home, struct err *e)
 {
     char *version = file_join(home, "version");
     int rc = 0;
     if (!file_exists(version)) {
-        rc = file_make_folder(home, e);
+        rc = make_home(home, e);
         struct err strange = {0};
         if (rc == 0 && check_fresh(home, &strange) == 0)
             rc = file_publish(version, STORE_VERSION_TEXT, strlen(STORE_VERSION_TEXT), 0644, e);

@@ -60,7 +60,7 @@ anew
 start
 wait_for has_checkpoint
 expect 0 fm run m.yaml --json
-has stderr.txt 'another run is making it'
+has stderr.txt "another run is making it, process $pid; waiting"
 tr -d ' \n' <stdout.txt >json.txt
 has json.txt '"status":"reused","why":"samerecipe,itsresultisthere"'
 ended 0

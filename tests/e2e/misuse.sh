@@ -198,6 +198,13 @@ else
 fi
 expect 0 fm verify
 
+# A store that is a link to a disk that is not mounted.
+ln -s nowhere/store store.link
+expect 2 fm run m.yaml --home store.link
+has stderr.txt 'store.link: a symbolic link to nowhere/store, which is not there: mount or make that folder'
+mkdir -p nowhere/store
+expect 0 fm run m.yaml --home store.link
+
 # Every command is suggested, and every stage, however many there are.
 for i in $(seq 100 180); do cp programs/stage-probe "programs/stage-x$i"; done
 mv programs/stage-x180 programs/stage-zebra
