@@ -120,7 +120,7 @@ const struct run_record *audit_load_folder(struct audit *a, const char *folder)
     return NULL;
 }
 
-bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
+bool audit_find_run(struct audit *a, const char *id_hex, bool made_only,
                     char commit[COMMIT_HEX + 1])
 {
     struct json *answer = NULL;
@@ -135,7 +135,7 @@ bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
     const char *where = json_find_text(answer, "where");
     const char *id = json_find_text(answer, "commit");
     if (where != NULL && id != NULL && str_is_hex(id, COMMIT_HEX) &&
-        (!artifacts_only || str_eq(where, "artifact"))) {
+        (!made_only || !str_eq(where, "input"))) {
         memcpy(commit, id, COMMIT_HEX + 1);
         found = true;
     }

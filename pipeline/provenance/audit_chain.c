@@ -241,7 +241,8 @@ static void walk_made_source(struct audit *a, const char *id, const char *uri)
 static bool may_be_made(const char *kind)
 {
     static const char *const kinds[] = {"base",   "adapter", "draft",   "tokenizer",
-                                        "tokens", "package", "toolkit", "shape"};
+                                        "tokens", "package", "toolkit", "shape",
+                                        "peft",   "mlx",     "torch"};
     for (size_t i = 0; kind != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
         if (str_eq(kind, kinds[i]))
             return true;

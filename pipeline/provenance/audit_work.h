@@ -45,8 +45,9 @@ void audit_unknown(struct audit *a, const char *format, ...) __attribute__((form
 const struct run_record *audit_load(struct audit *a, const char *commit);
 /* A run that a folder holds. NULL when there is none. */
 const struct run_record *audit_load_folder(struct audit *a, const char *folder);
-/* Commit of the newest run that lists the digest as an artifact or has it in run.json. */
-bool audit_find_run(struct audit *a, const char *id_hex, bool artifacts_only,
+/* Commit of the newest run that has made the digest; without one, and unless made_only, of the
+ * newest that has it in run.json. */
+bool audit_find_run(struct audit *a, const char *id_hex, bool made_only,
                     char commit[COMMIT_HEX + 1]);
 
 /* Reads an object of the store once, in each form that is there: "present", "absent", or "damaged",

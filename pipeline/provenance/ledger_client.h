@@ -62,7 +62,7 @@ int ledger_cat(const struct ledger *l, const char *commit, const char *path, str
 int ledger_show(const struct ledger *l, const char *commit, struct json **out,
                 struct err *e) MUST_USE;
 /* Newest commit whose artifacts.sha256 lists the digest (or, with path, that path). Found:
- * {"commit","ref","time","digest","path","where":"artifact"|"input"}; not found: {}. */
+ * {"commit","ref","time","digest","path","where":"artifact"|"output"|"input"}; not found: {}. */
 int ledger_find_digest(const struct ledger *l, const char *id_hex, struct json **out,
                        struct err *e) MUST_USE;
 int ledger_find_path(const struct ledger *l, const char *path, struct json **out,

@@ -243,6 +243,7 @@ static int do_show(struct git_repo *repo, const struct options *o, struct json *
 struct search {
     const char *digest;
     const char *path;
+    bool made; /* in run.json: only as what a stage made */
     char found_digest[SHA256_HEX + 1];
     char *found_path;
 };
@@ -265,6 +266,32 @@ static bool search_lines(struct search *s, const char *lines)
         line += n + (end != NULL ? 1 : 0);
     }
     return false;
+}
+
+/* Did a stage of this run make it, now or before? A blocked one may have a result, too: no gate
+ * that it needs has let it through, and the run has neither its recipe nor its statement. */
+static bool run_made(const char *text, size_t n, const char *digest)
+{
+    struct json *run = NULL;
+    struct err ignored = {0};
+    bool made = false;
+    if (json_parse(text, n, &run, &ignored) != 0)
+        return false;
+    for (const struct json *s = json_items(run, "stages"); s != NULL && !made; s = json_next(s)) {
+        const char *status = json_text(s, "status");
+        if (!str_eq(status, "executed") && !str_eq(status, "reused"))
+            continue;
+        for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o))
+            made = made || str_eq(json_text(o, "id"), digest);
+    }
+    json_free(run);
+    return made;
+}
+
+static bool search_run(const struct search *s, const struct buf *run)
+{
+    return strstr(buf_text(run), s->digest) != NULL &&
+           (!s->made || run_made(buf_text(run), run->n_bytes, s->digest));
 }
 
 /* The first of the commits whose file `name` has it. Equal files are read once. */
@@ -291,7 +318,7 @@ static bool search_commits(struct git_repo *repo, const struct git_commits *comm
         memcpy(last, blob, sizeof last);
         *i_found = i;
         if (str_eq(name, "run.json"))
-            found = strstr(buf_text(&b), s->digest) != NULL;
+            found = search_run(s, &b);
         else
             found = search_lines(s, buf_text(&b));
     }
@@ -302,7 +329,7 @@ static bool search_commits(struct git_repo *repo, const struct git_commits *comm
 static int do_find(struct git_repo *repo, const struct options *o, struct json *answer,
                    struct err *e)
 {
-    struct search s = {.digest = o->digest, .path = o->path};
+    struct search s = {.digest = o->digest, .path = o->path, .made = true};
     struct git_commits commits;
     if ((o->digest == NULL) == (o->path == NULL))
         return err_set(e, ERR_CONFIG, "find takes --digest or --path");
@@ -317,6 +344,10 @@ static int do_find(struct git_repo *repo, const struct options *o, struct json *
     if (search_commits(repo, &commits, "artifacts.sha256", &s, &i, damage))
         where = "artifact";
     else if (s.digest != NULL && search_commits(repo, &commits, "run.json", &s, &i, damage))
+        where = "output"; /* a folder: artifacts.sha256 has its files */
+    s.made = false;
+    if (where == NULL && s.digest != NULL &&
+        search_commits(repo, &commits, "run.json", &s, &i, damage))
         where = "input";
     if (where != NULL) {
         json_put_string(answer, "commit", commits.items[i].id);

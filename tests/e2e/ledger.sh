@@ -50,6 +50,28 @@ sed 's/rows >= 4/rows >= 400", "exact_match drop <= 0.1/' task.yaml >gate.yaml
 expect 3 fm run gate.yaml --record
 git -C .fmforge/ledger.git show 'refs/prov/tiny_task:stages/quality[toolkit=tiny-0.1]/test-result.json' >result.json
 has result.json '"failedTests":["rows >= 400"],"passedTests":[],"result":"FAILED","warnedTests":["exact_match drop <= 0.1"]'
+# That run made no package, though its result was there: the one of before is still proven by the run that made it.
+expect 0 fm audit "$PACKAGE"
+has stdout.txt "run    $(git -C .fmforge/ledger.git rev-parse --short=12 refs/prov/tiny_task~1) of tiny_task"
+expect 0 fm card "$PACKAGE"
+has stdout.txt '| audit | proven |'
+# Nor did one that read it as it was delivered: it is followed into the run that made it.
+cat >judge.yaml <<'EOF'
+fmforge: 1
+name: tiny_judge
+toolkits: [tiny-0.1]
+stages:
+  judged:
+    run: eval
+    inputs: { golden: data/golden, package: out/tiny_task/tiny-0.1/tiny_task.fmadapter, base: toolkit.base,
+              tokenizer: toolkit.tokenizer, template: toolkit.template }
+    with: { max_new_tokens: 4 }
+EOF
+expect 0 fm run judge.yaml
+expect 0 fm audit "$PACKAGE"
+has stdout.txt 'is     output package of package[toolkit=tiny-0.1]'
+expect 0 fm audit "$(git -C .fmforge/ledger.git show refs/prov/tiny_judge:artifacts.sha256 | cut -c1-64 | head -n 1)"
+for word in 'judged[toolkit=tiny-0.1]' 'package[toolkit=tiny-0.1]' data/rows.jsonl; do has stdout.txt "$word"; done
 expect 0 fm run task.yaml --record
 
 # One bit in the package.
