@@ -13,7 +13,8 @@ static int audit(const struct cmd_context *c, const struct cmd_common *common, c
     char *repo = file_join(common->home, "ledger.git");
     struct ledger l = {helper, repo};
     struct json *report = NULL;
-    int rc = audit_make(&l, common->home, target, signers, &report, e);
+    const struct audit_question q = {target, NULL, signers};
+    int rc = audit_make(&l, common->home, &q, &report, e);
     if (rc == 0) {
         struct buf out;
         buf_init(&out, BUF_MAX_DEFAULT);

@@ -376,7 +376,7 @@ static void release(struct audit *a)
     store_close(a->store);
 }
 
-int audit_make(const struct ledger *l, const char *home, const char *target, const char *signers,
+int audit_make(const struct ledger *l, const char *home, const struct audit_question *q,
                struct json **report, struct err *e)
 {
     struct audit *a = xalloc(sizeof *a);
@@ -384,10 +384,12 @@ int audit_make(const struct ledger *l, const char *home, const char *target, con
     char commit[COMMIT_HEX + 1];
     char *as = NULL;
     const struct run_record *r = NULL;
-    int rc = resolve_target(a, home, target, e);
+    int rc = resolve_target(a, home, q->target, e);
     if (rc == 0) {
         const char *id = a->id;
-        if (file_exists(l->repo) && audit_find_run(a, a->id, false, commit))
+        if (q->run != NULL)
+            r = audit_load(a, q->run);
+        else if (file_exists(l->repo) && audit_find_run(a, a->id, false, commit))
             r = audit_load(a, commit);
         else if (a->path != NULL && audit_walk_folder(a, a->id, a->path))
             as = xstrdup("made by the run in the folder provenance beside it");
@@ -397,8 +399,8 @@ int audit_make(const struct ledger *l, const char *home, const char *target, con
             id = audit_explain(a, &r);
         if (r != NULL && id != NULL)
             follow(a, r, id, &as);
-        if (signers != NULL)
-            check_signatures(a, signers);
+        if (q->signers != NULL)
+            check_signatures(a, q->signers);
         *report = finish(a, r, as);
     }
     xfree(as);

@@ -20,10 +20,15 @@
 #include "pipeline/base/json.h"
 #include "pipeline/provenance/runs.h"
 
-/* target: a file, a folder, or 64 hex digits. home: the store; it may lack objects or be absent.
- * signers: a file (signatures.h) or NULL; with it a run of the ledger that is unsigned is an
- * unknown, one with a bad signature a mismatch. Caller frees the report. */
-int audit_make(const struct ledger *l, const char *home, const char *target, const char *signers,
+struct audit_question {
+    const char *target;  /* a file, a folder, or 64 hex digits */
+    const char *run;     /* commit of the run to begin at; NULL: the newest that made it */
+    const char *signers; /* a file (signatures.h) or NULL; with it a run of the ledger that is
+                          * unsigned is an unknown, one with a bad signature a mismatch */
+};
+
+/* home: the store; it may lack objects or be absent. Caller frees the report. */
+int audit_make(const struct ledger *l, const char *home, const struct audit_question *q,
                struct json **report, struct err *e) MUST_USE;
 
 /* The report for people. */

@@ -68,7 +68,7 @@ static int find_audit(const struct ledger *l, const char *home, const char *targ
                       struct origin *o, struct err *e)
 {
     char digest[SHA256_HEX + 1];
-    const char *what = target;
+    struct audit_question q = {.target = target};
     if (!file_exists(target) && !is_digest(target)) {
         struct err why = {0};
         int rc = delivered(l, target, o, digest, &why);
@@ -79,9 +79,10 @@ static int find_audit(const struct ledger *l, const char *home, const char *targ
                            target, why.text);
         if (rc < 0)
             return err_set(e, rc, "%s", why.text);
-        what = digest;
+        q.target = digest;
+        q.run = o->run.commit;
     }
-    int rc = audit_make(l, home, what, NULL, &o->audit, e);
+    int rc = audit_make(l, home, &q, &o->audit, e);
     const struct json *wrong = rc == 0 ? json_items(o->audit, "mismatches") : NULL;
     if (wrong != NULL)
         rc = err_set(e, ERR_FORMAT, "%s: %s; fmforge audit says more", target, json_string(wrong));

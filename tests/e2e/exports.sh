@@ -29,6 +29,7 @@ for name in "$id" "sha256:$id" last "$commit" "${commit:0:12}"; do
     cmp -s stdout.txt bom.json || die "bom $name is another"
 done
 model='d["metadata"]["component"]'
+of_run='[p["value"] for p in d["metadata"]["properties"] if p["name"] == "fmforge:run"]'
 is bom.json "$model['type']" machine-learning-model
 is bom.json "$model['name']" tiny_task
 is bom.json "$model['hashes'][0]" "{'alg': 'SHA-256', 'content': '$id'}"
@@ -44,7 +45,8 @@ is bom.json "[c['name'] + ' ' + c['hashes'][0]['content'] for c in d['components
 is bom.json "{c['bom-ref'] for c in d['components']} == set(d['dependencies'][0]['dependsOn'])" True
 is bom.json "[t['name'].split('[')[0] for t in d['formulation'][0]['workflows'][0]['tasks']]" "['data', 'adapter', 'package']"
 is bom.json "d['serialNumber'][9:17]" "${id:0:8}"
-is bom.json "[p['value'] for p in d['metadata']['properties'] if p['name'] in ('fmforge:run', 'fmforge:audit')]" "['$commit', 'proven']"
+is bom.json "$of_run" "['$commit']"
+is bom.json "[p['value'] for p in d['metadata']['properties'] if p['name'] == 'fmforge:audit']" "['proven']"
 is bom.json "d['metadata']['timestamp'][:19]" "$(TZ=UTC git -C .fmforge/ledger.git log -1 --format=%cd --date=format-local:%FT%T "$commit")"
 refs=$(grep -o '"bom-ref": "[^"]*"' bom.json | sort | uniq -d)
 [ -z "$refs" ] || die "stands there twice: $refs"
@@ -78,6 +80,16 @@ if python3 -c 'import yaml' 2>/dev/null; then
     python3 -c 'import yaml; d = yaml.safe_load(open("header.yaml").read().rstrip("-\n")); assert d["model-index"][0]["results"][0]["metrics"][-1] == {"type": "rows", "value": 4}, d' ||
         die "the header is no YAML"
 fi
+
+# A run that is named is the one that is told of, also when a newer one has delivered the same package.
+expect 0 fm run task.yaml --record
+expect 0 fm bom last~1
+cmp -s stdout.txt bom.json || die "bom of the older run is another now"
+expect 0 fm card "$commit"
+cmp -s stdout.txt card.md || die "card of the older run is another now"
+expect 0 fm bom "$PACKAGE"
+cp stdout.txt other.json
+is other.json "$of_run" "['$(git -C .fmforge/ledger.git rev-parse refs/prov/tiny_task)']"
 
 # Without a license none is said; metrics that are gone are not made up.
 sed -i 's/, license: MIT//' task.yaml
