@@ -65,6 +65,7 @@ struct json *plan_inputs_to_json(const struct plan *p, size_t i);
 struct json *plan_outputs_to_json(const struct plan *p, size_t i);
 /* The words of plan_why, for who knows them without a plan (plan_memory.h). Callers xfree. */
 #define PLAN_WHY_CACHED "same recipe, its result is there"
+#define PLAN_WHY_FETCHED "same recipe, its result is from " /* and the url of a shared cache */
 char *plan_why_input(const char *port, const char *old_hex, const char *new_hex, const char *from,
                      size_t n_changes);
 char *plan_why_waits(const char *port, const char *producer);

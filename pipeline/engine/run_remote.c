@@ -298,7 +298,7 @@ static void take_result(struct run *r)
     term_notef(r->term, "%s: fetched from %s in %s (%s)\n", r->session->graph.instances[i]->name,
                m->url, str_format_seconds((clock_ms() - m->began_ms) / 1e3, seconds), item->why);
     xfree(item->why);
-    item->why = xasprintf("same recipe, its result is from %s", m->url);
+    item->why = xasprintf(PLAN_WHY_FETCHED "%s", m->url);
     r->done[i] = true;
     r->n_fetched++;
     next(r, RUN_REUSED);

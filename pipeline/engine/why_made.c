@@ -104,13 +104,22 @@ static void put_before(struct json *o, const struct history *h, const struct led
     json_put(o, "changes", changes);
 }
 
+/* A result of a shared cache was made by no run of this ledger, whatever the clock elsewhere said.
+ */
+static bool has_fetched(const struct run_record *r, const char *instance)
+{
+    return str_starts(json_text(run_record_stage(r, instance), "why"), PLAN_WHY_FETCHED);
+}
+
 static void put_run(struct json *o, const struct ledger *l, const struct statement_facts *f,
-                    const char *key)
+                    const struct action *a)
 {
     struct history h;
     struct run_record r = {0};
     history_open(&h, l, f->pipeline);
-    long k = find_run(&h, l, f, key, &r);
+    long k = find_run(&h, l, f, a->key.hex, &r);
+    if (k >= 0 && a->origin[0] != '\0' && !has_fetched(&r, f->instance))
+        k = -1;
     json_put(o, "run", k >= 0 ? json_new_string(r.commit) : json_new_null());
     if (k >= 0) {
         const char *why = json_find_text(run_record_stage(&r, f->instance), "why");
@@ -144,7 +153,13 @@ struct json *why_made(const struct plan *p, size_t i, const struct ledger *l)
         json_put_f64(o, "seconds", (double)(s.facts.finished_ms - s.facts.started_ms) / 1e3);
         json_put_string(o, "pipeline", s.facts.pipeline);
         json_put_string(o, "stage", s.facts.instance);
-        put_run(o, l, &s.facts, item->key.hex);
+        struct statement_facts f = s.facts;
+        if (item->action.origin[0] != '\0') {
+            json_put_string(o, "origin", item->action.origin);
+            f.pipeline = p->graph->manifest->name;
+            f.instance = p->graph->instances[i]->name;
+        }
+        put_run(o, l, &f, &item->action);
     }
     statement_release(&s);
     buf_release(&b);
@@ -155,9 +170,15 @@ void why_made_to_text(const struct json *made, struct buf *out)
 {
     char seconds[24];
     const char *at = json_find_text(made, "at"), *run = json_find_text(made, "run");
+    const char *origin = json_find_text(made, "origin");
     str_format_seconds(json_number(json_get(made, "seconds")), seconds);
-    buf_printf(out, "  made %.10s %.8s UTC in %s by ", at, at + 11, seconds);
-    if (run != NULL)
+    buf_printf(out, "  made %.10s %.8s UTC in %s %s", at, at + 11, seconds,
+               origin != NULL ? "elsewhere; fetched" : "by ");
+    if (origin != NULL && run != NULL)
+        buf_printf(out, " by run %.12s", run);
+    else if (origin != NULL)
+        buf_printf(out, " from %s", origin);
+    else if (run != NULL)
         buf_printf(out, "run %.12s of %s", run, json_find_text(made, "pipeline"));
     else
         buf_printf(out, "a run of %s that is not in the ledger", json_find_text(made, "pipeline"));

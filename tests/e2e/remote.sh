@@ -60,7 +60,20 @@ for stage in one two three; do
 done
 expect 0 fm verify -C b
 expect 0 fm audit out/m/two -C b
+# No run here made it: it says so, and which one fetched it.
 expect 0 fm why two m.yaml -C b
+grep -qE "^  made .* UTC in .* elsewhere; fetched by run $(git -C b/.fmforge/ledger.git rev-parse --short=12 refs/prov/m): same recipe, its result is from $URL\$" \
+    stdout.txt || die "why says of a fetched result: $(cat stdout.txt)"
+sed 's/^name: m/name: n/' b/m.yaml >b/n.yaml
+expect 0 fm run n.yaml -C b
+expect 0 fm why two n.yaml -C b
+grep -qE "^  made .* UTC in .* elsewhere; fetched from $URL\$" stdout.txt || die "why says of what another pipeline fetched: $(cat stdout.txt)"
+expect 0 fm why two n.yaml -C b --json
+has stdout.txt "\"origin\": \"$URL\""
+if command -v python3 >/dev/null; then
+    python3 "$ROOT/tests/e2e/json_check.py" "$ROOT/pipeline/schema/why.schema.json" stdout.txt >problems.txt ||
+        die "why --json of a fetched result: $(cat problems.txt)"
+fi
 expect 0 fm gc --delete --keep 1 -C b
 expect_to_run '' m.yaml -C b
 
