@@ -365,6 +365,7 @@ static void describe(struct step *s)
     put(out, "recorded", s->run->commit);
     put(out, "key", s->key);
     put(out, "status", json_find_text(s->stage, "status"));
+    put(out, "origin", json_find_text(s->stage, "origin"));
     if (s->has_recipe) {
         json_put(out, "config", json_clone(s->recipe.config));
         put(out, "program", s->recipe.binary);

@@ -55,10 +55,11 @@ static void code_to_text(const struct json *stage, struct buf *out)
 static void stage_to_text(const struct json *s, struct buf *out)
 {
     const char *started = json_text(s, "started");
-    buf_printf(out, "\n%s  (%s%s%s)%s%.10s%s%.8s\n", json_text_or(s, "stage", "?"),
-               json_text_or(s, "run", "?"), json_find_text(s, "toolkit") ? ", " : "",
-               json_text(s, "toolkit"), *started ? "  made " : "", started, *started ? " " : "",
-               *started ? started + 11 : "");
+    buf_printf(out, "\n%s  (%s%s%s)", json_text_or(s, "stage", "?"), json_text_or(s, "run", "?"),
+               json_find_text(s, "toolkit") ? ", " : "", json_text(s, "toolkit"));
+    if (strlen(started) > 11)
+        buf_printf(out, "  made %.10s %.8s UTC", started, started + 11);
+    buf_add_char(out, '\n');
     for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o))
         buf_printf(out, "    -> %-10s %.16s  stored: %s\n", json_text_or(o, "name", "?"),
                    json_text_or(o, "id", "-"), json_text_or(o, "stored", "?"));
@@ -77,6 +78,8 @@ static void stage_to_text(const struct json *s, struct buf *out)
         buf_printf(out, "    library  %.16s %s\n", json_string(l), json_key(l));
     code_to_text(s, out);
     buf_printf(out, "    recipe   %.16s\n", json_text_or(s, "key", "?"));
+    if (json_find_text(s, "origin") != NULL)
+        buf_printf(out, "    origin   made elsewhere, fetched from %s\n", json_text(s, "origin"));
 }
 
 static void sources_to_text(const struct json *report, struct buf *out)

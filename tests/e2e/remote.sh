@@ -60,6 +60,7 @@ for stage in one two three; do
 done
 expect 0 fm verify -C b
 expect 0 fm audit out/m/two -C b
+has stdout.txt "    origin   made elsewhere, fetched from $URL"
 # No run here made it: it says so, and which one fetched it.
 expect 0 fm why two m.yaml -C b
 grep -qE "^  made .* UTC in .* elsewhere; fetched by run $(git -C b/.fmforge/ledger.git rev-parse --short=12 refs/prov/m): same recipe, its result is from $URL\$" \
