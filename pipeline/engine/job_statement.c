@@ -103,8 +103,8 @@ static void fill_source(struct job_env *env, struct parts *p, struct statement_s
     for (const struct json *d = dirty ? json_first(dirty) : NULL; d; d = json_next(d)) {
         if (!json_find_text(d, "path"))
             continue;
-        p->dirty[f->n_dirty].path = json_find_text(d, "path");
-        p->dirty[f->n_dirty++].id = json_find_text(d, "sha256");
+        p->dirty[f->n_dirty++] = (struct statement_dirty){
+            json_find_text(d, "path"), json_find_text(d, "sha256"), json_find_text(d, "unhashed")};
     }
     f->dirty = p->dirty;
     const struct json *total = json_get(env->source, "dirty_total");

@@ -349,6 +349,7 @@ static void describe_source(struct json *out, const struct statement_source *sou
             struct json *item = json_new_object();
             put(item, "path", source->dirty[i].path);
             put(item, "sha256", source->dirty[i].id);
+            put(item, "unhashed", source->dirty[i].unhashed);
             json_append(dirty, item);
         }
         json_put(v, "dirty", dirty);

@@ -67,8 +67,9 @@ int ledger_find_digest(const struct ledger *l, const char *id_hex, struct json *
                        struct err *e) MUST_USE;
 int ledger_find_path(const struct ledger *l, const char *path, struct json **out,
                      struct err *e) MUST_USE;
-/* The source code around `path`: {"commit","branch"?,"dirty":[{"path","sha256"?}],"dirty_total":N}
- * or {"unavailable":"reason"}. dirty: changed tracked files, and untracked ones not ignored. */
+/* The source code around `path`: {"commit","branch"?,"dirty":[{"path","sha256"?,"unhashed"?}],
+ * "dirty_total":N} or {"unavailable":"reason"}. dirty: changed tracked files and submodules, and
+ * what is untracked and not ignored; with neither hash nor a reason for none it is deleted. */
 int ledger_source(const char *helper, const char *path, struct json **out, struct err *e) MUST_USE;
 /* Reads and verifies every object and ref: {"objects":N,"commits":N,"refs":N,"damage":["..."]}. */
 int ledger_check(const struct ledger *l, struct json **out, struct err *e) MUST_USE;

@@ -733,7 +733,7 @@ static int read_status(git_repository *repo, struct git_source *out, struct err 
     git_status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
     options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
     options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
-                    GIT_STATUS_OPT_EXCLUDE_SUBMODULES | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+                    GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
     if (git_status_list_new(&list, repo, &options) != 0)
         return err_set(e, ERR_MISSING, "its status cannot be read: %s", said());
     size_t n = git_status_list_entrycount(list);

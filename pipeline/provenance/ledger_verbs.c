@@ -1,6 +1,7 @@
 #include "pipeline/provenance/ledger_verbs.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "pipeline/base/file.h"
 #include "pipeline/base/flag.h"
@@ -413,6 +414,17 @@ static bool in_store(const char *root, const char *path)
     return found;
 }
 
+/* What git has of a link is where it leads. */
+static bool hash_link(const char *path, struct content_id *id)
+{
+    char target[4096];
+    ssize_t n = readlink(path, target, sizeof target);
+    if (n < 0)
+        return false;
+    *id = sha256_of(target, (size_t)n);
+    return true;
+}
+
 static struct json *dirty_to_json(const struct git_source *s, size_t i, uint64_t *budget)
 {
     struct json *item = json_new_object();
@@ -423,13 +435,17 @@ static struct json *dirty_to_json(const struct git_source *s, size_t i, uint64_t
     struct content_id id;
     struct err e = {0};
     uint64_t n_bytes = 0;
-    if (file_size(full, &n_bytes, &e) == 0 && n_bytes > *budget) {
-        json_put_string(item, "sha256", "not computed: too large");
+    if (hash_link(full, &id)) {
+        json_put_string(item, "sha256", id.hex);
+    } else if (file_is_folder(full)) {
+        json_put_string(item, "unhashed", "a submodule, or another repository");
+    } else if (file_size(full, &n_bytes, &e) == 0 && n_bytes > *budget) {
+        json_put_string(item, "unhashed", "too large");
     } else if (e.code == 0 && sha256_file(full, &id, &n_bytes, &e) == 0) {
         json_put_string(item, "sha256", id.hex);
         *budget -= n_bytes < *budget ? n_bytes : *budget;
     } else {
-        json_put(item, "sha256", ledger_text(e.text));
+        json_put(item, "unhashed", ledger_text(e.text));
     }
     xfree(full);
     return item;

@@ -134,6 +134,7 @@ static void add_source(struct json *dependencies, const struct statement_source 
         struct json *item = json_new_object();
         put_text(item, "path", source->dirty[i].path);
         put_text(item, "sha256", source->dirty[i].id);
+        put_text(item, "unhashed", source->dirty[i].unhashed);
         json_append(dirty, item);
     }
     json_put(annotations, "dirty", dirty);

@@ -57,7 +57,8 @@ struct statement_pair {
 
 struct statement_dirty {
     const char *path;
-    const char *id; /* NULL: deleted */
+    const char *id;       /* NULL: deleted, or not hashed */
+    const char *unhashed; /* why not; NULL: it was, or is deleted */
 };
 
 struct statement_source {

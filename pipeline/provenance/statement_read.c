@@ -102,8 +102,13 @@ static int read_source(const struct json *v, struct statement *s, struct err *e)
     for (const struct json *d = json_first(dirty); d != NULL; d = json_next(d)) {
         if (json_find_text(d, "path") == NULL)
             return err_set(e, ERR_FORMAT, "source: a dirty entry without path");
-        s->dirty[s->facts.source.n_dirty++] =
-            (struct statement_dirty){json_find_text(d, "path"), json_find_text(d, "sha256")};
+        struct statement_dirty *one = &s->dirty[s->facts.source.n_dirty++];
+        *one = (struct statement_dirty){json_find_text(d, "path"), json_find_text(d, "sha256"),
+                                        json_find_text(d, "unhashed")};
+        if (one->id != NULL && !str_is_hex(one->id, 64)) { /* once the reason stood there */
+            one->unhashed = one->id;
+            one->id = NULL;
+        }
     }
     return 0;
 }

@@ -43,6 +43,11 @@ dirty() { # PATH HASH: a change is listed, with the hash of what it is now; "": 
         grep -qF "{\"path\":\"$1\"}" statement.json || die "$1 is not listed as deleted: $(cat statement.json)"
     fi
 }
+fits_audit() { # what the audit prints has its form
+    command -v python3 >/dev/null || return 0
+    python3 "$ROOT/tests/e2e/json_check.py" "$ROOT/pipeline/schema/audit.schema.json" audit.json >problems.txt ||
+        die "the audit has another form: $(cat problems.txt)"
+}
 sum() { sha256sum <"$1" | cut -c1-64; }
 
 # No repository; one without a commit.
@@ -103,6 +108,21 @@ git -C outer add . && git -C outer commit -q -m outer
 echo more >>outer/inner/x.c
 run_in outer
 known "$(git -C outer rev-parse HEAD)" main
+has statement.json '{"path":"inner","unhashed":"a submodule, or another repository"}'
+has statement.json '"dirty_total":1'
+fits_audit
+git -C outer/inner checkout -q x.c
+run_in outer
+has statement.json '"dirty_total":0'
+
+# Links are what they lead to, wherever that is; a repository within is not looked into.
+cp -r plain linked
+ln -s /nowhere linked/link && ln -s .. linked/up && git init -q linked/own && echo x >linked/own/x
+run_in linked
+dirty link "$(printf /nowhere | sha256sum | cut -c1-64)"
+dirty up "$(printf .. | sha256sum | cut -c1-64)"
+has statement.json '{"path":"own/","unhashed":"a submodule, or another repository"}'
+fits_audit
 
 # A partial clone that lacks the blobs of older commits.
 echo 'int old;' >plain/x.c && git -C plain commit -q -a -m old && echo 'int x;' >plain/x.c && git -C plain commit -q -a -m new

@@ -41,7 +41,7 @@ static const struct statement_input inputs[] = {
 static const struct statement_pair libraries[] = {{"libx.so.0", ID_A}};
 static const struct statement_pair host[] = {{"machine", "x86_64"}, {"os", "Debian"}};
 static const struct statement_pair tools[] = {{"libc", "2.36"}};
-static const struct statement_dirty dirty[] = {{"a.c", ID_A}, {"gone.c", NULL}};
+static const struct statement_dirty dirty[] = {{"a.c", ID_A, NULL}, {"gone.c", NULL, NULL}};
 
 static struct statement_facts sample(const struct json *config)
 {
@@ -151,13 +151,14 @@ static void cut_and_foreign_bytes_are_refused(void **state)
 {
     (void)state;
     struct statement_facts f = sample(NULL);
-    struct statement_dirty odd = {"caf\xe9.c", NULL};
+    struct statement_dirty odd = {"caf\xe9.c", NULL, "too large"};
     f.source.dirty = &odd;
     f.source.n_dirty = 1;
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
     statement_build(&f, &b);
     assert_non_null(strstr(buf_text(&b), "caf\\\\xe9.c"));
+    assert_non_null(strstr(buf_text(&b), "\"unhashed\":\"too large\""));
     struct statement s;
     for (size_t n = 0; n < b.n_bytes; n += 7) {
         struct err e = {0};
