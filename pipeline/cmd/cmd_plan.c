@@ -5,6 +5,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
 #include "pipeline/engine/plan_cost.h"
+#include "pipeline/engine/plan_gates.h"
 #include "pipeline/engine/plan_memory.h"
 #include "pipeline/engine/session.h"
 
@@ -15,17 +16,20 @@ static void show_plan(const struct cmd_context *c, const struct cmd_common *comm
     char *repo = file_join(common->home, "ledger.git");
     struct ledger l = {helper, repo};
     struct plan_cost cost;
+    struct plan_gates gates;
     struct buf out;
     buf_init(&out, BUF_MAX_DEFAULT);
     plan_cost_open(&cost, &s->plan, &l);
+    plan_gates_open(&gates, &s->plan, &cost);
     if (common->json) {
-        struct json *root = plan_to_json(&s->plan, &cost);
+        struct json *root = plan_to_json(&s->plan, &cost, &gates);
         json_write_pretty(root, 2, &out);
         json_free(root);
     } else {
-        plan_to_text(&s->plan, &cost, &out);
+        plan_to_text(&s->plan, &cost, &gates, &out);
     }
     term_out(c->term, buf_text(&out));
+    plan_gates_release(&gates);
     plan_cost_release(&cost);
     buf_release(&out);
     xfree(repo);
@@ -51,7 +55,8 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
         return cmd_help(
             c, "plan MANIFEST [options]",
             "Says for each stage whether its result is there or why it would run, and how "
-            "long it took\nwhen it was last executed.",
+            "long it took\nwhen it was last executed. What a gate would hold back is said where "
+            "the gate can be judged\nalready: of results that are there.",
             flags, n_flags);
     if (n != 1)
         return err_set(e, ERR_CONFIG, "plan: expected a manifest, e.g. configs/quickstart.yaml");

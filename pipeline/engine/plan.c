@@ -8,6 +8,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/key.h"
 #include "pipeline/engine/plan_cost.h"
+#include "pipeline/engine/plan_gates.h"
 #include "pipeline/provenance/recipe.h"
 
 static int hash_source(struct plan *p, const struct graph_input *in, struct plan_input *out,
@@ -286,7 +287,8 @@ struct json *plan_outputs_to_json(const struct plan *p, size_t i)
     return list;
 }
 
-static struct json *item_to_json(const struct plan *p, size_t i, const struct plan_cost *cost)
+static struct json *item_to_json(const struct plan *p, size_t i, const struct plan_cost *cost,
+                                 const char *held)
 {
     const struct instance *n = p->graph->instances[i];
     struct json *o = json_new_object();
@@ -301,7 +303,9 @@ static struct json *item_to_json(const struct plan *p, size_t i, const struct pl
     if (remark)
         json_put_string(o, "remark", remark);
     xfree(remark);
-    if (cost && !p->items[i].cached)
+    if (held)
+        json_put_string(o, "held", held);
+    if (cost && !p->items[i].cached && !held)
         json_put(o, "seconds",
                  cost->seconds[i] < 0 ? json_new_null() : json_new_f64(cost->seconds[i]));
     json_put(o, "inputs", plan_inputs_to_json(p, i));
@@ -310,7 +314,8 @@ static struct json *item_to_json(const struct plan *p, size_t i, const struct pl
     return o;
 }
 
-struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost)
+struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost,
+                          const struct plan_gates *gates)
 {
     struct json *root = json_new_object();
     struct json *stages = json_new_array();
@@ -323,18 +328,24 @@ struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost)
         json_put(root, "expected", expected);
     }
     for (size_t i = 0; i < p->graph->n_instances; i++)
-        json_append(stages, item_to_json(p, i, cost));
+        json_append(stages, item_to_json(p, i, cost, gates ? gates->held[i] : NULL));
     json_put(root, "stages", stages);
+    if (gates)
+        json_put(root, "gates", json_clone(gates->records));
     return root;
 }
 
-void plan_to_text(const struct plan *p, const struct plan_cost *cost, struct buf *out)
+void plan_to_text(const struct plan *p, const struct plan_cost *cost,
+                  const struct plan_gates *gates, struct buf *out)
 {
     size_t n = p->graph->n_instances;
     struct plan_row *rows = xalloc_array(n, sizeof *rows);
     for (size_t i = 0; i < n; i++)
-        rows[i] = (struct plan_row){p->graph->instances[i]->name, plan_why(p, i),
-                                    p->items[i].cached, cost ? cost->seconds[i] : -1};
+        rows[i] =
+            (struct plan_row){p->graph->instances[i]->name, plan_why(p, i), p->items[i].cached,
+                              cost ? cost->seconds[i] : -1, gates ? gates->held[i] : NULL};
+    if (gates)
+        plan_gates_to_text(gates->records, NULL, "", out);
     plan_rows_to_text(p->graph->manifest->name, rows, n, cost != NULL, out);
     for (size_t i = 0; i < n; i++)
         xfree(rows[i].why);

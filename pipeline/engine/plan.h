@@ -59,8 +59,11 @@ const struct action_output *plan_output(const struct plan *p, size_t i, size_t i
 char *plan_input_from(const struct graph *g, const struct graph_input *in);
 
 struct plan_cost;
-/* The documents of --json, owned by the caller. cost: what is expected, or NULL. */
-struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost);
+struct plan_gates;
+/* The documents of --json, owned by the caller. cost: what is expected; gates: what is known of
+ * them; or NULL. */
+struct json *plan_to_json(const struct plan *p, const struct plan_cost *cost,
+                          const struct plan_gates *gates);
 struct json *plan_inputs_to_json(const struct plan *p, size_t i);
 struct json *plan_outputs_to_json(const struct plan *p, size_t i);
 /* The words of plan_why, for who knows them without a plan (plan_memory.h). Callers xfree. */
@@ -75,12 +78,14 @@ struct plan_row {
     const char *name; /* borrowed */
     char *why;
     bool cached;
-    double seconds; /* negative: unknown */
+    double seconds;   /* negative: unknown */
+    const char *held; /* why it would be held back, or NULL; borrowed */
 };
 void plan_rows_to_text(const char *pipeline, const struct plan_row *rows, size_t n, bool has_costs,
                        struct buf *out);
 
 /* A table for people. */
-void plan_to_text(const struct plan *p, const struct plan_cost *cost, struct buf *out);
+void plan_to_text(const struct plan *p, const struct plan_cost *cost,
+                  const struct plan_gates *gates, struct buf *out);
 
 #endif

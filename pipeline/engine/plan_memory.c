@@ -303,7 +303,7 @@ static bool take_row(struct reader *r, const struct telling *t, size_t i)
     c->recipe = xstrndup(recipe, c->n_recipe);
     for (size_t k = 0; k < n_inputs && r->is_sound; k++)
         take_input(r, t, i);
-    t->rows[i] = (struct plan_row){name, NULL, c->n == 0 && !c->waits_port, (double)ms / 1e3};
+    t->rows[i] = (struct plan_row){name, NULL, c->n == 0 && !c->waits_port, (double)ms / 1e3, NULL};
     return r->is_sound && (t->rows[i].cached || ms != UNKNOWN_MS);
 }
 

@@ -8,6 +8,7 @@
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/change_list.h"
 #include "pipeline/engine/plan_cost.h"
+#include "pipeline/engine/plan_gates.h"
 #include "pipeline/engine/why_made.h"
 #include "pipeline/provenance/recipe.h"
 
@@ -153,6 +154,22 @@ static struct json *expected(const struct plan *p, size_t i, const struct plan_c
     return o;
 }
 
+/* Its own gates, and those that hold it back. */
+static void put_gates(const struct plan *p, size_t i, struct json *root)
+{
+    struct plan_gates gates;
+    struct json *list = json_new_array();
+    plan_gates_open(&gates, p, NULL);
+    for (const struct json *g = json_first(gates.records); g; g = json_next(g))
+        if (str_eq(json_text(g, "stage"), p->graph->instances[i]->name) ||
+            (gates.held[i] && str_eq(json_text(g, "verdict"), "fails")))
+            json_append(list, json_clone(g));
+    json_put(root, "gates", list);
+    if (gates.held[i])
+        json_put_string(root, "held", gates.held[i]);
+    plan_gates_release(&gates);
+}
+
 struct json *why_to_json(const struct plan *p, size_t i, const struct ledger *l)
 {
     const struct instance *n = p->graph->instances[i];
@@ -177,6 +194,7 @@ struct json *why_to_json(const struct plan *p, size_t i, const struct ledger *l)
         json_put_string(root, "lost", lost.text);
     json_put(root, "changes", changes);
     json_put(root, "inputs", plan_inputs_to_json(p, i));
+    put_gates(p, i, root);
     struct json *made = why_made(p, i, l);
     if (made)
         json_put(root, "made", made);
@@ -214,8 +232,12 @@ void why_to_text(const struct json *why, struct buf *out)
     bool cached = str_eq(json_find_text(why, "status"), "cached");
     const char *key = json_find_text(why, "key");
     const struct json *failed = json_get(why, "failed");
-    buf_printf(out, "%s: %s: %s\n", json_find_text(why, "stage"), cached ? "does not run" : "runs",
-               json_find_text(why, "why"));
+    const char *held = json_find_text(why, "held"), *stage = json_find_text(why, "stage");
+    if (held)
+        buf_printf(out, "%s: held back: %s\n", stage, held);
+    plan_gates_to_text(json_get(why, "gates"), held ? NULL : stage, "  ", out);
+    buf_printf(out, "%s%s: %s: %s\n", held ? "  without that " : "", stage,
+               cached ? "does not run" : "runs", json_find_text(why, "why"));
     for (const struct json *c = json_first(json_get(why, "cause")); c; c = json_next(c))
         buf_printf(out, "  %s: runs: %s\n", json_find_text(c, "stage"), json_find_text(c, "why"));
     if (key)

@@ -37,6 +37,32 @@ settle task.yaml
 
 # The gate becomes another.
 sed 's/rows >= 4/rows >= 5/' task.yaml >more.yaml
+# It can be judged before the run: plan and why say what will be held back, and why.
+expect 0 fm plan more.yaml
+has stdout.txt 'gate quality[toolkit=tiny-0.1]: rows >= 5: found 4 against 5, does not hold'
+grep -q '^held    package\[toolkit=tiny-0.1\]  *a gate of quality\[toolkit=tiny-0.1\] does not hold$' stdout.txt || die "plan: $(cat stdout.txt)"
+has stdout.txt '0 of 4 stages would run, 1 would be held back by a gate'
+expect 0 fm why package more.yaml
+has stdout.txt 'package[toolkit=tiny-0.1]: held back: a gate of quality[toolkit=tiny-0.1] does not hold'
+has stdout.txt 'gate quality[toolkit=tiny-0.1]: rows >= 5: found 4 against 5, does not hold'
+expect 0 fm why quality more.yaml
+has stdout.txt '  gate rows >= 5: found 4 against 5, does not hold'
+has stdout.txt '  gate leaf_f1 drop <= 0.01: found 0'
+if command -v python3 >/dev/null; then
+    for command in plan 'why package' 'why quality'; do
+        expect 0 fm $command more.yaml --json
+        python3 "$ROOT/tests/e2e/json_check.py" "$ROOT/pipeline/schema/${command%% *}.schema.json" stdout.txt >problems.txt ||
+            die "$command --json: $(cat problems.txt)"
+    done
+fi
+# What would run and is held back is not counted, and costs nothing.
+sed 's/name: $name }/name: $name, author: "Ann" }/' more.yaml >both.yaml
+expect 0 fm plan both.yaml
+has stdout.txt '0 of 4 stages would run, 1 would be held back by a gate'
+expect 0 fm why package both.yaml
+has stdout.txt '  without that package[toolkit=tiny-0.1]: runs: config.author "" -> "Ann"'
+expect 0 fm plan task.yaml
+! grep -q held stdout.txt || die "plan holds something back: $(cat stdout.txt)"
 says 3 'a gate does not hold' 5 more.yaml
 says 0 ok 6
 
