@@ -176,9 +176,10 @@ char *plan_why_input(const char *port, const char *old_hex, const char *new_hex,
     return buf_steal(&b);
 }
 
-char *plan_why_waits(const char *port, const char *producer)
+char *plan_why_waits(const char *own, const char *port, const char *producer)
 {
-    return xasprintf("input %s comes from %s, which runs", port, producer);
+    return xasprintf("%s%sinput %s comes from %s, which runs", own ? own : "", own ? ", and " : "",
+                     port, producer);
 }
 
 /* "config.epochs 4 -> 5 (and 2 more)" */
@@ -201,43 +202,87 @@ static char *first_change(const struct plan *p, size_t i, const struct recipe_di
     return buf_steal(&b);
 }
 
+void plan_known_recipe(const struct plan *p, size_t i, const struct buf *last, struct buf *out)
+{
+    const struct plan_item *item = &p->items[i];
+    if (item->has_key) {
+        buf_add(out, item->recipe.bytes, item->recipe.n_bytes);
+        return;
+    }
+    const struct instance *n = p->graph->instances[i];
+    struct recipe old;
+    struct err ignored = {0};
+    if (recipe_parse(buf_text(last), last->n_bytes, &old, &ignored) < 0)
+        return;
+    struct recipe now;
+    memset(&now, 0, sizeof now);
+    now.stage = n->desc->name;
+    now.binary = n->desc->binary.hex;
+    now.config = n->config;
+    now.profile = old.profile;
+    for (size_t k = 0; k < n->desc->n_libraries; k++)
+        now.libraries[now.n_libraries++] =
+            (struct recipe_item){n->desc->libraries[k].name, n->desc->libraries[k].id.hex};
+    for (size_t k = 0; k < n->desc->n_outs; k++)
+        now.outputs[now.n_outputs++] = n->desc->outs[k].name;
+    for (size_t k = 0; k < n->n_inputs; k++) {
+        const char *id = item->inputs[k].id.hex;
+        for (size_t m = 0; !*id && m < old.n_inputs; m++)
+            if (str_eq(old.inputs[m].name, n->inputs[k].port->name))
+                id = old.inputs[m].id; /* not known yet: taken as unchanged */
+        if (*id)
+            now.inputs[now.n_inputs++] = (struct recipe_item){n->inputs[k].port->name, id};
+    }
+    recipe_write(&now, out);
+    recipe_release(&old);
+}
+
+/* What differs from the newest run of what is known; NULL: nothing, or that one's recipe is gone.
+ */
 static char *why_changed(const struct plan *p, size_t i, const char *last)
 {
-    const struct buf *recipe = &p->items[i].recipe;
-    struct buf old;
+    struct buf old, now;
     buf_init(&old, BUF_MAX_DEFAULT);
+    buf_init(&now, BUF_MAX_DEFAULT);
     struct err ignored = {0};
     struct recipe_diff d;
     char *text = NULL;
-    if (store_get_bytes(p->store, last, LIMIT_JSON_BYTES, &old, &ignored) == 0 &&
-        recipe_diff(buf_text(&old), old.n_bytes, buf_text(recipe), recipe->n_bytes, &d, &ignored) ==
-            0) {
+    bool found = store_get_bytes(p->store, last, LIMIT_JSON_BYTES, &old, &ignored) == 0;
+    if (found)
+        plan_known_recipe(p, i, &old, &now);
+    if (found &&
+        recipe_diff(buf_text(&old), old.n_bytes, buf_text(&now), now.n_bytes, &d, &ignored) == 0) {
         if (d.n_changes > 0)
             text = first_change(p, i, &d);
         recipe_diff_release(&d);
     }
+    buf_release(&now);
     buf_release(&old);
-    return text ? text : xstrdup("the recipe of its last run is gone");
+    return text;
 }
 
 char *plan_why(const struct plan *p, size_t i)
 {
     const struct instance *n = p->graph->instances[i];
     const struct plan_item *item = &p->items[i];
+    const char *last = plan_last_key(p, i);
     if (item->cached)
         return xstrdup(PLAN_WHY_CACHED);
     for (size_t k = 0; k < n->n_inputs && !item->has_key; k++) {
         if (n->inputs[k].source != SOURCE_STAGE || p->items[n->inputs[k].producer].cached)
             continue;
-        return plan_why_waits(n->inputs[k].port->name,
-                              p->graph->instances[n->inputs[k].producer]->name);
+        char *own = last ? why_changed(p, i, last) : NULL;
+        char *why = plan_why_waits(own, n->inputs[k].port->name,
+                                   p->graph->instances[n->inputs[k].producer]->name);
+        xfree(own);
+        return why;
     }
-    const char *last = plan_last_key(p, i);
     if (!last)
         return xstrdup("never made here");
     if (str_eq(last, item->key.hex))
         return xstrdup("same recipe, but its result is gone");
-    return why_changed(p, i, last);
+    char *why = why_changed(p, i, last);
+    return why ? why : xstrdup("the recipe of its last run is gone");
 }
 
 char *plan_input_from(const struct graph *g, const struct graph_input *in)

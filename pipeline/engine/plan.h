@@ -49,6 +49,9 @@ int plan_resolve(struct plan *p, size_t i, struct err *e) MUST_USE;
 
 /* Key of this instance's newest run, or NULL. Borrowed. */
 const char *plan_last_key(const struct plan *p, size_t i);
+/* The recipe as far as it is known: an input that is not made yet is taken as that of `last`, the
+ * recipe of the newest run. Nothing when that is damaged. */
+void plan_known_recipe(const struct plan *p, size_t i, const struct buf *last, struct buf *out);
 /* One line: why it runs, or that it is there. Caller xfrees. */
 char *plan_why(const struct plan *p, size_t i);
 
@@ -71,7 +74,8 @@ struct json *plan_outputs_to_json(const struct plan *p, size_t i);
 #define PLAN_WHY_FETCHED "same recipe, its result is from " /* and the url of a shared cache */
 char *plan_why_input(const char *port, const char *old_hex, const char *new_hex, const char *from,
                      size_t n_changes);
-char *plan_why_waits(const char *port, const char *producer);
+/* own: what has changed of it besides, or NULL */
+char *plan_why_waits(const char *own, const char *port, const char *producer);
 
 /* One line of the table for people. */
 struct plan_row {

@@ -322,12 +322,16 @@ static void look_at_row(void *context, size_t i, int i_thread)
     struct plan_row *row = &t->rows[i];
     struct change *c = &t->changes[i];
     (void)i_thread;
+    row->why =
+        c->n > 0 ? plan_why_input(c->port, c->bump->old_id.hex, c->bump->new_id.hex, c->from, c->n)
+                 : NULL;
     if (c->waits_port) {
-        row->why = plan_why_waits(c->waits_port, c->waits_for);
+        char *own = row->why;
+        row->why = plan_why_waits(own, c->waits_port, c->waits_for);
+        xfree(own);
     } else if (c->n > 0) {
         struct content_id key = sha256_of(c->recipe, c->n_recipe);
         c->is_found = has_action(t, key.hex);
-        row->why = plan_why_input(c->port, c->bump->old_id.hex, c->bump->new_id.hex, c->from, c->n);
     } else {
         row->why = xstrdup(PLAN_WHY_CACHED);
     }

@@ -10,44 +10,6 @@
 #include "pipeline/engine/plan_cost.h"
 #include "pipeline/engine/plan_gates.h"
 #include "pipeline/engine/why_made.h"
-#include "pipeline/provenance/recipe.h"
-
-/* With an input that is not made yet the known part of the recipe is compared all the same. */
-static void known_recipe(const struct plan *p, size_t i, const char *last_text, size_t n_last,
-                         struct buf *out)
-{
-    const struct plan_item *item = &p->items[i];
-    if (item->has_key) {
-        buf_add(out, item->recipe.bytes, item->recipe.n_bytes);
-        return;
-    }
-    const struct instance *n = p->graph->instances[i];
-    struct recipe old;
-    struct err ignored = {0};
-    if (recipe_parse(last_text, n_last, &old, &ignored) < 0)
-        return;
-    struct recipe now;
-    memset(&now, 0, sizeof now);
-    now.stage = n->desc->name;
-    now.binary = n->desc->binary.hex;
-    now.config = n->config;
-    now.profile = old.profile;
-    for (size_t k = 0; k < n->desc->n_libraries; k++)
-        now.libraries[now.n_libraries++] =
-            (struct recipe_item){n->desc->libraries[k].name, n->desc->libraries[k].id.hex};
-    for (size_t k = 0; k < n->desc->n_outs; k++)
-        now.outputs[now.n_outputs++] = n->desc->outs[k].name;
-    for (size_t k = 0; k < n->n_inputs; k++) {
-        const char *id = item->inputs[k].id.hex;
-        for (size_t m = 0; !*id && m < old.n_inputs; m++)
-            if (str_eq(old.inputs[m].name, n->inputs[k].port->name))
-                id = old.inputs[m].id; /* not known yet: taken as unchanged */
-        if (*id)
-            now.inputs[now.n_inputs++] = (struct recipe_item){n->inputs[k].port->name, id};
-    }
-    recipe_write(&now, out);
-    recipe_release(&old);
-}
 
 static int compare(const struct plan *p, size_t i, const char *last, struct json *changes,
                    struct err *e)
@@ -58,7 +20,7 @@ static int compare(const struct plan *p, size_t i, const char *last, struct json
     struct json *inputs = plan_inputs_to_json(p, i);
     int rc = store_get_bytes(p->store, last, LIMIT_JSON_BYTES, &old, e);
     if (rc == 0) {
-        known_recipe(p, i, buf_text(&old), old.n_bytes, &now);
+        plan_known_recipe(p, i, &old, &now);
         rc = change_list_add(changes, buf_text(&old), buf_text(&now), inputs, e);
     }
     json_free(inputs);

@@ -59,6 +59,14 @@ sed -i "s/^signature: .*/signature: $(printf '%040d' 7)/" tiny-0.1/toolkit.yaml
 says package "  inputs.signature: \"$ID\" -> \"$ID\"  through tiny-0.1/signature"
 says adapter 'adapter\[toolkit=tiny-0.1\]: does not run: .*'
 
+# Two causes at once: what waits for another and has one of its own says both, so that it is known to run.
+sed -i 1d data/rows.jsonl
+sed 's/epochs: 2/epochs: 6/' task.yaml >both.yaml
+expect 0 fm plan both.yaml
+grep -qE '^run     adapter\[toolkit=tiny-0.1\]  *config.epochs 3 -> 6, and input train comes from data\[toolkit=tiny-0.1\], which runs; took' stdout.txt ||
+    die "plan says of two causes: $(cat stdout.txt)"
+cp rows.saved data/rows.jsonl
+
 # A run that made it and lost its record: the next one that has it says so.
 sed -i 's/epochs: 2/epochs: 4/' task.yaml
 cp -r .fmforge/ledger.git ledger.saved
