@@ -7,6 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
+#include "pipeline/engine/plan_gates.h"
 #include "pipeline/engine/report.h"
 #include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/runs.h"
@@ -33,15 +34,6 @@ static void list_to_text(const struct json *list, const char *name, struct buf *
         buf_printf(out, "no runs of %s are recorded; --run ID shows one run\n", name);
     else if (json_first(list) == NULL)
         buf_add_text(out, "no runs are recorded\n");
-}
-
-static void gate_to_text(const struct json *g, struct buf *out)
-{
-    struct buf b;
-    buf_init(&b, BUF_MAX_DEFAULT);
-    json_write_canonical(g, &b);
-    buf_printf(out, "  gate %s\n", buf_text(&b));
-    buf_release(&b);
 }
 
 /* Puts into each stage what run.json leaves to other files: the config of its recipe, and its
@@ -92,6 +84,8 @@ static void run_to_text(const struct run_record *r, struct buf *out)
         buf_printf(out, "  %-9s %s (%s) key %.12s%s%s: %s\n", json_text_or(s, "status", "?"),
                    json_text_or(s, "stage", "?"), json_text_or(s, "run", "?"),
                    json_text_or(s, "key", "-"), took[0] ? ", " : "", took, json_text(s, "why"));
+        if (json_find_text(s, "reason") != NULL)
+            buf_printf(out, "    reason  %s\n", json_text(s, "reason"));
         for (const struct json *i = json_items(s, "inputs"); i != NULL; i = json_next(i))
             buf_printf(out, "    <- %-10s %.12s  %s\n", json_text_or(i, "name", "?"),
                        json_text_or(i, "id", "-"), json_text_or(i, "from", "?"));
@@ -100,9 +94,8 @@ static void run_to_text(const struct run_record *r, struct buf *out)
                        json_text_or(o, "id", "-"));
         object_to_text(json_get(s, "config"), "    config  ", out);
         object_to_text(json_get(s, "metrics"), "    metrics ", out);
+        plan_gates_to_text(json_get(r->root, "gates"), json_text(s, "stage"), "    ", out);
     }
-    for (const struct json *g = json_items(r->root, "gates"); g; g = json_next(g))
-        gate_to_text(g, out);
     for (const struct json *d = json_items(r->root, "deliveries"); d; d = json_next(d))
         buf_printf(out, "  delivered %s  %s\n", json_text_or(d, "id", "?"),
                    json_text_or(d, "path", "?"));
@@ -169,7 +162,8 @@ int cmd_log(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (help)
         return cmd_help(c, "log [NAME] [options]",
                         "Lists the recorded runs, newest first (of the pipeline NAME), or shows "
-                        "one: its stages\nwith inputs, outputs, config and metrics. A run without "
+                        "one: its stages\nwith inputs, outputs, config, metrics and gates, and why "
+                        "one failed. A run without "
                         "id executed nothing.",
                         flags, n_flags);
     rc = cmd_begin(&common, c->term, e);

@@ -22,7 +22,7 @@ void plan_gates_open(struct plan_gates *g, const struct plan *p, struct plan_cos
 void plan_gates_release(struct plan_gates *g); /* safe on zeroed */
 
 /* The records of one instance, or, without a name, all that do not hold; for people, each line
- * after `indent`. */
+ * after `indent`. Those of a recorded run are the same. */
 void plan_gates_to_text(const struct json *records, const char *instance, const char *indent,
                         struct buf *out);
 

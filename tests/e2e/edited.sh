@@ -76,6 +76,8 @@ mv b.txt x
 ended 1
 has err1.txt 'two: failed: m.yaml:5:'
 cmp out/probes/three.txt in.txt || die "three is not delivered"
+expect 0 fm log --run last
+grep -q '^    reason  m.yaml:5:.*b.txt' stdout.txt || die "log does not say why it failed: $(cat stdout.txt)"
 mv x b.txt
 expect 0 fm run m.yaml
 has stdout.txt '1 executed, 2 cached'

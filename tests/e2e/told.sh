@@ -64,6 +64,8 @@ has stdout.txt '  without that package[toolkit=tiny-0.1]: runs: config.author ""
 expect 0 fm plan task.yaml
 ! grep -q held stdout.txt || die "plan holds something back: $(cat stdout.txt)"
 says 3 'a gate does not hold' 5 more.yaml
+expect 0 fm log --run last
+has stdout.txt '    gate rows >= 5: found 4 against 5, does not hold'
 says 0 ok 6
 
 # A run that fails before any stage ends is in no commit, and its page says why it failed.
