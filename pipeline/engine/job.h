@@ -37,7 +37,7 @@ struct job_env {
     struct json *source;    /* of ledger_source; filled by the first job, owned by the run */
     struct job_host host;   /* filled by the first job */
     struct content_id manifest_id;
-    struct content_id builder_id; /* of the fmforge program */
+    struct content_id builder_id; /* of fmforge-engine */
     struct sandbox_kernel sandbox;
 };
 

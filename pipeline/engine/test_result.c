@@ -35,11 +35,18 @@ static size_t add_inputs(const struct session *s, size_t i, const char *kind, st
 
 static struct json *subjects(const struct session *s, size_t i)
 {
-    static const char *const kinds[] = {"package", "adapter", "draft", "base"};
+    static const char *const kinds[] = {"package", "adapter", "draft", "base", "rows"};
     struct json *list = json_new_array();
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
         if (add_inputs(s, i, kinds[k], list) > 0)
             break;
+    const struct instance *n = s->graph.instances[i];
+    const struct action *a = &s->plan.items[i].action;
+    for (size_t k = 0; k < a->n_outputs && json_count(list) == 0; k++) { /* it must have one */
+        char *name = xasprintf("%s.%s", n->name, a->outputs[k].name);
+        json_append(list, descriptor(name, NULL, a->outputs[k].id.hex, a->outputs[k].is_folder));
+        xfree(name);
+    }
     return list;
 }
 

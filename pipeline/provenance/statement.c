@@ -239,7 +239,7 @@ static struct json *build_details(const struct statement_facts *f)
     put_text(version, "fmforge", f->builder_version);
     json_put(builder, "version", version);
     if (f->builder_binary != NULL) {
-        struct json *program = descriptor("program/", "fmforge");
+        struct json *program = descriptor("program/", "fmforge-engine");
         json_put(program, "digest", content_digest(f->builder_binary, false));
         struct json *list = json_new_array();
         json_append(list, program);

@@ -102,7 +102,7 @@ struct statement_facts {
     const char *manifest;     /* content id or NULL */
 
     const char *builder_version; /* fmforge's */
-    const char *builder_binary;  /* content id of the fmforge program, or NULL */
+    const char *builder_binary;  /* content id of fmforge-engine, or NULL */
     const char *invocation;      /* any unique text */
     int64_t started_ms;          /* Unix time */
     int64_t finished_ms;

@@ -14,6 +14,14 @@ done
 grep -q "^$(sha256sum <"$PACKAGE/adapter_weights.bin" | cut -c1-64) " run/artifacts.sha256 ||
     die "the package is not in artifacts.sha256"
 
+# Programs are named as they are called: whoever hashes the file of that name finds the digest.
+statement=$(find run/stages -path '*package*/statement.json')
+grep -o '"digest":{"sha256":"[0-9a-f]*"},"name":"program/[^"]*"' "$statement" | cut -d'"' -f6,10 | tr '"' ' ' >programs.txt
+[ "$(wc -l <programs.txt)" = 2 ] || die "the statement names $(cat programs.txt)"
+while read -r id name; do
+    [ "$(sha256sum <"$BIN/${name#program/}" | cut -c1-64)" = "$id" ] || die "$name has another digest"
+done <programs.txt
+
 # How the gates were judged, as an in-toto test result of what was tested.
 results=$(find run/stages -name test-result.json)
 [ "$results" = 'run/stages/quality[toolkit=tiny-0.1]/test-result.json' ] || die "test results are $results"
@@ -66,8 +74,15 @@ stages:
     inputs: { golden: data/golden, package: out/tiny_task/tiny-0.1/tiny_task.fmadapter, base: toolkit.base,
               tokenizer: toolkit.tokenizer, template: toolkit.template }
     with: { max_new_tokens: 4 }
+  nearest:
+    run: lookup
+    inputs: { rows: data/rows.jsonl, golden: data/golden }
+    gates: [ "rows >= 1" ]
 EOF
 expect 0 fm run judge.yaml
+# A statement is of something: where no model is measured, of the rows that are.
+git -C .fmforge/ledger.git show 'refs/prov/tiny_judge:stages/nearest/test-result.json' >result.json
+has result.json "\"subject\":[{\"digest\":{\"sha256\":\"$(sha256sum <data/rows.jsonl | cut -c1-64)\"},\"name\":\"data/rows.jsonl\"}]"
 expect 0 fm audit "$PACKAGE"
 has stdout.txt 'is     output package of package[toolkit=tiny-0.1]'
 expect 0 fm audit "$(git -C .fmforge/ledger.git show refs/prov/tiny_judge:artifacts.sha256 | cut -c1-64 | head -n 1)"
