@@ -22,10 +22,12 @@ stages:
     with: { epochs: 2, rank: 6, alpha: 7.7, batch_size: 4 }
   peft: { run: export_peft, inputs: { base: base.base, adapter: adapter.checkpoint } }
   mlx: { run: export_mlx, inputs: { base: base.base, adapter: adapter.checkpoint } }
-  pt: { run: export_torch, inputs: { base: base.base, adapter: adapter.checkpoint } }
+  pt: { run: export_torch, inputs: { base: base.base, adapter: adapter.checkpoint }, with: { alpha: 7.7 } }
+  final: { run: export_torch, inputs: { base: base.base, adapter: adapter.checkpoint } }
   from_peft: { run: import_adapter, inputs: { base: base.base, peft: peft.peft }, with: { rank: 6 } }
   from_mlx: { run: import_adapter, inputs: { base: base.base, mlx: mlx.mlx } }
   from_pt: { run: import_adapter, inputs: { base: base.base, pt: pt.pt }, with: { alpha: 7.7 } }
+  from_final: { run: import_adapter, inputs: { base: base.base, pt: final.pt } }
   whole: { run: export_mlx, inputs: { base: base.base, adapter: adapter.checkpoint }, with: { what: base } }
   whole_back: { run: import, inputs: { mlx: whole.mlx, shape: data/shape.json } }
   again: { run: export_mlx, inputs: { base: whole_back.base, adapter: whole_back.adapter }, with: { what: base } }
@@ -33,6 +35,11 @@ stages:
   here:
     run: eval
     inputs: { golden: data/golden, base: base.base, adapter: adapter.checkpoint, tokenizer: vocab.tokenizer,
+              template: data/template.json }
+    with: { max_new_tokens: 8 }
+  read_by_toolkit:
+    run: eval
+    inputs: { golden: data/golden, base: base.base, adapter: from_final.adapter, tokenizer: vocab.tokenizer,
               template: data/template.json }
     with: { max_new_tokens: 8 }
   there:
@@ -47,6 +54,11 @@ for from in from_peft from_mlx from_pt; do
     [ "$(artifact $from/adapter)" = "$(artifact adapter/checkpoint)" ] ||
         die "$from: the adapter came back with other bytes"
 done
+# adapter-final.pt says no alpha, and the toolkit multiplies by 1/2: another scale is in its B.
+probability() { fetch "$(artifact "$1/metrics")" m.json && metric expected_token_probability m.json; }
+awk -v a="$(probability here)" -v b="$(probability read_by_toolkit)" \
+    'BEGIN { exit !(a > 0 && (a - b) / a < 1e-4 && (b - a) / a < 1e-4) }' ||
+    die "adapter-final.pt read with half the rank: $(probability read_by_toolkit), trained: $(probability here)"
 # MLX keeps the scale of a quantiser, not its range: the base comes back with a range of that scale,
 # computes the same, and from then on has the same bytes.
 [ "$(artifact there/answers)" = "$(artifact here/answers)" ] || die "the base of MLX answers otherwise"

@@ -215,10 +215,10 @@ def check_generation(figures, case, files, model, batch, precisions):
 def check_export(figures, case, files, model, batch):
     """The adapter's file by its keys and values, into a fresh model: nothing may be different."""
     state = model.state_dict()
-    adapter = torch.load(ours.exported(case.folder, *files, "adapter"), weights_only=True)
+    adapter = torch.load(ours.exported(case.folder, *files, "adapter", case.alpha), weights_only=True)
     assert list(adapter) == [n for n in state if "adapter" in n], list(adapter)[:4]
     assert all(torch.equal(adapter[n], state[n]) for n in adapter)
-    whole = torch.load(ours.exported(case.folder, *files, "base"), weights_only=True)
+    whole = torch.load(ours.exported(case.folder, *files, "base", case.alpha), weights_only=True)
     assert all(torch.equal(whole[n], state[n]) for n in whole)
     again = case.fresh()
     missing, unexpected = again.load_state_dict(whole, strict=False)

@@ -43,10 +43,10 @@ def imported(folder, state, shape, alpha):
     return folder + "/import/base", folder + "/import/adapter"
 
 
-def exported(folder, base, adapter, what):
-    """-> the file that the export_torch stage writes"""
+def exported(folder, base, adapter, what, alpha):
+    """-> the file that the export_torch stage writes for a reader who takes this alpha"""
     folder = folder + "/export_" + what
-    run_stage("export_torch", {"what": what}, folder, {"base": base, "adapter": adapter})
+    run_stage("export_torch", {"alpha": alpha, "what": what}, folder, {"base": base, "adapter": adapter})
     return folder + "/pt"
 
 
