@@ -15,121 +15,31 @@
 #include "stages/model/problems.h"
 #include "stages/model/quant.h"
 
-/* ---- names and dimensions ---- */
-
-/* A tensor by name, as fp32 can be had of it, with the wanted dimensions (k 0: one dimension; n 0:
- * a scalar). */
-static void need(struct import_run *p, const char *name, uint64_t n, uint64_t k,
-                 struct problems *out)
-{
-    char expected[64];
-    struct source_tensor *t = tensor_source_find(&p->source, name);
-    if (!t) {
-        problems_add(out, name, "is missing");
-        return;
-    }
-    t->used = true;
-    snprintf(expected, sizeof expected, k ? "[%llu, %llu]" : "[%llu]", (unsigned long long)n,
-             (unsigned long long)k);
-    if (!t->is_float)
-        problems_add(out, name, "is not of fp32, fp16 or bf16");
-    else if (n == 0 ? tensor_elements(&t->view) != 1
-                    : t->view.n_dims != (k ? 2 : 1) || t->view.dims[0] != n ||
-                          (k && t->view.dims[1] != k))
-        problems_add_misfit(out, name, &t->view, n ? expected : "one value");
-}
-
-static void check_base(struct import_run *p, struct problems *out)
-{
-    for (int i = 0; i < shape_n_tensors(&p->shape); i++) {
-        struct shape_tensor t;
-        char name[SHAPE_NAME_BYTES];
-        shape_tensor(&p->shape, i, &t);
-        import_tensor_name(p, &t, name);
-        need(p, name, (uint64_t)t.n, shape_is_norm(&t) ? 0 : (uint64_t)t.k, out);
-    }
-    for (int i = 0; i < 2 * p->shape.layers_0 && p->shape.kv_quant; i++) {
-        char name[SHAPE_NAME_BYTES];
-        import_range_name(p, i / 2, i % 2, name);
-        need(p, name, p->mlx ? 0 : 2, 0, out);
-    }
-}
-
-/* All of an adapter or nothing of it: a part would be trained on as if it were whole. */
-static void check_adapter(struct import_run *p, struct problems *out)
-{
-    char name[LORA_NAME_BYTES];
-    struct shape_module m;
-    for (int i = 0; i < shape_n_modules(&p->shape) && p->rank == 0; i++) {
-        shape_module(&p->shape, i, 1, &m);
-        import_lora_name(p, &m, false, name);
-        const struct source_tensor *t = tensor_source_find(&p->source, name);
-        if (t && t->view.n_dims == 2 && t->view.dims[1] >= 1 && t->view.dims[1] <= LORA_RANK_MAX)
-            p->rank = (int)t->view.dims[1];
-    }
-    for (int i = 0; i < shape_n_modules(&p->shape) && p->rank > 0; i++) {
-        shape_module(&p->shape, i, p->rank, &m);
-        import_lora_name(p, &m, false, name);
-        need(p, name, (uint64_t)m.in, (uint64_t)p->rank, out);
-        import_lora_name(p, &m, true, name);
-        need(p, name, (uint64_t)p->rank, (uint64_t)m.out, out);
-    }
-}
-
-/* What the toolkit stores beside: the tied output matrix, and observers' counters. */
-static bool is_known_extra(const struct import_run *p, const struct source_tensor *t,
-                           struct problems *out)
-{
-    const struct source_tensor *embedding = tensor_source_find(&p->source, "embedding.weight");
-    if (str_ends(t->name, ".activation_post_process.num_samples"))
-        return true;
-    if (!str_eq(t->name, "output_transform.weight") || !embedding)
-        return false;
-    if (!pt_tensor_tied(t->pt, embedding->pt) &&
-        (t->pt->n_bytes != embedding->pt->n_bytes ||
-         memcmp(t->pt->data, embedding->pt->data, t->pt->n_bytes) != 0))
-        problems_add(out, t->name, "differs from embedding.weight, with which it should be tied");
-    return true;
-}
-
-static int check_names(struct import_run *p, struct err *e)
-{
-    struct problems found;
-    problems_init(&found);
-    check_base(p, &found);
-    check_adapter(p, &found);
-    for (size_t i = 0; i < p->source.n_tensors; i++) {
-        const struct source_tensor *t = &p->source.tensors[i];
-        if (!t->used && (p->mlx || !is_known_extra(p, t, &found)))
-            problems_add(&found, t->name, "is no tensor of this shape");
-    }
-    return problems_end(&found, "the shape", e) ? err_wrap(e, "%s", p->port) : 0;
-}
-
 int import_run_open(struct import_run *p, const struct stage_run *run, struct err *e)
 {
     p->run = run;
     p->config = run->config;
     p->rows = json_new_array();
-    int rc = shape_read(stage_in(run, "shape"), &p->shape, e);
+    int rc = shape_read(stage_in(run, "shape"), &p->from.shape, e);
     if (!rc)
         rc = import_source_open(p, e);
     if (!rc)
         rc = compute_open(&p->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
-    p->owned = xalloc_array(2 * (size_t)shape_n_tensors(&p->shape), sizeof *p->owned);
-    rc = check_names(p, e);
+    p->owned = xalloc_array(2 * (size_t)shape_n_tensors(&p->from.shape), sizeof *p->owned);
+    if (base_source_check(&p->from, e))
+        rc = err_wrap(e, "%s", p->port);
     if (!rc)
         rc = import_beside_open(p, e);
-    return rc ? rc : model_init_frame(&p->model, &p->shape, e);
+    return rc ? rc : model_init_frame(&p->model, &p->from.shape, e);
 }
 
 /* ---- packing ---- */
 
 static int load(struct import_run *p, const char *name, struct source_values *v, struct err *e)
 {
-    int rc = tensor_source_load(&p->source, tensor_source_find(&p->source, name), v, e);
+    int rc = tensor_source_load(&p->from.tensors, tensor_source_find(&p->from.tensors, name), v, e);
     return rc ? err_wrap(e, "%s", p->port) : 0;
 }
 
@@ -216,10 +126,10 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
                                                          "2 bits, exact", "4 bits, exact"};
     struct shape_tensor t;
     struct weight w = {.n_scales = 0};
-    shape_tensor(&p->shape, i, &t);
+    shape_tensor(&p->from.shape, i, &t);
     struct source_values l;
     char name[SHAPE_NAME_BYTES];
-    import_tensor_name(p, &t, name);
+    base_source_tensor_name(&p->from, &t, name);
     int rc = load(p, name, &l, e);
     if (rc)
         return rc;
@@ -245,17 +155,17 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
 static int take_range(struct import_run *p, int layer, bool value, struct err *e)
 {
     char name[SHAPE_NAME_BYTES];
-    import_range_name(p, layer, value, name);
+    base_source_range_name(&p->from, layer, value, name);
     struct source_values v;
     int rc = load(p, name, &v, e);
     if (rc)
         return rc;
     float first = v.values[0];
-    struct kv_range r = {first, p->mlx ? 0 : v.values[1]};
+    struct kv_range r = {first, p->from.mlx ? 0 : v.values[1]};
     tensor_source_unload(&v);
-    if (p->mlx && !(first > 0 && first < 1e28f))
+    if (p->from.mlx && !(first > 0 && first < 1e28f))
         return err_set(e, ERR_FORMAT, "%s: %s is no scale: %g", p->port, name, (double)first);
-    if (p->mlx)
+    if (p->from.mlx)
         r = mlx_range_of_scale(first);
     if (!(r.min <= 0 && r.max >= 0 && r.max - r.min < 1e30f))
         return err_set(e, ERR_FORMAT, "%s: %s is no range around 0: %g, %g", p->port, name,
@@ -269,13 +179,13 @@ static int take_adapter_tensor(struct import_run *p, const struct shape_module *
                                struct err *e)
 {
     char name[LORA_NAME_BYTES];
-    import_lora_name(p, m, b, name);
+    base_source_lora_name(&p->from, m, b, name);
     struct source_values from;
     int rc = load(p, name, &from, e);
     if (rc)
         return rc;
     float *to = b ? adapter_b(&p->adapter, m) : adapter_a(&p->adapter, m);
-    size_t n = (size_t)p->rank * (size_t)(b ? m->out : m->in);
+    size_t n = (size_t)p->from.rank * (size_t)(b ? m->out : m->in);
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
         float v = from.values[i];
@@ -305,14 +215,16 @@ static int take_adapter(struct import_run *p, struct err *e)
     const struct import_config *c = p->config;
     int rc = 0;
     if (p->beside.places) {
-        p->rank = p->beside.config.rank;
+        p->from.rank = p->beside.config.rank;
         rc = lora_import_read(&p->beside, &p->adapter, e);
     } else {
-        rc = adapter_init(&p->adapter, &p->shape, p->rank ? p->rank : 32, c->alpha, c->seed, e);
+        rc = adapter_init(&p->adapter, &p->from.shape, p->from.rank ? p->from.rank : 32, c->alpha,
+                          c->seed, e);
     }
-    for (int i = 0; i < shape_n_modules(&p->shape) && p->rank && !p->beside.places && !rc; i++) {
+    for (int i = 0; i < shape_n_modules(&p->from.shape) && p->from.rank && !p->beside.places && !rc;
+         i++) {
         struct shape_module m;
-        shape_module(&p->shape, i, p->rank, &m);
+        shape_module(&p->from.shape, i, p->from.rank, &m);
         rc = take_adapter_tensor(p, &m, false, e);
         if (!rc)
             rc = take_adapter_tensor(p, &m, true, e);
@@ -323,12 +235,12 @@ static int take_adapter(struct import_run *p, struct err *e)
 
 int import_run_pack(struct import_run *p, struct err *e)
 {
-    int rc = 0, n = shape_n_tensors(&p->shape);
+    int rc = 0, n = shape_n_tensors(&p->from.shape);
     for (int i = 0; i < n && !rc; i++) {
         rc = stage_interrupted() ? err_set(e, ERR_IO, "interrupted") : pack_tensor(p, i, e);
         stage_progress(p->run, "tensors", i + 1, n);
     }
-    for (int i = 0; i < 2 * p->shape.layers_0 && p->shape.kv_quant && !rc; i++)
+    for (int i = 0; i < 2 * p->from.shape.layers_0 && p->from.shape.kv_quant && !rc; i++)
         rc = take_range(p, i / 2, i % 2, e);
     return rc ? rc : take_adapter(p, e);
 }
@@ -339,7 +251,7 @@ static struct json *metrics_of(const struct import_run *p)
 {
     static const char *const names[IMPORT_FORMS] = {"f32", "bf16", "q2", "q4"};
     struct json *m = json_new_object();
-    json_put_i64(m, "tensors", shape_n_tensors(&p->shape));
+    json_put_i64(m, "tensors", shape_n_tensors(&p->from.shape));
     for (int i = 0; i < IMPORT_FORMS; i++) {
         char key[32];
         snprintf(key, sizeof key, "tensors_%s", names[i]);
@@ -348,7 +260,7 @@ static struct json *metrics_of(const struct import_run *p)
         json_put_i64(m, key, p->n_bytes[i]);
     }
     json_put_i64(m, "rounded_tensors", p->n_rounded);
-    json_put_i64(m, "adapter_in_file", p->rank > 0);
+    json_put_i64(m, "adapter_in_file", p->from.rank > 0);
     json_put_i64(m, "adapter_rank", p->adapter.rank);
     json_put_i64(m, "adapter_is_zero", p->adapter_is_zero);
     return m;
@@ -379,7 +291,7 @@ int import_run_publish(struct import_run *p, struct err *e)
     stage_say(p->run, "%lld matrices of 2 bits, %lld of 4, %lld bf16, %lld tensors fp32; %s",
               (long long)p->n_tensors[WEIGHT_Q2], (long long)p->n_tensors[WEIGHT_Q4],
               (long long)p->n_tensors[WEIGHT_BF16], (long long)p->n_tensors[WEIGHT_F32],
-              !p->rank             ? "no adapter in the file: a fresh one"
+              !p->from.rank        ? "no adapter in the file: a fresh one"
               : p->adapter_is_zero ? "its adapter is zero"
                                    : "its adapter is kept");
     return blocks_publish(p->run, "metrics", metrics, out, rc, e);
@@ -387,13 +299,13 @@ int import_run_publish(struct import_run *p, struct err *e)
 
 void import_run_release(struct import_run *p)
 {
-    for (int i = 0; p->owned && i < 2 * shape_n_tensors(&p->shape); i++)
+    for (int i = 0; p->owned && i < 2 * shape_n_tensors(&p->from.shape); i++)
         xfree(p->owned[i]);
     xfree(p->owned);
     json_free(p->rows);
     adapter_release(&p->adapter);
     model_release(&p->model);
     lora_import_close(&p->beside);
-    tensor_source_close(&p->source);
+    tensor_source_close(&p->from.tensors);
     compute_close(&p->compute);
 }

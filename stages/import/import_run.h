@@ -5,11 +5,11 @@
  */
 
 #include "stages/kit/stage.h"
+#include "stages/model/base_source.h"
 #include "stages/model/compute.h"
 #include "stages/model/lora.h"
 #include "stages/model/lora_import.h"
 #include "stages/model/model.h"
-#include "stages/model/tensor_source.h"
 
 enum import_quantise { IMPORT_QUANTISE_NEVER, IMPORT_QUANTISE_LINEARS };
 
@@ -25,15 +25,12 @@ struct import_run {
     const struct stage_run *run;
     const struct import_config *config;
     struct compute compute;
-    struct shape shape;
-    const char *port; /* "pt" or "mlx", for messages */
-    bool mlx;
-    struct tensor_source source;
+    struct base_source from;
+    const char *port;          /* "pt" or "mlx", for messages */
     struct lora_import beside; /* MLX: the adapter in a file beside the base, if there is one */
     struct model model;
     void **owned; /* packed bytes and scales, two for each tensor of the shape */
     struct adapter adapter;
-    int rank;             /* of the adapter in the source; 0 = there is none */
     bool adapter_is_zero; /* every B is 0: it does nothing yet */
     int64_t n_tensors[IMPORT_FORMS], n_bytes[IMPORT_FORMS];
     int64_t n_rounded; /* linears that were not on a grid and were put on it */

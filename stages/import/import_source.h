@@ -8,19 +8,11 @@
  */
 
 #include "stages/import/import_run.h"
-#include "stages/model/lora_names.h"
 
 /* Opens the one input that is given, and compares a config.json with the shape. ERR_CONFIG when
  * none or both are given. */
 int import_source_open(struct import_run *p, struct err *e) MUST_USE;
 /* Opens and checks the adapter in the files beside, where there are any. */
 int import_beside_open(struct import_run *p, struct err *e) MUST_USE;
-
-void import_tensor_name(const struct import_run *p, const struct shape_tensor *t,
-                        char out[SHAPE_NAME_BYTES]);
-void import_range_name(const struct import_run *p, int layer, bool value,
-                       char out[SHAPE_NAME_BYTES]);
-void import_lora_name(const struct import_run *p, const struct shape_module *m, bool b,
-                      char out[LORA_NAME_BYTES]);
 
 #endif
