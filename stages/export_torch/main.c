@@ -4,7 +4,6 @@
  * merged weights.
  */
 
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,21 +75,15 @@ static void add(struct export_run *t, const char *name, int n_dims, uint64_t n, 
 }
 
 /* B as it has to be for a reader who multiplies by alpha / rank. */
-static int fold(const struct adapter *a, double alpha, struct err *e)
+static void fold(const struct adapter *a, double alpha)
 {
     float factor = (float)(a->alpha / (alpha > 0 ? alpha : 0.5 * a->rank));
     for (int i = 0; i < shape_n_modules(&a->shape) && factor != 1; i++) {
         struct shape_module m;
         shape_module(&a->shape, i, a->rank, &m);
-        float *b = adapter_b(a, &m);
-        for (size_t j = 0; j < (size_t)a->rank * (size_t)m.out; j++) {
-            b[j] *= factor;
-            if (!isfinite(b[j]))
-                return err_set(e, ERR_NUMERIC, "%s.b_transpose: a value times %g is not finite",
-                               m.name, (double)factor);
-        }
+        for (size_t j = 0; j < (size_t)a->rank * (size_t)m.out; j++)
+            adapter_b(a, &m)[j] *= factor;
     }
-    return 0;
 }
 
 static void add_adapter(struct export_run *t)
@@ -162,12 +155,11 @@ static int collect(struct export_run *t, const struct stage_run *run, struct err
     }
     if (c->what != WHAT_ADAPTER)
         add_base(t);
-    if (c->what == WHAT_MERGED || !t->adapted.adapter)
-        return 0;
-    rc = fold(t->adapted.adapter, c->alpha, e);
-    if (!rc)
+    if (c->what != WHAT_MERGED && t->adapted.adapter) {
+        fold(t->adapted.adapter, c->alpha);
         add_adapter(t);
-    return rc;
+    }
+    return 0;
 }
 
 static int publish(struct export_run *t, const struct stage_run *run, struct err *e)
