@@ -114,6 +114,11 @@ static bool is_known_extra(const struct base_source *b, const struct source_tens
 int base_source_check(struct base_source *b, struct err *e)
 {
     struct problems found;
+    struct shape_tensor first;
+    shape_tensor(&b->shape, 0, &first);
+    int rc = b->mlx ? 0 : tensor_source_check_prefix(&b->tensors, first.name, e);
+    if (rc != 0)
+        return rc;
     problems_init(&found);
     check_base(b, &found);
     check_adapter(b, &found);

@@ -42,6 +42,19 @@ static int open_folder(struct lora_import *l, const char *folder, struct err *e)
     return rc != 0 ? rc : open_values(l, folder, e);
 }
 
+static int check_prefixes(const struct lora_import *l, const char *path, struct err *e)
+{
+    int rc = 0;
+    for (int i = 0; i < shape_n_modules(l->shape) && rc == 0; i++) {
+        struct shape_module m;
+        char name[LORA_NAME_BYTES];
+        shape_module(l->shape, i, 1, &m);
+        lora_name_of(l->format, l->shape, &m, false, name);
+        rc = tensor_source_check_prefix(&l->source, name, e);
+    }
+    return rc == 0 ? 0 : err_wrap(e, "%s", path);
+}
+
 /* The toolkit's file says no alpha, and its rank by its dimensions alone. */
 static int open_toolkit(struct lora_import *l, const char *path, struct err *e)
 {
@@ -53,6 +66,8 @@ static int open_toolkit(struct lora_import *l, const char *path, struct err *e)
             t->view.n_dims == 2 && t->view.dims[1] >= 1 && t->view.dims[1] <= LORA_RANK_MAX)
             l->config.rank = (int)t->view.dims[1];
     }
+    if (rc == 0 && l->config.rank == 0)
+        rc = check_prefixes(l, path, e);
     if (rc == 0 && l->config.rank == 0)
         rc = err_set(e, ERR_FORMAT,
                      "%s: no adapter of this shape: no tensor ...adapters.base_adapter.a_transpose",

@@ -103,6 +103,24 @@ struct source_tensor *tensor_source_find(const struct tensor_source *s, const ch
     return bsearch(&key, s->tensors, s->n_tensors, sizeof key, compare_names);
 }
 
+int tensor_source_check_prefix(const struct tensor_source *s, const char *name, struct err *e)
+{
+    size_t n_name = strlen(name);
+    if (tensor_source_find(s, name) != NULL)
+        return 0;
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        const char *found = s->tensors[i].name;
+        size_t n = strlen(found);
+        if (n > n_name + 1 && found[n - n_name - 1] == '.' && str_ends(found, name))
+            return err_set(e, ERR_FORMAT,
+                           "%s is there as %s: the tensors are below a key, or a program has put "
+                           "something in front of their names; save it alone, with the names as "
+                           "they are in the toolkit",
+                           name, found);
+    }
+    return 0;
+}
+
 int tensor_source_load(struct tensor_source *s, const struct source_tensor *t,
                        struct source_values *out, struct err *e)
 {

@@ -36,6 +36,9 @@ void tensor_source_close(struct tensor_source *s); /* safe on zeroed, safe twice
 
 struct source_tensor *tensor_source_find(const struct tensor_source *s,
                                          const char *name); /* or NULL */
+/* A wanted name that is not there, but as PREFIX.name: ERR_FORMAT, which says so. Else 0. */
+int tensor_source_check_prefix(const struct tensor_source *s, const char *name,
+                               struct err *e) MUST_USE;
 
 /* A tensor's values as fp32, in the mapping itself where they are that. */
 struct source_values {

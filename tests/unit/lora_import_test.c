@@ -351,6 +351,31 @@ static void adapter_final_is_taken(void **state)
     xfree(path);
 }
 
+/* What a training saved as {"model": …}, or a compiled model under _orig_mod: told as that, not as
+ * a list of all its tensors. */
+static void an_adapter_below_a_key_is_told_as_that(void **state)
+{
+    struct pt_writer w;
+    struct err e = {0};
+    struct shape_module m;
+    char name[LORA_NAME_BYTES], *below, *path = file_join(folder, "below.pt");
+    (void)state;
+    shape_module(&tiny, 2, R, &m);
+    const uint64_t dims[2] = {(uint64_t)m.in, R};
+    lora_name_of(LORA_TOOLKIT, &tiny, &m, false, name);
+    below = xasprintf("state.model.%s", name);
+    pt_writer_init(&w);
+    pt_writer_add_f32(&w, below, PT_F32, 2, dims, adapter_a(&made, &m));
+    need(pt_writer_write(&w, path, &e), &e);
+    pt_writer_release(&w);
+    struct lora_import l = {.format = LORA_TOOLKIT, .shape = &tiny};
+    assert_int_equal(lora_import_open(&l, path, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "is there as state.model.layers.segment_0.layer_0.attention."));
+    assert_non_null(strstr(e.text, "save it alone"));
+    xfree(below);
+    xfree(path);
+}
+
 static void a_missing_module_is_a_choice(void **state)
 {
     struct adapter found = {0};
@@ -472,6 +497,7 @@ int main(void)
         cmocka_unit_test(adapter_model_bin_is_taken),
         cmocka_unit_test(one_pair_on_a_fused_qkv_is_three),
         cmocka_unit_test(adapter_final_is_taken),
+        cmocka_unit_test(an_adapter_below_a_key_is_told_as_that),
         cmocka_unit_test(a_missing_module_is_a_choice),
         cmocka_unit_test(what_does_not_fit_is_listed),
         cmocka_unit_test(values_that_are_not_finite_are_named),
