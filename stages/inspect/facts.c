@@ -74,46 +74,73 @@ static bool packed_form(const struct tensorfile *f, const struct tensor *t, char
     return true;
 }
 
-static void add_tensor(struct group *groups, size_t *n_groups, const struct tensorfile *f,
-                       const struct tensor *t)
+struct groups {
+    struct group g[GROUPS_MAX];
+    size_t n;
+};
+
+static void add_tensor(struct groups *s, const char form[64], uint64_t n_values, uint64_t n_bytes)
 {
-    char form[64];
-    uint64_t n_values = tensor_elements(t);
     size_t i = 0;
-    if (!packed_form(f, t, form, &n_values))
-        (void)snprintf(form, sizeof form, "%s", tensor_dtype_name(t->dtype));
-    while (i < *n_groups && !str_eq(groups[i].form, form))
+    while (i < s->n && !str_eq(s->g[i].form, form))
         i++;
-    if (i == *n_groups && i < GROUPS_MAX - 1)
-        memcpy(groups[(*n_groups)++].form, form, sizeof form);
-    else if (i == *n_groups) /* many layouts that we do not know */
+    if (i == s->n && i < GROUPS_MAX - 1)
+        (void)snprintf(s->g[s->n++].form, sizeof s->g[0].form, "%s", form);
+    else if (i == s->n) /* many layouts that we do not know */
         i = GROUPS_MAX - 1;
-    groups[i].n_tensors++;
-    groups[i].n_values += n_values;
-    groups[i].n_bytes += t->n_bytes;
+    s->g[i].n_tensors++;
+    s->g[i].n_values += n_values;
+    s->g[i].n_bytes += n_bytes;
+}
+
+static struct json *groups_json(const struct groups *s, uint64_t n_tensors, uint64_t file_bytes)
+{
+    struct json *o = json_new_object(), *list = json_new_array();
+    for (size_t i = 0; i < GROUPS_MAX; i++) {
+        if (s->g[i].n_tensors == 0)
+            continue;
+        struct json *g = json_new_object();
+        json_put_string(g, "form", *s->g[i].form ? s->g[i].form : "other");
+        put_count(g, "tensors", s->g[i].n_tensors);
+        put_count(g, "values", s->g[i].n_values);
+        put_count(g, "bytes", s->g[i].n_bytes);
+        json_append(list, g);
+    }
+    put_count(o, "count", n_tensors);
+    put_count(o, "file_bytes", file_bytes);
+    json_put(o, "forms", list);
+    return o;
 }
 
 struct json *facts_tensors(const struct tensorfile *f)
 {
-    struct group groups[GROUPS_MAX] = {{.n_tensors = 0}};
-    size_t n_groups = 0;
-    struct json *o = json_new_object(), *list = json_new_array();
-    for (size_t i = 0; i < f->n_tensors; i++)
-        add_tensor(groups, &n_groups, f, &f->tensors[i]);
-    for (size_t i = 0; i < GROUPS_MAX; i++) {
-        if (groups[i].n_tensors == 0)
-            continue;
-        struct json *g = json_new_object();
-        json_put_string(g, "form", *groups[i].form ? groups[i].form : "other");
-        put_count(g, "tensors", groups[i].n_tensors);
-        put_count(g, "values", groups[i].n_values);
-        put_count(g, "bytes", groups[i].n_bytes);
-        json_append(list, g);
+    struct groups groups = {.n = 0};
+    for (size_t i = 0; i < f->n_tensors; i++) {
+        const struct tensor *t = &f->tensors[i];
+        char form[64];
+        uint64_t n_values = tensor_elements(t);
+        if (!packed_form(f, t, form, &n_values))
+            (void)snprintf(form, sizeof form, "%s", tensor_dtype_name(t->dtype));
+        add_tensor(&groups, form, n_values, t->n_bytes);
     }
-    put_count(o, "count", f->n_tensors);
-    put_count(o, "file_bytes", f->map.n_bytes);
-    json_put(o, "forms", list);
-    return o;
+    return groups_json(&groups, f->n_tensors, f->map.n_bytes);
+}
+
+struct json *facts_source(const struct tensor_source *s)
+{
+    struct groups groups = {.n = 0};
+    uint64_t file_bytes = s->pt.map.n_bytes;
+    for (size_t i = 0; i < s->n_files; i++)
+        file_bytes += s->files[i].map.n_bytes;
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        const struct source_tensor *t = &s->tensors[i];
+        char form[64];
+        (void)snprintf(form, sizeof form, "%s",
+                       t->pt ? pt_dtype_name(t->pt->dtype) : tensor_dtype_name(t->view.dtype));
+        add_tensor(&groups, form, t->pt ? pt_tensor_elements(t->pt) : tensor_elements(&t->view),
+                   t->pt ? t->pt->n_bytes : t->view.n_bytes);
+    }
+    return groups_json(&groups, s->n_tensors, file_bytes);
 }
 
 struct json *facts_metadata(const struct tensorfile *f)
@@ -233,6 +260,11 @@ struct json *facts_memory(const struct stage_run *run, const struct facts_model 
     struct machine_memory m;
     if (base->planned_as != NULL)
         json_put_string(o, "weights_planned_as", base->planned_as);
+    if (base->planned_as != NULL && rank > 0) {
+        put_count(o, "weights_planned_bytes", base->mapped_bytes);
+        put_count(o, "weights_bf16_bytes",
+                  model_tensor_bytes(&base->shape, WEIGHT_BF16, WEIGHT_BF16));
+    }
     put_count(o, "threads", (uint64_t)run->n_threads);
     if (machine_memory(&m)) {
         put_count(machine, "total_bytes", m.total_bytes);
@@ -247,8 +279,7 @@ struct json *facts_memory(const struct stage_run *run, const struct facts_model 
     return o;
 }
 
-/* The file that a facet's stage takes by this port, NULL when there is none. */
-static const char *input_file(const struct json *facet, const char *port)
+const char *facts_input_file(const struct json *facet, const char *port)
 {
     for (const struct json *f = json_items(facet, "inputs"); f; f = json_next(f))
         if (str_eq(json_string(json_get(f, "port")), port) && json_bool(json_get(f, "present")))
@@ -262,11 +293,11 @@ int facts_check_tokenizer(const struct json *facet, int vocab, bool *is_checked,
     const struct json *run = json_get(facet, "run");
     const char *model = NULL;
     if (run && str_eq(json_string(run), "import_tokenizer"))
-        model = input_file(facet, "model");
+        model = facts_input_file(facet, "model");
     *is_checked = false;
     if (!model)
         return 0;
-    int rc = tokenizer_check(model, input_file(facet, "config"), vocab, &facts, e);
+    int rc = tokenizer_check(model, facts_input_file(facet, "config"), vocab, &facts, e);
     *is_checked = rc == 0;
     return rc;
 }

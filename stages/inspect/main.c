@@ -1,8 +1,8 @@
 /*
  * inspect (a tool): says what a thing is: a toolkit's folder, a .fmadapter package, a tensor file
- * (base, draft, adapter or any other) or a shape. Counts, tensors, to which base it belongs, the
- * rules it keeps, and the memory that training and answering with it would take, counted by the
- * functions that the stages reserve by.
+ * (base, draft, adapter or any other, of other programs too) or a shape. Counts, tensors, to which
+ * base it belongs, the rules it keeps, and the memory that training and answering with it would
+ * take, counted by the functions that the stages reserve by.
  */
 
 #include <stddef.h>
@@ -38,7 +38,8 @@ static const struct param PARAMS[] = {
 
 static const struct stage_port INS[] = {
     {"path", "path", true,
-     "A toolkit's folder, a .fmadapter folder, a safetensors file or a shape (JSON)."},
+     "A toolkit's folder, a .fmadapter folder, a safetensors or .pt file, a folder of PEFT or MLX, "
+     "or a shape (JSON)."},
     {"toolkit", "facets", false, "What the toolkit has that the thing is or belongs to."},
 };
 

@@ -88,11 +88,18 @@ static void head(const struct json *facts, struct buf *out)
         {"package", "a .fmadapter package"},
         {"shape", "the dimensions of a model"},
     };
-    const char *what = json_find_text(facts, "what"), *says = what;
+    static const struct {
+        const char *format, *says;
+    } formats[] = {{"pt", ", saved by PyTorch"}, {"peft", ", of PEFT"}, {"mlx", ", of MLX"}};
+    const char *what = json_find_text(facts, "what"), *says = what, *of = "";
+    const char *format = json_find_text(facts, "format");
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (str_eq(kinds[i].what, what))
             says = kinds[i].says;
-    buf_printf(out, "%s: %s\n", json_find_text(facts, "path"), says);
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0] && format; i++)
+        if (str_eq(formats[i].format, format))
+            of = formats[i].says;
+    buf_printf(out, "%s: %s%s\n", json_find_text(facts, "path"), says, of);
 }
 
 static void list_text(const struct json *list, struct buf *out)
@@ -207,7 +214,11 @@ static void package(const struct json *facts, struct buf *out)
 static void belongs(const struct json *facts, struct buf *out)
 {
     const struct json *b = json_get(facts, "belongs");
-    if (json_get(facts, "rank"))
+    if (json_get(facts, "rank") && !json_get(facts, "alpha"))
+        buf_printf(out,
+                   "  %-*s%g; the file says no alpha, Apple's toolkit takes half of the rank\n",
+                   LABEL, "rank of its adapter", json_number_or(facts, "rank", 0));
+    else if (json_get(facts, "rank"))
         buf_printf(out, "  %-*s%g, alpha %g (y += alpha / rank x A B)\n", LABEL, "rank",
                    json_number_or(facts, "rank", 0), json_number_or(facts, "alpha", 0));
     if (!b)
@@ -402,9 +413,17 @@ static void memory(const struct json *facts, struct buf *out)
     plan(answering, machine, out);
     buf_add_char(out, '\n');
     if (json_find_text(m, "weights_planned_as")) {
-        char *text = xasprintf("not there; planned as this program stores such a model: %s",
+        char *text = xasprintf("not there in the form of this program; planned in it: %s",
                                json_find_text(m, "weights_planned_as"));
         line(out, "weights", text);
+        xfree(text);
+    }
+    if (json_get(m, "weights_bf16_bytes")) {
+        char *text = xasprintf("if import finds them on no grid of 2 or 4 bits: %s in bf16, twice "
+                               "that in fp32, instead of %s",
+                               str_format_bytes(count_of(m, "weights_bf16_bytes"), a),
+                               str_format_bytes(count_of(m, "weights_planned_bytes"), b));
+        line(out, "", text);
         xfree(text);
     }
     if (training) {

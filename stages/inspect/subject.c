@@ -8,15 +8,16 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/inspect/facts.h"
+#include "stages/inspect/foreign.h"
 #include "stages/model/adapted.h"
 #include "stages/model/fmadapter.h"
 
 #define RANK_DEFAULT 32
 
-#define KINDS                                                                                   \
-    "expected a toolkit's folder (with toolkit.yaml, or as a layout in configs/toolkits has "   \
-    "it), a .fmadapter folder (with metadata.json), a safetensors file (base, draft, adapter) " \
-    "or a shape (JSON)"
+#define KINDS                                                                                    \
+    "expected a toolkit's folder (with toolkit.yaml, or as a layout in configs/toolkits has "    \
+    "it), a .fmadapter folder (with metadata.json), a safetensors file (base, draft, adapter), " \
+    "a .pt file of PyTorch, a folder of PEFT or MLX, or a shape (JSON)"
 
 struct subject {
     const struct stage_run *run;
@@ -74,6 +75,14 @@ static const char *facet_file(const struct subject *s, const char *name)
     if (!file || json_get(file, "choice") || !json_bool(json_get(file, "present")))
         return NULL;
     return json_string(json_get(file, "path"));
+}
+
+/* The shape of the toolkit's draft, if it says one. */
+static const struct shape *draft_shape(const struct subject *s, struct shape *out)
+{
+    const char *path = facet_file(s, "draft_shape");
+    struct err ignored = {0};
+    return path && shape_read(path, out, &ignored) == 0 ? out : NULL;
 }
 
 static int toolkit_rank(const struct subject *s)
@@ -232,6 +241,30 @@ static int check_draft(struct subject *s, struct err *e)
     return 0;
 }
 
+/* A facet that a stage makes of a file of PyTorch: what that stage would say of names and
+ * dimensions. */
+static int check_torch(struct subject *s, const char *name, struct err *e)
+{
+    const char *path = facts_input_file(facet(s, name), "pt");
+    struct shape small;
+    struct foreign f;
+    bool is_draft = str_eq(name, "draft");
+    if (!path || !s->has_shape || (is_draft && !draft_shape(s, &small)))
+        return 0;
+    int rc = foreign_look(path, &s->shape, is_draft ? &small : NULL, &f, e);
+    json_free(f.tensors);
+    if (rc == 0 && !str_eq(f.what, name))
+        rc = err_set(e, ERR_FORMAT, "%s: expected a %s, found %s", path, name,
+                     str_eq(f.what, "tensors") ? "other tensors" : f.what);
+    if (rc != 0)
+        return rc;
+    char *text = xasprintf("%s: the names and dimensions of its shape and no other%s", name,
+                           f.rank > 0 ? ", and an adapter" : "");
+    checked(s, text);
+    xfree(text);
+    return 0;
+}
+
 static int look_toolkit(struct subject *s, struct err *e)
 {
     struct json *facets = json_new_array();
@@ -253,6 +286,10 @@ static int look_toolkit(struct subject *s, struct err *e)
         rc = check_recovery(s, &base, e);
     if (rc == 0)
         rc = check_draft(s, e);
+    if (rc == 0)
+        rc = check_torch(s, "base", e);
+    if (rc == 0)
+        rc = check_torch(s, "draft", e);
     bool has_tokenizer = false;
     if (rc == 0 && s->has_shape)
         rc = facts_check_tokenizer(facet(s, "tokenizer"), s->shape.vocab, &has_tokenizer, e);
@@ -427,13 +464,57 @@ static int look_tensors(struct subject *s, struct err *e)
     return rc;
 }
 
+/* --- what other programs have saved --- */
+
+static void put_foreign(struct subject *s, const struct foreign *f)
+{
+    json_put_string(s->facts, "what", f->what);
+    json_put_string(s->facts, "format", f->format);
+    if (f->tensors)
+        json_put(s->facts, "tensors", f->tensors);
+    if (f->rank > 0)
+        json_put_i64(s->facts, "rank", f->rank);
+    if (f->alpha > 0)
+        json_put_f64(s->facts, "alpha", f->alpha);
+    if (f->is_checked)
+        checked(s, str_eq(f->what, "base")
+                       ? "names and dimensions: those of the toolkit's shape and no other"
+                       : "the tensors of the toolkit's shape and no other, every value finite");
+    else if (!str_eq(f->what, "tensors"))
+        json_put_string(s->facts, "unchecked",
+                        "names and dimensions: the file does not say of which shape; give "
+                        "--toolkit DIR");
+}
+
+static int look_foreign(struct subject *s, struct err *e)
+{
+    struct shape small;
+    struct foreign f;
+    int rc = foreign_look(s->path, s->has_shape ? &s->shape : NULL, draft_shape(s, &small), &f, e);
+    if (rc != 0) {
+        json_free(f.tensors);
+        return rc;
+    }
+    put_foreign(s, &f);
+    if (!f.is_checked)
+        return 0;
+    if (str_eq(f.what, "draft")) {
+        struct facts_model planned = facts_model_planned(&small, true);
+        s->shape = small;
+        put_shape(s, 0);
+        json_put(s->facts, "memory", facts_memory(s->run, &planned, NULL, 0));
+        return 0;
+    }
+    int rank = rank_or(s, f.rank);
+    put_shape(s, rank);
+    return put_memory(s, rank, e);
+}
+
 /* What the bytes look like, for whoever took one file for another. */
 static const char *guess(const struct file_map *m)
 {
     if (m->n_bytes == 0)
         return "nothing at all";
-    if (m->n_bytes >= 4 && memcmp(m->bytes, "PK\3\4", 4) == 0)
-        return "a zip archive (PyTorch's .pt files are such)";
     if (m->n_bytes >= 2 && m->bytes[0] == 0x80 && m->bytes[1] <= 5)
         return "a pickle (old .pt files are such)";
     if (m->bytes[0] == '\n')
@@ -501,6 +582,8 @@ static int look(struct subject *s, struct err *e)
     bool is_package = file_exists(metadata) || str_ends(s->path, ".fmadapter");
     xfree(metadata);
     xfree(yaml);
+    if (!is_toolkit && !is_package && foreign_format(s->path))
+        return look_foreign(s, e);
     if (!is_folder)
         return look_file(s, e);
     if (is_toolkit && !s->toolkit)

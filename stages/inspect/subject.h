@@ -19,9 +19,9 @@ struct inspect_config {
 
 /*
  * {"path", "what": toolkit | base | draft | adapter | tensors | package | shape, then as far as it
- * has them: "toolkit", "facets", "shape", "counts", "draft_counts", "tensors", "metadata",
- * "package", "belongs", "checked", "memory"}. Caller frees *facts, also after an error. Errors:
- * ERR_CONFIG for a thing of no known kind, else what its reader says.
+ * has them: "format", "toolkit", "facets", "shape", "counts", "draft_counts", "tensors",
+ * "metadata", "package", "belongs", "checked", "memory"}. Caller frees *facts, also after an error.
+ * Errors: ERR_CONFIG for a thing of no known kind, else what its reader says.
  */
 int subject_facts(const struct stage_run *run, struct json **facts, struct err *e) MUST_USE;
 

@@ -1,7 +1,7 @@
 # The unpacked folder of somebody else as a toolkit: its layout is recognised, its files are taken as
 # they are, and one file of it that changes reruns what names it.
 . "$2/tests/e2e/e2e_lib.sh"
-need_stages import import_draft import_tokenizer export_torch generate inspect
+need_stages import import_draft import_tokenizer export_torch export_peft export_mlx generate inspect
 tiny_toolkit
 chmod -R u+w data
 
@@ -144,6 +144,8 @@ has stdout.txt "layout                    $LAYOUT"
 has stdout.txt "signature                 $ONE"
 has stdout.txt 'tokenizer: as many pieces as the vocabulary has'
 has stdout.txt "$KIT/assets/draft.mil"
+has stdout.txt 'base: the names and dimensions of its shape and no other'
+has stdout.txt 'draft: the names and dimensions of its shape and no other'
 expect 0 fm inspect $KIT --json
 has stdout.txt '"label": "afm-1.0"'
 
@@ -181,6 +183,50 @@ cmp stdout.txt answer.txt || die "the package answers otherwise than its checkpo
 expect 2 fm generate --toolkit $KIT --prompt leaf --home elsewhere
 has stderr.txt 'facet base of toolkit afm-1.0 is made by stage import, and elsewhere does not have it: run a manifest'
 [ ! -e elsewhere ] || die "a store was made"
+
+# inspect of each file of PyTorch, and of what goes out to other programs; half a file is named.
+cat >out.yaml <<EOT
+fmforge: 1
+name: tiny_out
+toolkits: [$KIT]
+stages:
+  pt: { run: export_torch, inputs: { base: toolkit.base, adapter: adapter.safetensors } }
+  peft: { run: export_peft, inputs: { base: toolkit.base, adapter: adapter.safetensors } }
+  mlx: { run: export_mlx, inputs: { base: toolkit.base, adapter: adapter.safetensors } }
+  whole: { run: export_mlx, inputs: { base: toolkit.base, adapter: adapter.safetensors }, with: { what: base } }
+deliver: { pt.pt: adapter-final.pt, peft.peft: peft, mlx.mlx: mlx, whole.mlx: whole }
+EOT
+expect 0 fm run out.yaml
+made=out/tiny_out/afm-1.0
+while IFS='|' read -r path what; do
+    expect 0 fm inspect --toolkit $KIT "$path"
+    has stdout.txt "$what"
+    has stdout.txt 'checked, and found right'
+    has stdout.txt 'memory of answering'
+    expect 0 fm inspect "$path"
+    has stdout.txt "$what"
+    has stdout.txt 'give --toolkit DIR'
+done <<EOT
+$KIT/assets/base-model.pt|a base model, saved by PyTorch
+$KIT/assets/draft-model.pt|a draft model, saved by PyTorch
+$made/adapter-final.pt|an adapter (LoRA), saved by PyTorch
+$made/peft|an adapter (LoRA), of PEFT
+$made/mlx|an adapter (LoRA), of MLX
+$made/whole|a base model, of MLX
+EOT
+expect 0 fm inspect --toolkit $KIT $made/adapter-final.pt
+has stdout.txt 'rank of its adapter       32; the file says no alpha'
+has stdout.txt 'memory of training: rank 32'
+expect 1 fm inspect --toolkit "$ROOT/configs/toolkits/nano-1.0" $made/adapter-final.pt
+has stderr.txt 'do not fit an adapter of rank 32 of this shape: '
+cp $KIT/assets/base-model.pt whole.pt
+head -c 30000 whole.pt >$KIT/assets/base-model.pt
+expect 1 fm inspect $KIT
+has stderr.txt "$KIT/assets/base-model.pt: not a zip file, or cut off"
+cp $KIT/assets/draft-model.pt $KIT/assets/base-model.pt
+expect 1 fm inspect $KIT
+has stderr.txt "$KIT/assets/base-model.pt: expected a base, found draft"
+cp whole.pt $KIT/assets/base-model.pt
 
 # One file of the folder: what names it, and no more.
 cp -r $KIT whole

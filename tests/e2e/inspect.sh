@@ -132,8 +132,8 @@ has stderr.txt 'neither JSON nor a header of safetensors'
 expect 2 fm inspect data/template.json
 has stderr.txt 'JSON that is no shape'
 printf 'PK\003\004and more of it' >base-model.pt
-expect 2 fm inspect base-model.pt
-has stderr.txt "a zip archive (PyTorch's .pt files are such)"
+expect 1 fm inspect base-model.pt
+has stderr.txt 'base-model.pt: not a zip file'
 for n in 0 7 100 100000; do
     head -c "$n" configs/toolkits/nano-1.0/base.safetensors >cut.safetensors
     expect 1 fm inspect cut.safetensors
