@@ -65,7 +65,10 @@ static int read_dtype(const struct json *v, enum tensor_dtype *out, struct err *
             return 0;
         }
     }
-    return err_set(e, ERR_FORMAT, "dtype is \"%s\", expected U8, F16, BF16 or F32", text);
+    return err_set(e, ERR_FORMAT, "dtype is \"%.20s\", expected U8, F16, BF16 or F32%s", text,
+                   str_eq(text, "U32") ? ": MLX stores weights so that it has quantised; take the "
+                                         "model as it was before (mlx_lm.convert without -q)"
+                                       : "");
 }
 
 /* A list of non-negative integers; *n of them, at most max. */

@@ -212,6 +212,9 @@ static void damaged_headers_are_refused(void **state)
         if (parse(bad[i], 8, &e) == 0)
             fail_msg("taken: %s", bad[i]);
     e = (struct err){0};
+    assert_int_not_equal(parse("{" ENTRY("a", "U32", "[2]", "[0,8]") "}", 8, &e), 0);
+    assert_non_null(strstr(e.text, "MLX stores weights so that it has quantised"));
+    e = (struct err){0};
     assert_int_equal(tensorfile_parse(&f, bytes, sizeof bytes, &e), ERR_FORMAT);
     e = (struct err){0};
     assert_int_equal(tensorfile_parse(&f, bytes, 7, &e), ERR_FORMAT);
