@@ -51,7 +51,8 @@ static int kl_head(void *context, struct compute *c, const struct head_slice *sl
     for (int i = 0; i < slice->n_rows; i++) {
         double kl = d->row_values[i];
         if (!(kl > -1e300 && kl < 1e300))
-            return err_set(e, ERR_NUMERIC, "the divergence is not finite");
+            return err_set(e, ERR_NUMERIC, "the divergence in token %d of the batch is not finite",
+                           (int)slice->rows[i]);
         d->sum->loss += kl;
         d->sum->n_tokens++;
     }

@@ -205,6 +205,11 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
         attention_forward(p.c, s, n_pieces, w->runs, w->scratch.q, w->scratch.o, d->plan.positions,
                           w->attention);
         layer_finish(&p, i, &w->acts, i + 1 < shape_layers(s) ? w->acts.x : w->x);
+        rc = layer_check_projected(&p, i, &w->acts, NULL, e);
+        if (rc == 0)
+            rc = layer_check_finished(&p, i, &w->acts, NULL, e);
+        if (rc != 0)
+            return rc;
     }
     for (int i = 0; i < n_pieces; i++)
         d->lengths[pieces[i].sequence] += pieces[i].n;
@@ -212,13 +217,14 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
 }
 
 /* logits (n, V) of rows [first, first + n). */
-static void head(struct decoder *d, int first, int n, float *logits)
+static int head(struct decoder *d, int first, int n, float *logits, struct err *e)
 {
     struct decoder_work *w = d->work;
     const struct shape *s = &d->model->shape;
     ops_rmsnorm(d->compute, n, s->hidden, w->x + (size_t)first * (size_t)s->hidden, s->hidden,
                 d->model->final_norm, (float)s->norm_eps, w->h, s->hidden, w->rstd);
     transformer_logits(d->compute, d->model, n, w->h, logits);
+    return layer_check_norm(s, -1, ROLE_FINAL_NORM, n, 1, w->rstd, NULL, e);
 }
 
 int decoder_feed(struct decoder *d, int sequence, const int32_t *ids, int n, float *all_logits,
@@ -230,16 +236,15 @@ int decoder_feed(struct decoder *d, int sequence, const int32_t *ids, int n, flo
         int here = n - first < d->work->rows_max ? n - first : d->work->rows_max, n_rows = 0;
         struct piece piece = {sequence, ids + first, here};
         int rc = feed_rows(d, &piece, 1, &n_rows, e);
+        if (rc == 0 && all_logits != NULL)
+            rc = head(d, 0, here, all_logits + (size_t)first * vocab, e);
         if (rc != 0)
             return rc;
-        if (all_logits != NULL)
-            head(d, 0, here, all_logits + (size_t)first * vocab);
     }
     float *last = d->logits + (size_t)sequence * vocab;
-    if (all_logits != NULL)
-        memcpy(last, all_logits + (size_t)(n - 1) * vocab, vocab * sizeof *last);
-    else
-        head(d, (n - 1) % d->work->rows_max, 1, last);
+    if (all_logits == NULL)
+        return head(d, (n - 1) % d->work->rows_max, 1, last, e);
+    memcpy(last, all_logits + (size_t)(n - 1) * vocab, vocab * sizeof *last);
     return 0;
 }
 
@@ -258,9 +263,10 @@ int decoder_step(struct decoder *d, const int32_t *sequences, const int32_t *ids
     }
     int rc = feed_rows(d, pieces, n, &n_rows, e);
     xfree(pieces);
+    if (rc == 0)
+        rc = head(d, 0, n, d->work->row_logits, e);
     if (rc != 0)
         return rc;
-    head(d, 0, n, d->work->row_logits);
     for (int i = 0; i < n; i++)
         memcpy(d->logits + (size_t)sequences[i] * vocab, d->work->row_logits + (size_t)i * vocab,
                vocab * sizeof(float));

@@ -171,6 +171,56 @@ static float *norm_grad(const struct layer_pass *p, const float *norm)
     return p->grad_full + (norm - p->m->flat);
 }
 
+/* ---- what is not finite ---- */
+
+static void norm_name(const struct shape *s, int layer, enum tensor_role role,
+                      char out[SHAPE_NAME_BYTES])
+{
+    struct shape_tensor t;
+    int i = 0;
+    do
+        shape_tensor(s, i++, &t);
+    while (t.layer != layer || t.role != role);
+    memcpy(out, t.name, SHAPE_NAME_BYTES);
+}
+
+int layer_check_norm(const struct shape *s, int layer, enum tensor_role role, int n_rows,
+                     int per_row, const float *rstd, const int32_t *tokens, struct err *e)
+{
+    char name[SHAPE_NAME_BYTES];
+    for (size_t i = 0; i < (size_t)n_rows * (size_t)per_row; i++) {
+        if (rstd[i] > 0)
+            continue;
+        int row = (int)(i / (size_t)per_row);
+        norm_name(s, layer, role, name);
+        return err_set(e, ERR_NUMERIC,
+                       "what %s is given is not finite, or its square is not, in token %d of the "
+                       "batch",
+                       name, tokens ? (int)tokens[row] : row);
+    }
+    return 0;
+}
+
+int layer_check_projected(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                          const int32_t *tokens, struct err *e)
+{
+    const struct shape *s = &p->m->shape;
+    int n = p->n_tokens;
+    int rc = layer_check_norm(s, layer, ROLE_ATTENTION_NORM, n, 1, a->x_rstd, tokens, e);
+    if (rc == 0)
+        rc = layer_check_norm(s, layer, ROLE_QUERY_NORM, n, s->heads, a->q_rstd, tokens, e);
+    if (rc == 0 && !shape_layer_reuses(s, layer))
+        rc = layer_check_norm(s, layer, ROLE_KEY_NORM, n, s->kv_heads, a->k_rstd, tokens, e);
+    return rc;
+}
+
+int layer_check_finished(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                         const int32_t *tokens, struct err *e)
+{
+    return layer_check_norm(&p->m->shape, layer, ROLE_FFN_NORM, p->n_tokens, 1, a->mid_rstd, tokens,
+                            e);
+}
+
 /* ---- attention half ---- */
 
 static bool rounds(const struct layer_pass *p)

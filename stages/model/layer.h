@@ -98,8 +98,19 @@ struct layer_pass {
     float *grad_full; /* flat, as the model */
 };
 
+/* ERR_NUMERIC names the norm whose row was not finite, or so large that its square is not (then the
+ * norm gives zeros, and a loss of nothing but zeros is finite): rstd (n_rows, per_row) as the norm
+ * of this role left it, layer -1 = the final one. tokens: of the rows, NULL = their index. */
+int layer_check_norm(const struct shape *s, int layer, enum tensor_role role, int n_rows,
+                     int per_row, const float *rstd, const int32_t *tokens, struct err *e) MUST_USE;
+
 /* Queries in scratch->q, keys and values in a. */
 void layer_project(const struct layer_pass *p, int layer, struct layer_acts *a);
+/* The norms of layer_project; of layer_finish with the tokens of its rows. */
+int layer_check_projected(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                          const int32_t *tokens, struct err *e) MUST_USE;
+int layer_check_finished(const struct layer_pass *p, int layer, const struct layer_acts *a,
+                         const int32_t *tokens, struct err *e) MUST_USE;
 /* What layer_project left in the scratch, from what is kept: h, q_rotated, q. */
 void layer_remake(const struct layer_pass *p, int layer, const struct layer_acts *a);
 /* Where attention's output belongs. */

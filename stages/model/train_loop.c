@@ -186,7 +186,7 @@ static int evaluate(struct train_loop *l, struct err *e)
     struct loss_sum sum = {0};
     int rc = trainer_evaluate(l->trainer, l->valid, l->valid_rows_max, &sum, e);
     if (rc)
-        return rc;
+        return err_wrap(e, "after step %lld", (long long)s->step);
     CHECK((size_t)s->n_valid_points < l->valid_curve.max);
     double loss = sum.n_tokens ? sum.loss / (double)sum.n_tokens : 0;
     s->last_valid_loss = loss;

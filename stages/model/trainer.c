@@ -104,22 +104,40 @@ static int run_rows(struct trainer *t, const struct rows *from, int64_t epoch, c
     return 0;
 }
 
-static int not_finite(struct trainer *t, struct err *e)
+static int not_finite(struct trainer *t, const char *what, const float *values, struct err *e)
 {
     size_t at = 0;
-    while (at < t->n_params && isfinite(t->grads[at]))
+    while (at < t->n_params && isfinite(values[at]))
         at++;
     char name[NAME_BYTES] = "their sum of squares";
     if (at < t->n_params && t->name_at)
         t->name_at(t->context, at, name, sizeof name);
-    return err_set(e, ERR_NUMERIC, "gradients are not finite: %s", name);
+    return err_set(e, ERR_NUMERIC, "%s are not finite: %s", what, name);
+}
+
+/* Moments are means of what is below this and of its square: they are finite. */
+#define GRADIENT_MAX 1e18
+
+static int too_large(struct trainer *t, double norm, struct err *e)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < t->n_params; i++)
+        if (fabsf(t->grads[i]) > fabsf(t->grads[most]))
+            most = i;
+    char name[NAME_BYTES] = "";
+    if (t->name_at)
+        t->name_at(t->context, most, name, sizeof name);
+    return err_set(e, ERR_NUMERIC,
+                   "the gradient's norm is %.3g, so that second moments would not be finite; it is "
+                   "largest in %s",
+                   norm, name);
 }
 
 static int update(struct trainer *t, int64_t step, struct trainer_result *out, struct err *e)
 {
     out->norm = sqrt(ops_sum_squares(t->compute, t->n_params, t->grads));
     if (!isfinite(out->norm))
-        return not_finite(t, e);
+        return not_finite(t, "gradients", t->grads, e);
     struct adamw_step s = {
         .lr = (float)out->rate,
         .beta1 = (float)t->plan.beta1,
@@ -130,12 +148,16 @@ static int update(struct trainer *t, int64_t step, struct trainer_result *out, s
     };
     if (t->plan.clip > 0 && out->norm > t->plan.clip)
         s.gscale = (float)(t->plan.clip / (out->norm + 1e-6));
+    if (out->norm * (double)s.gscale > GRADIENT_MAX)
+        return too_large(t, out->norm, e);
     for (size_t i = 0; i < t->n_groups; i++) {
         const struct trainer_group *g = &t->groups[i];
         s.weight_decay = g->weight_decay;
         ops_adamw(t->compute, g->count, &s, t->params + g->first, t->grads + g->first,
                   t->moment_1 + g->first, t->moment_2 + g->first);
     }
+    if (!ops_all_finite(t->compute, t->n_params, t->params))
+        return not_finite(t, "parameters after the update", t->params, e);
     return 0;
 }
 

@@ -337,6 +337,26 @@ static void attend(struct transformer *t, const struct layer_pass *p, const stru
                       w->attention);
 }
 
+/* After forward_layer. Values have no norm of their own, and a quantiser clips an infinite one. */
+static int check_layer(struct transformer *t, const struct layer_pass *all, int layer,
+                       struct err *e)
+{
+    struct transformer_work *w = t->work;
+    struct layer_pass late = late_pass(all, w);
+    int writer = last_writer(&t->shape);
+    const struct layer_acts *a = &w->acts[layer];
+    const int32_t *tokens = layer <= writer ? NULL : w->rows;
+    int rc = layer_check_projected(tokens ? &late : all, layer, a, tokens, e);
+    if (rc == 0 && layer <= writer && !isfinite(t->kv_abs_max[2 * layer + 1])) {
+        char name[SHAPE_NAME_BYTES];
+        shape_range_name(&t->shape, layer, true, name);
+        return err_set(e, ERR_NUMERIC, "the values of %s are not finite", name);
+    }
+    if (rc == 0 && layer < writer)
+        return layer_check_finished(all, layer, a, NULL, e);
+    return rc == 0 ? layer_check_finished(&late, layer, a, w->rows, e) : rc;
+}
+
 /* y: as of layer_finish. Without late rows the last writer only writes its keys and values. */
 static void forward_layer(struct transformer *t, const struct layer_pass *all,
                           const struct batch *b, int layer, float *y)
@@ -363,18 +383,22 @@ static void forward_layer(struct transformer *t, const struct layer_pass *all,
     layer_finish(p, layer, a, y);
 }
 
-static void forward(struct transformer *t, const struct layer_pass *all, const struct batch *b)
+static int forward(struct transformer *t, const struct layer_pass *all, const struct batch *b,
+                   struct err *e)
 {
     struct transformer_work *w = t->work;
     const struct shape *s = &t->shape;
-    int n_layers = shape_layers(s), writer = last_writer(s);
+    int n_layers = shape_layers(s), writer = last_writer(s), rc = 0;
     ops_embed(all->c, b->n_tokens, &all->m->embedding, b->ids, w->acts[0].x);
-    for (int i = 0; i < n_layers && (i <= writer || w->n_rows > 0); i++)
+    for (int i = 0; i < n_layers && (i <= writer || w->n_rows > 0) && rc == 0; i++) {
         forward_layer(t, all, b, i, i + 1 < n_layers ? w->acts[i + 1].x : w->x);
-    if (w->n_rows == 0)
-        return;
+        rc = check_layer(t, all, i, e);
+    }
+    if (rc != 0 || w->n_rows == 0)
+        return rc;
     ops_rmsnorm(all->c, w->n_rows, s->hidden, w->x, s->hidden, all->m->final_norm,
                 (float)s->norm_eps, w->head_h, s->hidden, w->head_rstd);
+    return layer_check_norm(s, -1, ROLE_FINAL_NORM, w->n_rows, 1, w->head_rstd, w->rows, e);
 }
 
 int transformer_hidden(struct transformer *t, const struct model *m, const struct adapter *a,
@@ -384,7 +408,9 @@ int transformer_hidden(struct transformer *t, const struct model *m, const struc
     int rc = start_pass(t, m, a, b, e);
     if (rc != 0)
         return rc;
-    forward(t, &p, b);
+    rc = forward(t, &p, b, e);
+    if (rc != 0)
+        return rc;
     memcpy(out, t->work->head_h, (size_t)t->work->n_rows * (size_t)t->shape.hidden * sizeof(float));
     if (n_rows != NULL)
         *n_rows = t->work->n_rows;
@@ -525,8 +551,9 @@ int transformer_run(struct transformer *t, const struct model *m, const struct a
     int rc = start_pass(t, m, a, b, e);
     if (rc != 0)
         return rc;
-    forward(t, &p, b);
-    rc = run_head(t, &p, head, context, grads != NULL, e);
+    rc = forward(t, &p, b, e);
+    if (rc == 0)
+        rc = run_head(t, &p, head, context, grads != NULL, e);
     if (rc == 0 && grads != NULL && t->work->n_rows > 0)
         backward(t, &p, b);
     return rc;

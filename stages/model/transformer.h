@@ -85,7 +85,8 @@ struct loss_sum {
  * grads: NULL = forward only; else gradients of loss_scale * weighted sum are ADDED to it: for
  * TRAIN_LORA an array of shape_lora_floats (as adapter->values), for TRAIN_FULL of
  * shape_flat_floats. adapter may be NULL where the plan does not train it; its rank must be the
- * plan's. ERR_NUMERIC when a loss is not finite.
+ * plan's. ERR_NUMERIC names the first norm that was given what is not finite, or the token whose
+ * loss is not.
  */
 int transformer_loss(struct transformer *t, const struct model *m, const struct adapter *a,
                      const struct batch *b, float loss_scale, float *grads, struct loss_sum *sum,

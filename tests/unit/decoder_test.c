@@ -226,6 +226,24 @@ static void greedy_is_argmax(void **state)
     fixture_close(&f);
 }
 
+/* A norm makes zeros of what is too large to be squared, and zeros are an answer. */
+static void too_large_is_no_answer(void **state)
+{
+    struct fixture f;
+    struct decoder d = {0};
+    struct decoder_plan plan = {1, LENGTH, 0};
+    struct err e = {0};
+    (void)state;
+    fixture_open(&f);
+    for (size_t i = 0; i < f.a.n_values; i++)
+        f.a.values[i] *= 1e11f;
+    need(decoder_reserve(&d, &f.c, &f.m, &f.a, &plan, &e), &e);
+    assert_int_equal(decoder_feed(&d, 0, f.ids, 5, NULL, &e), ERR_NUMERIC);
+    assert_non_null(strstr(e.text, "_norm.weight is given is not finite, or its square is not"));
+    decoder_release(&d);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +252,7 @@ int main(void)
         cmocka_unit_test(pieces_equal_training),
         cmocka_unit_test(greedy_is_independent_of_batching),
         cmocka_unit_test(greedy_is_argmax),
+        cmocka_unit_test(too_large_is_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,6 +238,39 @@ static void what_is_not_finite_is_named(void **state)
     }
 }
 
+/* Squares of a gradient of 10^20 are no floats: second moments would be infinite, and their
+ * parameters stand still without a word. */
+static void moments_stay_finite(void **state)
+{
+    struct toy t;
+    struct trainer_result r;
+    struct err e = {0};
+    (void)state;
+    toy_open(&t, 9, 1);
+    t.trainer.plan.clip = 0;
+    t.spoil = 1e20f;
+    assert_int_equal(trainer_step(&t.trainer, 1, &r, &e), ERR_NUMERIC);
+    assert_non_null(strstr(e.text, "step 1: the gradient's norm is "));
+    assert_non_null(strstr(e.text, "it is largest in parameter 8"));
+    t.trainer.plan.clip = TOY_CLIP; /* then it is small */
+    step(&t, 1);
+    toy_close(&t);
+}
+
+static void parameters_stay_finite(void **state)
+{
+    struct toy t;
+    struct trainer_result r;
+    struct err e = {0};
+    (void)state;
+    toy_open(&t, 9, 1);
+    t.params[3] = 5e37f;
+    t.groups[0].weight_decay = 600; /* times 1 - 600 / 60 */
+    assert_int_equal(trainer_step(&t.trainer, 1, &r, &e), ERR_NUMERIC);
+    assert_string_equal(e.text, "step 1: parameters after the update are not finite: parameter 3");
+    toy_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +282,8 @@ int main(void)
         cmocka_unit_test(norms_do_not_decay),
         cmocka_unit_test(adapters_decay_as_a_whole),
         cmocka_unit_test(what_is_not_finite_is_named),
+        cmocka_unit_test(moments_stay_finite),
+        cmocka_unit_test(parameters_stay_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

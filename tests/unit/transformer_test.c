@@ -587,6 +587,51 @@ static void observer_follows_values(void **state)
     fixture_close(&f);
 }
 
+/* The first module of this name with A and B so large that its output, or its square, is no float:
+ * the loss could be finite (norms give zeros, quantisers clip). */
+static void overflow(const char *module, float factor, const char *says)
+{
+    struct fixture f;
+    struct transformer t = {0};
+    struct transformer_plan plan = {.tokens_max = TOKENS, .rank = RANK, .what = TRAIN_NOTHING};
+    struct loss_sum sum = {0, 0, 0};
+    struct shape_module m;
+    struct err e = {0};
+    int i = 0;
+    fixture_open(&f, &tiny_quant, 1, "auto");
+    do
+        shape_module(&tiny_quant, i++, RANK, &m);
+    while (strstr(m.name, module) == NULL);
+    for (int j = 0; j < m.in * RANK; j++)
+        adapter_a(&f.a, &m)[j] *= factor;
+    for (int j = 0; j < m.out * RANK; j++)
+        adapter_b(&f.a, &m)[j] *= factor;
+    need(transformer_reserve(&t, &f.c, &tiny_quant, &plan, &e), &e);
+    assert_int_equal(transformer_loss(&t, &f.m, &f.a, &f.b, 0, NULL, &sum, &e), ERR_NUMERIC);
+    if (strstr(e.text, says) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", says, e.text);
+    transformer_release(&t);
+    fixture_close(&f);
+}
+
+static void what_is_not_finite_is_named(void **state)
+{
+    (void)state;
+    overflow("layer_0.attention.qkv_transform.adapters.base_adapter.lora_0", 1e12f,
+             "segment_0.layer_0.attention.qk_norm.query_norm.weight");
+    overflow("layer_0.attention.qkv_transform.adapters.base_adapter.lora_1", 1e12f,
+             "segment_0.layer_0.attention.qk_norm.key_norm.weight");
+    overflow("layer_0.attention.qkv_transform.adapters.base_adapter.lora_2", 1e20f,
+             "segment_0.layer_0.attention.kv_quantizer.value_quantizer");
+    overflow("layer_0.attention.output_transform", 1e12f,
+             "segment_0.layer_0.feed_forward.norm.weight");
+    overflow("layer_0.feed_forward.output_transform", 1e12f,
+             "segment_0.layer_1.attention.norm.weight");
+    overflow("segment_1.layer_1.feed_forward.output_transform", 1e12f, "output_norm.weight");
+    overflow("segment_1.layer_0.attention.q_transform", 1e12f,
+             "segment_1.layer_0.attention.q_norm.query_norm.weight");
+}
+
 static void bad_batches_are_refused(void **state)
 {
     struct fixture f;
@@ -628,6 +673,7 @@ int main(void)
         cmocka_unit_test(wide_layers_run_in_pieces),
         cmocka_unit_test(overfits_eight_examples),
         cmocka_unit_test(observer_follows_values),
+        cmocka_unit_test(what_is_not_finite_is_named),
         cmocka_unit_test(bad_batches_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
