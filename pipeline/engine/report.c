@@ -92,6 +92,18 @@ static void add_status(struct json *page, const char *status)
     json_put(page, "status", o);
 }
 
+/* "2026-01-31 04:05:06 UTC" of what statements write; any other text as it is. */
+static struct json *cell_of_time(const char *text)
+{
+    int64_t ms = 0;
+    if (!text || !statement_time_parse(text, &ms) || strlen(text) < 20)
+        return report_cell_text(text);
+    char *plain = xasprintf("%.10s %.8s UTC", text, text + 11);
+    struct json *cell = report_cell_text(plain);
+    xfree(plain);
+    return cell;
+}
+
 static void add_head(struct json *page, const struct run_record *r)
 {
     char seconds[24];
@@ -100,7 +112,7 @@ static void add_head(struct json *page, const struct run_record *r)
     if (json_find_text(r->root, "description"))
         json_put_string(page, "subtitle", json_find_text(r->root, "description"));
     add_status(page, json_text(r->root, "status"));
-    page_add_fact(page, "started", report_cell_text(json_find_text(r->root, "started")));
+    page_add_fact(page, "started", cell_of_time(json_find_text(r->root, "started")));
     if (statement_time_parse(json_text(r->root, "started"), &from) &&
         statement_time_parse(json_text(r->root, "finished"), &to)) {
         str_format_seconds((double)(to - from) / 1e3, seconds);
@@ -193,6 +205,24 @@ static void add_gates(struct json *page, const struct run_record *r)
 /* --- the stages --------------------------------------------------------------------------------
  */
 
+static void add_stage_notice(struct json *page, const struct json *stage)
+{
+    const char *status = report_stage_status(stage);
+    if (str_eq(status, "failed"))
+        page_add_notice(page, json_text(stage, "stage"), json_text_or(stage, "reason", status),
+                        "bad", "stages");
+    else if (str_eq(status, "interrupted"))
+        page_add_notice(page, json_text(stage, "stage"),
+                        "interrupted; the same command goes on with it", "warn", "stages");
+}
+
+/* Why it ended as it did, where that says more than its status; else why it ran. */
+static const char *stage_why(const struct json *stage)
+{
+    const char *reason = json_find_text(stage, "reason");
+    return reason && !str_eq(reason, report_stage_status(stage)) ? reason : json_text(stage, "why");
+}
+
 static void add_stages(struct json *page, const struct run_record *r)
 {
     static const char *const columns[] = {"stage", "program", "status", "why",
@@ -205,16 +235,14 @@ static void add_stages(struct json *page, const struct run_record *r)
         struct json *row = page_add_row(rows);
         double took = 0;
         char seconds[24] = "", bytes[16];
-        const char *status = json_text(t, "status");
-        if (str_eq(status, "failed"))
-            page_add_notice(page, json_text(t, "stage"), json_text_or(t, "reason", status), "bad",
-                            "stages");
+        const char *status = report_stage_status(t);
+        add_stage_notice(page, t);
         if (stage_seconds(r, t, &took))
             str_format_seconds(took, seconds);
         json_append(row, report_cell_text(json_text(t, "stage")));
         json_append(row, report_cell_text(json_text(t, "run")));
         json_append(row, report_cell_tone(status, report_tone(status)));
-        json_append(row, report_cell_text(json_text_or(t, "reason", json_text(t, "why"))));
+        json_append(row, report_cell_text(stage_why(t)));
         json_append(row, report_cell_text(seconds));
         json_append(row, report_cell_text(str_format_bytes((size_t)output_bytes(t), bytes)));
         json_append(row, report_cell_code(json_find_text(t, "key")));
@@ -285,7 +313,7 @@ static size_t add_one_report(struct json *page, const struct run_record *r, stru
         return 0;
     size_t n_findings = findings_count(report);
     char *id = xasprintf("stage-%zu", i + 1);
-    char *note = xasprintf("Program %s, %s.", json_text(stage, "run"), json_text(stage, "status"));
+    char *note = xasprintf("Program %s, %s.", json_text(stage, "run"), report_stage_status(stage));
     bool is_open = has_gates(r, stage) || n_findings > 0;
     struct json *blocks = page_add_section(page, id, json_text(stage, "stage"), is_open, note);
     if (json_find_text(stage, "remark"))

@@ -17,6 +17,13 @@ const char *report_tone(const char *status)
     return str_eq(status, "reused") ? "muted" : "warn";
 }
 
+const char *report_stage_status(const struct json *stage)
+{
+    const char *status = json_text(stage, "status");
+    bool stopped = str_eq(status, "failed") && str_eq(json_text(stage, "reason"), "interrupted");
+    return stopped ? "interrupted" : status;
+}
+
 struct json *report_cell_code(const char *hash)
 {
     if (!hash)

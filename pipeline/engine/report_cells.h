@@ -8,6 +8,8 @@
 
 /* The tone of a status or verdict: "good", "bad", "muted" or "warn". */
 const char *report_tone(const char *status);
+/* The status of a recorded stage for people: one that was asked to stop has not failed. */
+const char *report_stage_status(const struct json *stage);
 struct json *report_cell_code(const char *hash); /* NULL: an empty cell */
 struct json *report_cell_tone(const char *text, const char *tone);
 /* key: "quality[rank=8]/team_match": which number of the ledger this is. */

@@ -156,7 +156,7 @@ static void add_graph(struct json *blocks, const struct stages *all)
     struct source *sources = sources_of(all, &n_sources);
     for (size_t k = 0; k < all->n; k++) {
         const struct json *t = all->in_order[k];
-        const char *name = json_text(t, "stage"), *status = json_text(t, "status");
+        const char *name = json_text(t, "stage"), *status = report_stage_status(t);
         for (const struct json *i = json_items(t, "inputs"); i; i = json_next(i)) {
             const char *from = json_text(i, "from");
             const struct json *producer = producer_of(all, from);

@@ -52,5 +52,9 @@ grep -qx '  train: interrupted' stderr.txt || { cat stderr.txt >&2; die "not \"t
 # Nothing has answered the golden set yet: the page does not say that something did.
 page=fresh.pages/tiny_task/index.html
 grep -q 'interrupted' $page || die "the page does not say that it was interrupted"
+# Nothing has failed, and the page has no red in it.
+has $page 'interrupted; the same command goes on with it'
+grep -q '<td class="short warn">interrupted</td>' $page || die "the stage does not stand as interrupted"
+! grep -qE 'class="([^"]* )?bad[ "]|>failed<' $page || die "the page of an interrupted run says that something failed"
 grep -q 'Every stage that answered the set' $page && die "the page has golden results of stages that did not run"
 echo ok
