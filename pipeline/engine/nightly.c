@@ -196,6 +196,11 @@ int nightly_exit_status(const struct nightly *n)
     return worse ? 3 : broken ? 1 : 0;
 }
 
+const char *nightly_item_word(const struct nightly_item *item)
+{
+    return str_eq(item->status, "ok") && item->n_regressions > 0 ? "worse" : item->status;
+}
+
 bool nightly_is_worse(const struct json *change)
 {
     const char *verdict = json_find_text(change, "verdict");
@@ -294,7 +299,7 @@ void nightly_to_text(const struct nightly *n, struct buf *out)
         char seconds[24];
         str_format_seconds(item->seconds, seconds);
         bool named = item->reason && str_starts(item->reason, item->path); /* with its line */
-        buf_printf(out, "%-11s %s", item->status, named ? item->reason : item->path);
+        buf_printf(out, "%-11s %s", nightly_item_word(item), named ? item->reason : item->path);
         if (item->reason && !named)
             buf_printf(out, ": %s", item->reason);
         else if (!named && !str_eq(item->status, "not run"))

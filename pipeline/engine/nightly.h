@@ -43,6 +43,8 @@ void nightly_release(struct nightly *n); /* safe on zeroed */
 int nightly_compare(struct nightly_item *item, const struct run_record *r, struct store *s,
                     struct err *e) MUST_USE;
 
+/* Its status for people: "worse" where it ended well and a metric regressed or is gone. */
+const char *nightly_item_word(const struct nightly_item *item);
 /* Is this change a regression, or a metric that is gone? */
 bool nightly_is_worse(const struct json *change);
 /* 3 when a metric regressed or is gone, or a gate does not hold; else 1 when a manifest failed;

@@ -49,7 +49,7 @@ static size_t count(const struct nightly *n, const char *status)
 {
     size_t found = 0;
     for (size_t i = 0; i < n->n_items; i++)
-        found += str_eq(n->items[i].status, status);
+        found += str_eq(nightly_item_word(&n->items[i]), status);
     return found;
 }
 
@@ -112,7 +112,8 @@ static void add_manifests(struct json *page, const struct nightly *n)
         char seconds[24];
         str_format_seconds(item->seconds, seconds);
         json_append(row, path_cell(item));
-        json_append(row, report_cell_tone(item->status, tone_of(item->status)));
+        json_append(row,
+                    report_cell_tone(nightly_item_word(item), tone_of(nightly_item_word(item))));
         json_append(row, report_cell_text(item->reason));
         json_append(row, json_new_i64((int64_t)n_stages(item, "executed")));
         json_append(row, json_new_i64((int64_t)n_stages(item, "reused")));

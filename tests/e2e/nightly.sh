@@ -44,18 +44,24 @@ has stdout.txt 'skipped     nightly/c_absent.yaml: nowhere is not there'
 has stdout.txt 'skipped     nightly/d_later.yaml: out/base_1/base is not there; the manifest with `name: base_1` delivers to out/base_1'
 has stdout.txt "tiny_task: quality[toolkit=tiny-0.1]: exact_match fell from $exact to "
 page=reports/nightly/2026-02-02
+# A manifest whose metric fell ran well and is not ok: on the terminal, in the page and its count.
+grep -qE '^worse       nightly/task.yaml \(.*, [1-9] regression' stdout.txt || die "the worse one stands as ok"
+sed 's/<wbr>//g' $page/index.html >page.html
+tr -d '\n' <page.html | sed 's/<tr>/\n&/g; s/<div class="tile/\n&/g' >rows.txt
+grep 'nightly/task.yaml' rows.txt | head -n 1 | grep -q '<td class="short bad">worse</td>' || die "the page has it as ok"
+grep '<dt>ok</dt>' rows.txt | grep -q 'data-value="0"' || die "the page counts a worse manifest as ok"
 has $page/junit.xml '<skipped message="nowhere is not there"/>'
 has $page/junit.xml 'message="fell from'
-has $page/index.html 'nightly/a_broken.yaml'
+has page.html 'nightly/a_broken.yaml'
 # The page says why, and leads to the page of each run that has one.
 why='data[toolkit=tiny-0.1]: stage-prep exited with status 1: prep: '
 has stdout.txt "failed      nightly/b_fails.yaml: $why"
-tr -d '\n' <$page/index.html | sed 's/<tr>/\n&/g' | grep 'nightly/b_fails.yaml' | head -n 1 >row.txt
+tr -d '\n' <page.html | sed 's/<tr>/\n&/g' | grep 'nightly/b_fails.yaml' | head -n 1 >row.txt
 has row.txt "<td class=\"long\">$why"
 [ "$(grep -o 'href="[^"]*/index.html"' $page/index.html | sort | tr '\n' ' ')" = \
     'href="../../fails/index.html" href="../../tiny_task/index.html" ' ] || die "other links than to the pages of the runs"
 for link in fails tiny_task; do
-    grep -q "<a href=\"../../$link/index.html\">nightly/" $page/index.html || die "no link to the page of $link"
+    grep -q "<a href=\"../../$link/index.html\">nightly/" page.html || die "no link to the page of $link"
     [ -s $page/../../$link/index.html ] || die "the link to $link leads nowhere"
 done
 [ ! -e $page/../../absent ] || die "a skipped manifest has a page"
