@@ -1,13 +1,19 @@
 #include "pipeline/report/pairs_html.h"
 
+#include <string.h>
+
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/report/block_read.h"
 #include "pipeline/report/html.h"
 
+/* Columns share the width; one of line numbers needs no such share. */
+#define NARROW_DIGITS 8
+
 struct column {
     const char *name;
     bool is_badge;
+    bool is_narrow; /* badges, and numbers */
 };
 
 struct pairs {
@@ -22,10 +28,19 @@ static bool is_yes_or_no(const char *text)
     return str_eq(text, "yes") || str_eq(text, "no");
 }
 
+static bool is_number(const char *text)
+{
+    size_t n = strspn(text, "0123456789");
+    return n > 0 && n <= NARROW_DIGITS && text[n] == '\0';
+}
+
 static int check_rows(struct pairs *p, struct err *e)
 {
-    for (size_t i = 0; i < p->n_columns; i++)
-        p->columns[i].is_badge = json_first(p->rows) != NULL && str_eq(p->columns[i].name, "same");
+    for (size_t i = 0; i < p->n_columns; i++) {
+        struct column *c = &p->columns[i];
+        c->is_badge = json_first(p->rows) != NULL && str_eq(c->name, "same");
+        c->is_narrow = json_first(p->rows) != NULL && html_width(c->name) <= NARROW_DIGITS;
+    }
     for (const struct json *row = json_first(p->rows); row; row = json_next(row)) {
         p->n_rows++;
         struct column *column = p->columns;
@@ -33,7 +48,9 @@ static int check_rows(struct pairs *p, struct err *e)
             if (block_is_text(v, e) < 0)
                 return err_wrap(e, "row %zu, column %zu", p->n_rows,
                                 (size_t)(column - p->columns) + 1);
-            column->is_badge = column->is_badge && is_yes_or_no(json_string(v));
+            const char *text = json_string(v);
+            column->is_badge = column->is_badge && is_yes_or_no(text);
+            column->is_narrow = column->is_narrow && (column->is_badge || is_number(text));
         }
     }
     return 0;
@@ -42,7 +59,7 @@ static int check_rows(struct pairs *p, struct err *e)
 static void text_cell_write(const struct column *column, const char *text, struct buf *out)
 {
     buf_add_text(out, "<td");
-    html_add_classes(out, column->is_badge ? "mark" : NULL, NULL, NULL);
+    html_add_classes(out, column->is_narrow ? "mark" : NULL, NULL, NULL);
     html_add_attribute(out, "data-label", column->name);
     buf_add_char(out, '>');
     if (column->is_badge)
@@ -61,8 +78,8 @@ static void rows_write(const struct pairs *p, const struct json **row, size_t n,
 {
     buf_add_text(out, "<table class=\"pairs\">\n<thead>\n<tr>");
     for (size_t i = 0; i < p->n_columns; i++) {
-        buf_add_text(out, p->columns[i].is_badge ? "<th scope=\"col\" class=\"mark\">"
-                                                 : "<th scope=\"col\">");
+        buf_add_text(out, p->columns[i].is_narrow ? "<th scope=\"col\" class=\"mark\">"
+                                                  : "<th scope=\"col\">");
         html_add_text(out, p->columns[i].name);
         buf_add_text(out, "</th>");
     }
