@@ -117,15 +117,29 @@ static const char *kind_class(const struct cell *c)
     return c->code ? "code" : NULL;
 }
 
+/* How sure a figure is wants no four digits: 0.028 to 0.125. */
+static void end_write(double v, struct buf *out)
+{
+    if (!(v >= -1 && v <= 1)) {
+        html_add_number_span(out, v);
+        return;
+    }
+    buf_add_text(out, "<span");
+    html_add_exact(out, v);
+    buf_add_char(out, '>');
+    html_add_fixed(out, v, 3);
+    buf_add_text(out, "</span>");
+}
+
 static void number_write(const struct cell *c, struct buf *out)
 {
     html_add_number(out, c->number);
     if (!c->has_interval)
         return;
     buf_add_text(out, "<span class=\"interval\">");
-    html_add_number_span(out, c->low);
+    end_write(c->low, out);
     buf_add_text(out, " to ");
-    html_add_number_span(out, c->high);
+    end_write(c->high, out);
     buf_add_text(out, "</span>");
 }
 
@@ -154,6 +168,8 @@ void cell_write(const struct cell *c, const char *element, const char *attribute
         buf_add_text(out, "\xE2\x80\x93"); /* en dash */
     else if (is_code)
         html_add_text_n(out, c->text, html_cut(c->text, CELL_CODE_CHARACTERS));
+    else if (str_eq(element, "th"))
+        html_add_name(out, c->text);
     else
         html_add_text(out, c->text);
     if (c->link)

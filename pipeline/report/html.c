@@ -8,6 +8,9 @@
 #include "pipeline/base/json.h"
 #include "pipeline/base/str.h"
 
+/* A name up to here is not broken. */
+#define NAME_WIDTH 16
+
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 static void add_ascii(struct buf *out, char c)
@@ -73,6 +76,22 @@ void html_add_text_n(struct buf *out, const char *s, size_t n_bytes)
 void html_add_text(struct buf *out, const char *s)
 {
     html_add_text_n(out, s, strlen(s));
+}
+
+void html_add_name(struct buf *out, const char *s)
+{
+    if (html_width(s) <= NAME_WIDTH || strchr(s, ' ')) {
+        html_add_text(out, s);
+        return;
+    }
+    while (*s) {
+        size_t n = strcspn(s, "_[,=/");
+        n += s[n] != '\0';
+        html_add_text_n(out, s, n);
+        s += n;
+        if (*s)
+            buf_add_text(out, "<wbr>");
+    }
 }
 
 void html_add_attribute(struct buf *out, const char *name, const char *value)

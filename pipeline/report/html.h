@@ -15,6 +15,8 @@
 
 void html_add_text(struct buf *out, const char *s);
 void html_add_text_n(struct buf *out, const char *s, size_t n_bytes);
+/* A name: a long one without a space may be broken behind _ [ , = and / where it does not fit. */
+void html_add_name(struct buf *out, const char *s);
 /* ` name="value"`, with the space in front; nothing when value is NULL. */
 void html_add_attribute(struct buf *out, const char *name, const char *value);
 /* ` class="a b"` of those that are not NULL or empty; nothing when none is left. */

@@ -2,21 +2,24 @@
 
 /*
  * --c0 to --c4 are the pens of charts: told apart by hue and by lightness, also by eyes that
- * do not see red or green, on both grounds. --heat and --miss are the two hues of a matrix.
+ * do not see red or green, on both grounds. --heat and --miss are the two hues of a matrix, --tint
+ * says how deep a miss is coloured: figures stay readable on every step.
  */
 static const char colours[] =
     ":root{color-scheme:light dark;--ground:#fff;--panel:#f5f7f9;--line:#dce1e7;--grid:#e8ecf0;"
-    "--ink:#1a222c;--soft:#566270;--faint:#a3adb8;--accent:#0b5cad;--node:#fff;"
+    "--ink:#1a222c;--soft:#566270;--faint:#a3adb8;--zero:#6b7682;--accent:#0b5cad;--node:#fff;"
     "--good:#16754a;--bad:#b92c26;--warn:#8a5a00;--good-ground:#e3f4ea;--bad-ground:#fbe9e7;"
     "--warn-ground:#fbf0d6;--muted-ground:#eceff3;"
     "--c0:#0b62b0;--c1:#c7540f;--c2:#0f8a6a;--c3:#7d3c98;--c4:#8a7400;"
-    "--heat:11 98 176;--miss:199 84 15;--on-heat:#fff}\n"
+    "--heat:11 98 176;--miss:188 76 8;--tint:1.35;--on-heat:#fff;--shade:rgb(26 34 44/.2)}\n"
     "@media (prefers-color-scheme:dark){:root{--ground:#12161b;--panel:#1a2027;--line:#2e3741;"
-    "--grid:#252d36;--ink:#e2e8ee;--soft:#9ba7b4;--faint:#5d6975;--accent:#74b4f2;--node:#1a2027;"
+    "--grid:#252d36;--ink:#e2e8ee;--soft:#9ba7b4;--faint:#5d6975;--zero:#76828f;--accent:#74b4f2;"
+    "--node:#1a2027;"
     "--good:#5cc894;--bad:#f08a80;--warn:#e0b050;--good-ground:#153524;--bad-ground:#44201d;"
     "--warn-ground:#3d3012;--muted-ground:#262e37;"
     "--c0:#6db3f5;--c1:#f29255;--c2:#4fcba2;--c3:#c99be0;--c4:#d8c24a;"
-    "--heat:92 168 240;--miss:242 146 85;--on-heat:#0c1116}}\n";
+    "--heat:92 168 240;--miss:242 146 85;--tint:.95;--on-heat:#0c1116;"
+    "--shade:rgb(255 255 255/.16)}}\n";
 
 static const char frame[] =
     "*{box-sizing:border-box}\n"
@@ -54,7 +57,7 @@ static const char frame[] =
     ".notices .bad{border-left-color:var(--bad)}.notices .warn{border-left-color:var(--warn)}\n"
     ".notices a{font-weight:600;margin-right:4px}\n"
     "nav{position:sticky;top:0;z-index:1;margin:0 -20px;padding:0 20px;overflow:auto;"
-    "background:var(--ground);border-bottom:1px solid var(--line)}\n"
+    "border-bottom:1px solid var(--line)}\n"
     "nav ul{display:flex;flex-wrap:wrap;column-gap:22px;max-height:84px;padding:0;"
     "list-style:none;white-space:nowrap;font-size:14px}\n"
     "nav a{display:block;padding:8px 0;text-decoration:none;color:var(--soft);max-width:16em;"
@@ -86,6 +89,13 @@ static const char blocks[] =
     "td.muted,th.muted,dd.muted,.none{color:var(--soft)}\n"
     ".code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em}\n"
     ".scroll{overflow-x:auto;max-width:100%}\n"
+    /* A shade at an edge behind which there is more; covers that scroll along hide it at the end.
+     */
+    ".scroll,nav{background:"
+    "linear-gradient(to right,var(--ground) 40%,transparent) 0 0/36px 100% no-repeat local,"
+    "linear-gradient(to left,var(--ground) 40%,transparent) 100% 0/36px 100% no-repeat local,"
+    "linear-gradient(to right,var(--shade),transparent) 0 0/12px 100% no-repeat,"
+    "linear-gradient(to left,var(--shade),transparent) 100% 0/12px 100% no-repeat var(--ground)}\n"
     "table{border-collapse:collapse;font-size:14px;line-height:1.45}\n"
     "th,td{padding:5px 16px 5px 0;text-align:left;vertical-align:top;"
     "border-bottom:1px solid var(--grid);font-weight:400;white-space:pre-wrap;min-width:11em;"
@@ -131,7 +141,11 @@ static const char pairs[] =
     "grid-template-columns:84px minmax(0,1fr);gap:10px;align-items:start}\n"
     ".pairs td::before{content:attr(data-label);color:var(--soft);font-size:13px}\n"
     ".pairs .badge{justify-self:start}\n"
-    ".long{min-width:17em}\n"
+    "th,td{padding-right:10px;min-width:8em}\n"
+    "tbody th.short{white-space:normal;min-width:7em}\n"
+    "thead .num,.num{min-width:3.5em}\n"
+    ".short{min-width:0}\n"
+    ".long{min-width:15em}\n"
     "}\n";
 
 static const char matrix[] =
@@ -147,11 +161,11 @@ static const char matrix[] =
     ".matrix .corner{border:0;text-align:right;vertical-align:bottom;color:var(--soft);"
     "font-size:13px}\n"
     ".corner span{display:block;white-space:nowrap}\n"
-    ".matrix .zero{color:var(--faint)}\n"
+    ".matrix .zero{color:var(--zero)}\n"
     ".matrix .same{box-shadow:inset 0 0 0 1.5px var(--accent)}\n"
-    ".h1{--a:.12}.h2{--a:.2}.h3{--a:.27}.h4{--a:.34}.h5{--a:.41}.h6{--a:.48}.h7{--a:.55}"
-    ".h8{--a:.62}.h9{--a:.85}.h10{--a:.95}\n"
-    ".matrix td{background:rgb(var(--miss)/calc(var(--a,0)*1.5))}\n"
+    ".h1{--a:.12}.h2{--a:.19}.h3{--a:.26}.h4{--a:.33}.h5{--a:.39}.h6{--a:.45}.h7{--a:.51}"
+    ".h8{--a:.57}.h9{--a:.85}.h10{--a:.95}\n"
+    ".matrix td{background:rgb(var(--miss)/calc(var(--a,0)*var(--tint)))}\n"
     ".matrix .corner{background:none}\n"
     ".matrix .same{background:rgb(var(--heat)/var(--a,0))}\n"
     ".matrix .h9,.matrix .h10{color:var(--on-heat)}\n";

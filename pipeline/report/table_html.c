@@ -49,7 +49,7 @@ static void head_write(const struct json *names, const struct column *columns, s
         buf_add_text(out, "<th scope=\"col\"");
         html_add_classes(out, column_class(columns), NULL, NULL);
         buf_add_char(out, '>');
-        html_add_text(out, json_string(v));
+        html_add_name(out, json_string(v));
         buf_add_text(out, "</th>");
     }
     buf_add_text(out, "</tr>\n</thead>\n");

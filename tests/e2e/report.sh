@@ -36,7 +36,7 @@ sed '/^  quality:/i\
     inputs: { golden: data/golden, base: toolkit.base, tokenizer: toolkit.tokenizer, template: toolkit.template }\
     with: { max_new_tokens: 8 }' task.yaml | sed 's/golden: data.golden, adapter/against: bare.answers, &/' >both.yaml
 expect 0 fm run both.yaml
-tr -d '\n' <$page | sed 's/<section/\n&/g; s/<h3>/\n&/g' >parts.txt
+tr -d '\n' <$page | sed 's/<wbr>//g; s/<section/\n&/g; s/<h3>/\n&/g' >parts.txt
 grep '^<h3>On data/golden' parts.txt | sed 's/<tr>/\n&/g' >golden.txt
 has golden.txt '>bare[toolkit=tiny-0.1]</th><th scope="col" class="num">quality[toolkit=tiny-0.1]</th>'
 for stage in bare quality; do

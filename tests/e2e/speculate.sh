@@ -30,7 +30,7 @@ for _ in first again; do
     [ "$(grep -o '>times_as_fast<' $page | wc -l)" -eq 2 ] || die "the page does not say how fast"
     expect 0 fm run task.yaml --record
 done
-tr -d '\n' <$page | sed 's/<h3>/\n&/g; s/<section/\n&/g' | grep '^<h3>On data/golden' >golden.txt
+tr -d '\n' <$page | sed 's|<wbr>||g; s|<h3>|\n&|g; s|<section|\n&|g' | grep '^<h3>On data/golden' >golden.txt
 has golden.txt '>quality[toolkit=tiny-0.1]</th>'
 ! grep -qE 'worth|acceptance|tokens_per_pass' golden.txt || die "the golden results have what a draft is worth"
 has $page '<h2>worth[toolkit=tiny-0.1]</h2>'

@@ -89,6 +89,42 @@ static void links(void **state)
     }
 }
 
+/* A long name may be broken where a reader would, in what names a row or a column. */
+static void names(void **state)
+{
+    (void)state;
+    char *html = draw("{'sections': [{'id': 's', 'open': true, 'blocks': [{'type': 'table', "
+                      "'columns': ['quality[toolkit=nano-1.0]', 'b'], 'rows': ["
+                      "['expected_token_<&>', 'expected_token_probability'], "
+                      "['0123456789_12345', 'c'], ['a_b c_d e_f g_h i_j', 'd']]}]}]}");
+    has(html, ">quality[<wbr>toolkit=<wbr>nano-1.0]</th>");
+    has(html, ">expected_<wbr>token_<wbr>&lt;&amp;&gt;</th>");
+    has(html, ">expected_token_probability</td>");
+    has(html, ">0123456789_12345</th>");
+    has(html, ">a_b c_d e_f g_h i_j</th>");
+    xfree(html);
+}
+
+/* Columns of texts side by side share the width; a column of line numbers takes no share. */
+static void line_numbers(void **state)
+{
+    (void)state;
+    static const char form[] =
+        "{'sections': [{'id': 's', 'open': true, 'blocks': [{'type': 'pairs', "
+        "'columns': ['line', 'text'], 'rows': [%s]}]}]}";
+    char *text = xasprintf(form, "['12', 'a'], ['13', '14']");
+    char *html = draw(text);
+    has(html, "<th scope=\"col\" class=\"mark\">line</th><th scope=\"col\">text</th>");
+    has(html, "<td class=\"mark\" data-label=\"line\"><div>12</div></td>");
+    xfree(html);
+    xfree(text);
+    text = xasprintf(form, "['12', 'a'], ['twelve', '14']");
+    html = draw(text);
+    has(html, "<th scope=\"col\">line</th><th scope=\"col\">text</th>");
+    xfree(html);
+    xfree(text);
+}
+
 static void intervals(void **state)
 {
     (void)state;
@@ -98,8 +134,13 @@ static void intervals(void **state)
     char *text = xasprintf(form, "[0.25, 0.75]");
     char *html = draw(text);
     has(html,
-        "data-value=\"0.5\">0.5<span class=\"interval\"><span data-value=\"0.25\">0.25</span> to "
-        "<span data-value=\"0.75\">0.75</span></span></td>");
+        "data-value=\"0.5\">0.5<span class=\"interval\"><span data-value=\"0.25\">0.250</span> to "
+        "<span data-value=\"0.75\">0.750</span></span></td>");
+    xfree(html);
+    xfree(text);
+    text = xasprintf(form, "[0.0277912, 12345]");
+    html = draw(text);
+    has(html, "<span data-value=\"0.0277912\">0.028</span> to <span data-value=\"12345\">12,345<");
     xfree(html);
     xfree(text);
     static const char *const wrong[] = {"[]", "[1]", "[1, 2, 3]", "3", "['a', 1]"};
@@ -115,10 +156,9 @@ static void intervals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(notices),
-        cmocka_unit_test(notices_that_are_none),
-        cmocka_unit_test(links),
-        cmocka_unit_test(intervals),
+        cmocka_unit_test(notices),      cmocka_unit_test(notices_that_are_none),
+        cmocka_unit_test(links),        cmocka_unit_test(names),
+        cmocka_unit_test(line_numbers), cmocka_unit_test(intervals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

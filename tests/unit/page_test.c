@@ -35,7 +35,8 @@ static const char *fault(struct form *f, const char *what)
 
 static bool is_void(const char *name)
 {
-    return str_eq(name, "meta") || str_eq(name, "link") || str_eq(name, "!DOCTYPE");
+    return str_eq(name, "meta") || str_eq(name, "link") || str_eq(name, "wbr") ||
+           str_eq(name, "!DOCTYPE");
 }
 
 static void take_id(struct form *f, const char *value, size_t n)
