@@ -39,7 +39,7 @@ static const struct param PARAMS[] = {
     {"system", PARAM_CHOICE, offsetof(struct prep_config, system), "keep", 0, 0, SYSTEM_CHOICES, "",
      "Rows without a system message stay so, or get the template's default one."},
     {"objects", PARAM_BOOL, offsetof(struct prep_config, objects), "false", 0, 0, NULL, "",
-     "Also take rows written as {\"messages\": [...]}."},
+     "Also take rows written as {\"messages\": [...]}, with \"tools\" beside it or without."},
     {"seed", PARAM_INT, offsetof(struct prep_config, seed), "1", 0, 9007199254740991, NULL, "",
      "Seed of the split."},
 };
@@ -166,6 +166,8 @@ static int check_split(struct prep *p, const struct chat_list *train, const stru
                        "raw: no training row is left: all %zu were held out; lower valid_fraction "
                        "or add rows",
                        p->raw.n_rows);
+    if (set && p->config->system == PREP_SYSTEM_KEEP)
+        rules_check_systems(train, &set->rows, "golden", p->findings);
     if (set)
         labels_check(train, &set->rows, set, "golden", p->findings);
     if (valid->n_rows == 0) {

@@ -70,10 +70,10 @@ static int refuse_long(const struct buf *where, uint64_t n, const struct prep_co
                        struct err *e)
 {
     return err_set(e, ERR_LIMIT,
-                   "%llu rows are longer than max_length %lld tokens (%s%s): raise max_length, "
-                   "shorten them, or set long_rows: cut",
-                   (unsigned long long)n, (long long)config->max_length, buf_text(where),
-                   n > LONG_ROWS_SHOWN ? ", ..." : "");
+                   "%llu row%s longer than max_length %lld tokens (%s%s): raise max_length, "
+                   "shorten what is longer, or set long_rows: cut",
+                   (unsigned long long)n, n == 1 ? " is" : "s are", (long long)config->max_length,
+                   buf_text(where), n > LONG_ROWS_SHOWN ? ", ..." : "");
 }
 
 int prep_add_rows(struct prep_sink *sink, const struct chat_list *rows, const bool *held_out,

@@ -9,6 +9,8 @@
 
 /* How many bad lines a message spells out. */
 #define BAD_LINES_SHOWN 8
+/* How many keys of an object that is no row. */
+#define KEYS_SHOWN 4
 
 static const char *const ROLE_NAMES[] = {"system", "user", "assistant"};
 
@@ -196,15 +198,20 @@ static int take_message(struct chat_message *m, const struct json *v, struct err
         if (str_eq(role, ROLE_NAMES[m->role]))
             break;
     if (m->role > CHAT_ASSISTANT)
-        return err_set(e, ERR_FORMAT, "role \"%.40s\": expected system, user or assistant", role);
+        return err_set(e, ERR_FORMAT, "role \"%.40s\": expected system, user or assistant%s", role,
+                       str_eq(role, "tool") || str_eq(role, "function")
+                           ? "; what a tool answered is no turn: end the row at the call"
+                           : "");
     for (const struct json *member = json_first(v); member && status == 0;
          member = json_next(member))
         status = check_key(json_key(member), m->role, e);
-    if (status == 0)
+    const struct json *written = json_get(v, "content");
+    bool only_calls = json_get(v, "tool_calls") && (!written || json_type(written) == JSON_NULL);
+    if (status == 0 && !only_calls)
         status = need_text(v, "content", &content, e);
     if (status < 0)
         return status;
-    m->content = xstrdup(content);
+    m->content = xstrdup(only_calls ? "" : content);
     if (json_get(v, "tools"))
         return take_tools(m, json_get(v, "tools"), e);
     if (json_get(v, "tool_calls"))
@@ -228,22 +235,52 @@ static int check_order(const struct chat *c, size_t i, struct err *e)
     return 0;
 }
 
+/* Appends `"prompt", "completion"`: what an object has instead. */
+static void write_keys(const struct json *v, struct buf *out)
+{
+    size_t n = 0;
+    for (const struct json *m = json_first(v); m && n < KEYS_SHOWN; m = json_next(m), n++)
+        buf_printf(out, "%s\"%.40s\"", n > 0 ? ", " : "", json_key(m));
+    if (json_count(v) > n)
+        buf_add_text(out, ", ...");
+}
+
+static int refuse_object(const struct json *v, bool objects_allowed, struct err *e)
+{
+    struct buf keys;
+    buf_init(&keys, BUF_MAX_DEFAULT);
+    write_keys(v, &keys);
+    if (objects_allowed)
+        err_set(e, ERR_FORMAT, "column 1: key \"messages\" is missing; found %s", buf_text(&keys));
+    else if (json_get(v, "messages"))
+        err_set(e, ERR_FORMAT,
+                "column 1: expected an array of messages, found an object (rows of the form "
+                "{\"messages\": [...]} need `objects: true` below `with`)");
+    else
+        err_set(e, ERR_FORMAT, "column 1: expected an array of messages, found an object with %s",
+                json_count(v) > 0 ? buf_text(&keys) : "no key");
+    buf_release(&keys);
+    return ERR_FORMAT;
+}
+
+static int check_object(const struct json *v, bool objects_allowed, struct err *e)
+{
+    if (!objects_allowed || !json_get(v, "messages"))
+        return refuse_object(v, objects_allowed, e);
+    for (const struct json *m = json_first(v); m; m = json_next(m))
+        if (!str_eq(json_key(m), "messages") && !str_eq(json_key(m), "tools"))
+            return err_set(e, ERR_FORMAT, "column 1: unknown key \"%.40s\" beside \"messages\"",
+                           json_key(m));
+    return 0;
+}
+
 static const struct json *messages_of(const struct json *v, bool objects_allowed, struct err *e)
 {
     const struct json *messages = v;
     if (json_type(v) == JSON_OBJECT) {
+        if (check_object(v, objects_allowed, e) < 0)
+            return NULL;
         messages = json_get(v, "messages");
-        if (!objects_allowed) {
-            err_set(e, ERR_FORMAT, "column 1: expected an array of messages, found an object%s",
-                    messages
-                        ? " (rows of the form {\"messages\": [...]} need the parameter objects)"
-                        : "");
-            return NULL;
-        }
-        if (!messages || json_count(v) != 1) {
-            err_set(e, ERR_FORMAT, "column 1: expected an object with the one key \"messages\"");
-            return NULL;
-        }
     }
     if (json_type(messages) != JSON_ARRAY) {
         err_set(e, ERR_FORMAT, "column 1: expected an array of messages, found %s",
@@ -251,6 +288,20 @@ static const struct json *messages_of(const struct json *v, bool objects_allowed
         return NULL;
     }
     return messages;
+}
+
+/* What stands beside the messages is what the system message would have. */
+static int take_tools_beside(struct chat *c, const struct json *tools, struct err *e)
+{
+    struct chat_message *first = &c->messages[0];
+    if (first->role != CHAT_SYSTEM)
+        return err_set(e, ERR_FORMAT,
+                       "column 1: \"tools\" beside the messages belong to a system message, and "
+                       "there is none");
+    if (first->tools)
+        return err_set(e, ERR_FORMAT,
+                       "column 1: \"tools\" stand beside the messages and on the system message");
+    return take_tools(first, tools, e);
 }
 
 static char *message_text(const struct chat_message *m)
@@ -282,6 +333,8 @@ int chat_take(struct chat *c, const struct json *v, const char *text, size_t n_b
         if (status < 0)
             status = err_wrap(e, "column %zu: message %zu", column_of(text, n_bytes, i), i + 1);
     }
+    if (status == 0 && json_type(v) == JSON_OBJECT && json_get(v, "tools"))
+        status = take_tools_beside(c, json_get(v, "tools"), e);
     if (status == 0 && c->messages[n - 1].role != CHAT_ASSISTANT)
         status =
             err_set(e, ERR_FORMAT, "column %zu: the last message is of role %s: expected assistant",
@@ -376,29 +429,52 @@ static int take_line(struct chat_list *l, const struct jsonl *lines, bool object
     return status;
 }
 
+/* Is what is read so far the beginning of a value that goes on in the next line? */
+static bool is_open_value(const struct jsonl *lines)
+{
+    size_t n = lines->n_text;
+    while (n > 0 && strchr(" \t", lines->text[n - 1]))
+        n--;
+    return n > 0 && strchr("[{", lines->text[n - 1]);
+}
+
+/* Of a file of which no line is a row: what it may be, and what to do. */
+static void add_hint(struct buf *reasons, const char *path, bool is_open)
+{
+    buf_printf(reasons,
+               "\n%s: no line of it is a row: expected one JSON array of messages a line; %s", path,
+               is_open ? "for one JSON value over several lines, jq -c '.[]' FILE writes one a line"
+                       : "a table or a text becomes rows as configs/README.md, Rows, says");
+}
+
 static int read_lines(struct chat_list *l, struct jsonl *lines, const char *path,
                       bool objects_allowed, struct err *e)
 {
     struct buf reasons;
     size_t n_bad = 0;
+    bool is_open = false;
     int status = 0;
     buf_init(&reasons, BUF_MAX_DEFAULT);
     while (jsonl_next(lines)) {
         struct err bad = {0};
         if (take_line(l, lines, objects_allowed, &bad) == 0)
             continue;
+        is_open = n_bad == 0 ? is_open_value(lines) : is_open;
         if (++n_bad <= BAD_LINES_SHOWN)
             buf_printf(&reasons, "%s%s:%llu: %.200s", n_bad > 1 ? "\n" : "", path,
                        (unsigned long long)lines->line, bad.text);
     }
     if (n_bad > BAD_LINES_SHOWN)
         buf_printf(&reasons, "\n%s: %zu bad lines in all", path, n_bad);
+    if (n_bad > 0 && l->n_rows == 0)
+        add_hint(&reasons, path, is_open);
     if (n_bad > 0)
         status = err_set(e, ERR_FORMAT, "%s", buf_text(&reasons));
     else if (l->n_rows == 0)
         status = err_set(e, ERR_FORMAT,
                          "%s: no row in it: expected one JSON array of messages a line", path);
     l->blank_lines = lines->blank_lines;
+    l->has_mark = lines->has_mark;
     buf_release(&reasons);
     return status;
 }

@@ -3,11 +3,13 @@
 
 /*
  * One training or golden row: a conversation. A line is a JSON array of messages; where the caller
- * allows it also an object with the single key "messages" that holds the array.
+ * allows it also an object with the key "messages" that holds the array, and with "tools", which
+ * then are those of the system message.
  *
  * Rules, checked on every row:
  * - a message is an object with role and content, both text, and no other key than tools (on the
- *   system message) and tool_calls (on assistant messages);
+ *   system message) and tool_calls (on assistant messages, whose content may then be null or
+ * absent: an empty text);
  * - roles: an optional system message first, then user and assistant in turn, user first and
  *   assistant last.
  *
@@ -67,7 +69,8 @@ struct chat_list {
     size_t n_rows;
     size_t capacity;
     uint64_t blank_lines;
-    char *path; /* where they were read, for messages; no output may hold it */
+    bool has_mark; /* a byte order mark in front was left out */
+    char *path;    /* where they were read, for messages; no output may hold it */
 };
 
 /* Reads all rows or none. When lines are bad, the message gives the first ones with line and

@@ -6,6 +6,19 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/zfile.h"
 
+static bool starts_with_mark(const char *text, size_t n)
+{
+    return n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+}
+
+/* Spreadsheets and editors of Windows put it in front of what they save as UTF-8. */
+static void skip_mark(struct jsonl *j)
+{
+    j->has_mark = starts_with_mark(j->at, j->n_left);
+    j->at += j->has_mark ? 3 : 0;
+    j->n_left -= j->has_mark ? 3 : 0;
+}
+
 int jsonl_open(struct jsonl *j, const char *path, struct err *e)
 {
     *j = (struct jsonl){0};
@@ -14,11 +27,13 @@ int jsonl_open(struct jsonl *j, const char *path, struct err *e)
         int status = zfile_read(path, JSONL_UNPACKED_BYTES_MAX, &j->unpacked, e);
         j->at = buf_text(&j->unpacked);
         j->n_left = j->unpacked.n_bytes;
+        skip_mark(j);
         return status;
     }
     int status = file_map_open(&j->map, path, e);
     j->at = (const char *)j->map.bytes;
     j->n_left = j->map.n_bytes;
+    skip_mark(j);
     return status;
 }
 
@@ -66,9 +81,9 @@ int jsonl_value(const struct jsonl *j, struct json **out, struct err *e)
     if (j->n_text > LIMIT_JSONL_LINE_BYTES)
         return err_set(e, ERR_LIMIT, "the line has %zu bytes, LIMIT_JSONL_LINE_BYTES is %llu",
                        j->n_text, (unsigned long long)LIMIT_JSONL_LINE_BYTES);
-    if (j->n_text >= 3 && memcmp(j->text, "\xEF\xBB\xBF", 3) == 0)
+    if (starts_with_mark(j->text, j->n_text))
         return err_set(e, ERR_FORMAT,
-                       "column 1: byte order mark: save the file as UTF-8 without one");
+                       "column 1: byte order mark: one may stand in front of the file alone");
     int status = json_scan(j->text, j->n_text, &mark, e);
     if (status < 0)
         return err_wrap(e, "column %zu", mark.column);

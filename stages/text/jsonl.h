@@ -4,8 +4,9 @@
 /*
  * The lines of a JSONL file, one strict JSON value each (pipeline/base/json.h: UTF-8, no duplicate
  * keys, no NUL, no lone surrogates, depth limit, nothing after the value). A line ends with LF or
- * CR LF; the last one may end without. Blank lines are left out and counted. A byte order mark is
- * refused wherever it stands. Files that end in .zst are unpacked.
+ * CR LF; the last one may end without. Blank lines are left out and counted. A byte order mark in
+ * front of the file is left out; on any other line it is refused. Files that end in .zst are
+ * unpacked.
  *
  * A bad line ends nothing: the caller may go on with the next one and report all.
  */
@@ -31,6 +32,7 @@ struct jsonl {
     const char *text; /* that line without its end; borrowed until close */
     size_t n_text;
     uint64_t blank_lines; /* so far */
+    bool has_mark;        /* a byte order mark was left out */
 };
 
 int jsonl_open(struct jsonl *j, const char *path, struct err *e) MUST_USE;

@@ -51,9 +51,10 @@ int rules_check_special(const struct chat_list *rows, const char *name, const st
     }
     if (lines.n > 0)
         status = err_set(e, ERR_FORMAT,
-                         "%s: %llu rows hold a special piece of the template as text, first %s "
+                         "%s: %llu row%s a special piece of the template as text, first %s "
                          "(lines %s): the model would read it as the end or start of a turn",
-                         name, (unsigned long long)lines.n, first, finding_where(&lines));
+                         name, (unsigned long long)lines.n, lines.n == 1 ? " holds" : "s hold",
+                         first, finding_where(&lines));
     finding_release(&lines);
     return status;
 }
@@ -174,7 +175,29 @@ int rules_check(const struct chat_list *rows, const char *name, const struct tem
     int status = rules_check_special(rows, name, t, e);
     if (status < 0)
         return status;
+    if (rows->has_mark)
+        finding_put(findings, name, "byte order mark, left out", 0, "in front of the file");
     find_repeats(rows, name, findings);
     find_oddities(rows, name, findings);
     return 0;
+}
+
+static size_t n_with_system(const struct chat_list *rows)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rows->n_rows; i++)
+        n += chat_system(&rows->rows[i]) != NULL;
+    return n;
+}
+
+void rules_check_systems(const struct chat_list *train, const struct chat_list *rows,
+                         const char *name, struct json *findings)
+{
+    size_t n_train = n_with_system(train), n = n_with_system(rows);
+    if (n == 0 && n_train == train->n_rows)
+        finding_put(findings, name, "no system message, while every training row has one",
+                    rows->n_rows, "all of them: they ask otherwise than was taught");
+    else if (n == rows->n_rows && n_train == 0)
+        finding_put(findings, name, "system message, while no training row has one", rows->n_rows,
+                    "all of them: they ask otherwise than was taught");
 }

@@ -26,4 +26,8 @@ int rules_check_special(const struct chat_list *rows, const char *name, const st
 /* The rows of one file against the rules of a set. name: "raw", for messages. */
 int rules_check(const struct chat_list *rows, const char *name, const struct template *t,
                 struct json *findings, struct err *e) MUST_USE;
+/* Rows that are asked otherwise than the training rows teach: all without a system message that
+ * these all have, or the other way round. */
+void rules_check_systems(const struct chat_list *train, const struct chat_list *rows,
+                         const char *name, struct json *findings);
 #endif

@@ -62,6 +62,120 @@ static void objects(void **state)
     assert_int_equal(take("{\"rows\": []}", true, &c, &e), ERR_FORMAT);
 }
 
+#define CALL                                                                            \
+    "\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\"," \
+    "\"arguments\":"                                                                    \
+    "\"{}\"}}]"
+
+/* OpenAI's form: tools beside the messages, a call without content. */
+static void openai(void **state)
+{
+    static const char tools[] = "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]";
+    static const char *const contents[] = {"", "\"content\":null,", "\"content\":\"\","};
+    struct chat c;
+    struct err e = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++) {
+        char *row = xasprintf("{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},"
+                              "{\"role\":\"user\",\"content\":\"U\"},"
+                              "{\"role\":\"assistant\",%s" CALL "}],%s}",
+                              contents[i], tools);
+        assert_int_equal(take(row, true, &c, &e), 0);
+        assert_string_equal(c.messages[0].tools,
+                            "{\"type\": \"function\", \"function\": {\"name\": \"f\"}}");
+        assert_string_equal(chat_answer(&c),
+                            "<executable_start>```function\n[{\"name\": \"f\", \"arguments\": "
+                            "{}}]\n```<executable_end>");
+        chat_release(&c);
+        xfree(row);
+    }
+    static const struct {
+        const char *row, *reason;
+    } refused[] = {
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"assistant\","
+         "\"content\":\"A\"}],\"tools\":[{}]}",
+         "\"tools\" beside the messages belong to a system message, and there is none"},
+        {"{\"messages\":[{\"role\":\"system\",\"content\":\"S\",\"tools\":[{}]},{\"role\":\"user\","
+         "\"content\":\"U\"},{\"role\":\"assistant\",\"content\":\"A\"}],\"tools\":[{}]}",
+         "\"tools\" stand beside the messages and on the system message"},
+        {"{\"messages\":[],\"parallel_tool_calls\":true}",
+         "unknown key \"parallel_tool_calls\" beside \"messages\""},
+        {"{\"prompt\":\"a\",\"completion\":\"b\"}",
+         "key \"messages\" is missing; found \"prompt\", \"completion\""},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"assistant\"}]}",
+         "message 2: key \"content\" is missing"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"U\"},{\"role\":\"tool\",\"content\":\"\"}"
+         "]}",
+         "role \"tool\": expected system, user or assistant; what a tool answered is no turn"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        e = (struct err){0};
+        assert_int_equal(take(refused[i].row, true, &c, &e), ERR_FORMAT);
+        if (!strstr(e.text, refused[i].reason))
+            fail_msg("expected: %s\nfound:    %s", refused[i].reason, e.text);
+    }
+    e = (struct err){0};
+    assert_int_equal(take("{\"prompt\":\"a\",\"completion\":\"b\"}", false, &c, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "found an object with \"prompt\", \"completion\""));
+    e = (struct err){0};
+    assert_int_equal(take("{\"messages\":[]}", false, &c, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "need `objects: true` below `with`"));
+}
+
+/* A file of which no line is a row is of another form: the message says so, and what to do. */
+static void no_row_at_all(void **state)
+{
+    static const struct {
+        const char *text, *hint;
+    } files[] = {
+        {"Frage;Abteilung\r\nWo?;Lieferung\r\n", "a table or a text becomes rows as"},
+        {"\xEF\xBB\xBF"
+         "Frage;Abteilung\r\n",
+         "a table or a text becomes rows as"},
+        {"[\n [\n  {\n",
+         "for one JSON value over several lines, jq -c '.[]' FILE writes one a line"},
+        {"{\"prompt\":\"a\"}\n", "a table or a text becomes rows as"},
+    };
+    char path[] = "/tmp/chat_test_XXXXXX";
+    struct chat_list list;
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        struct err e = {0};
+        assert_int_equal(file_write(path, files[i].text, strlen(files[i].text), &e), 0);
+        assert_int_equal(chat_list_read(&list, path, false, &e), ERR_FORMAT);
+        if (!strstr(e.text, "no line of it is a row") || !strstr(e.text, files[i].hint))
+            fail_msg("expected: %s\nfound:    %s", files[i].hint, e.text);
+    }
+    unlink(path);
+}
+
+/* What spreadsheets and editors of Windows put in front of a text is left out, and known. */
+static void byte_order_mark(void **state)
+{
+    static const char row[] = "\xEF\xBB\xBF[{\"role\":\"user\",\"content\":\"U\"},"
+                              "{\"role\":\"assistant\",\"content\":\"A\"}]\r\n";
+    char path[] = "/tmp/chat_test_XXXXXX";
+    struct chat_list list;
+    struct err e = {0};
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(file_write(path, row, sizeof row - 1, &e), 0);
+    assert_int_equal(chat_list_read(&list, path, false, &e), 0);
+    assert_int_equal(list.n_rows, 1);
+    assert_true(list.has_mark);
+    chat_list_release(&list);
+    assert_int_equal(file_write(path, row + 3, sizeof row - 4, &e), 0);
+    assert_int_equal(chat_list_read(&list, path, false, &e), 0);
+    assert_false(list.has_mark);
+    chat_list_release(&list);
+    unlink(path);
+}
+
 struct refusal {
     const char *line;
     const char *reason;
@@ -192,8 +306,10 @@ static void bad_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sound_rows), cmocka_unit_test(objects),   cmocka_unit_test(refusals),
-        cmocka_unit_test(whole_file), cmocka_unit_test(bad_lines),
+        cmocka_unit_test(sound_rows),    cmocka_unit_test(objects),
+        cmocka_unit_test(refusals),      cmocka_unit_test(openai),
+        cmocka_unit_test(no_row_at_all), cmocka_unit_test(byte_order_mark),
+        cmocka_unit_test(whole_file),    cmocka_unit_test(bad_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,35 @@ static void findings_of_rows(void **state)
     json_free(findings);
 }
 
+/* Rows that are measured are asked as those that were taught, or it is said. */
+static void systems(void **state)
+{
+    static const struct tiny_row with[] = {{"S", "a", "1"}, {"S", "b", "2"}};
+    static const struct tiny_row without[] = {{NULL, "a", "1"}, {NULL, "b", "2"}};
+    static const struct tiny_row mixed[] = {{"S", "a", "1"}, {NULL, "b", "2"}};
+    static const struct tiny_row *const sets[] = {with, without, mixed};
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < 3; k++) {
+            struct chat_list train, golden;
+            struct json *findings = json_new_array();
+            tiny_rows(sets[i], 2, "raw", &train);
+            tiny_rows(sets[k], 2, "golden", &golden);
+            rules_check_systems(&train, &golden, "golden", findings);
+            if (i == 0 && k == 1)
+                tiny_rows_expect(findings, "golden: no system message, while every", 2,
+                                 "all of them: they ask otherwise than was taught");
+            else if (i == 1 && k == 0)
+                tiny_rows_expect(findings, "golden: system message, while no", 2,
+                                 "all of them: they ask otherwise than was taught");
+            else
+                assert_int_equal(json_count(findings), 0);
+            json_free(findings);
+            chat_list_release(&train);
+            chat_list_release(&golden);
+        }
+}
+
 static void special_pieces(void **state)
 {
     static const char *const texts[] = {"a<turn_end>b", "x <n> y", "<executable_start>",
@@ -152,7 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clean),          cmocka_unit_test(findings_of_rows),
         cmocka_unit_test(special_pieces), cmocka_unit_test(nearest_text),
-        cmocka_unit_test(split),
+        cmocka_unit_test(systems),        cmocka_unit_test(split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
