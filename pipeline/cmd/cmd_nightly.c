@@ -247,7 +247,7 @@ int cmd_nightly(int argc, char **argv, const struct cmd_context *context, struct
                         "Runs and records every manifest of a folder (default configs/nightly),\n"
                         "compares each golden metric with its accepted baseline, and writes\n"
                         "reports/nightly/DATE/index.html and junit.xml. Exit status 3: something\n"
-                        "is worse; 1: something is broken; 0.",
+                        "is worse; 1: something is broken; 0: neither.",
                         flags, n_flags);
     rc = cmd_check_counts(jobs, threads, e);
     if (rc == 0)
