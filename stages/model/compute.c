@@ -1,6 +1,9 @@
 #include "stages/model/compute.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
@@ -34,12 +37,21 @@ static const struct kernels *const all_kernels[] = {
 };
 #define N_KERNELS (sizeof all_kernels / sizeof all_kernels[0])
 
+#if defined(__x86_64__)
+/* __builtin_cpu_supports of clang 14 does not know it. */
+static bool cpu_has_f16c(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 static bool cpu_runs(const struct kernels *k)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (k == &kernels_avx2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
     if (k == &kernels_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&

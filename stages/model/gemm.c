@@ -10,9 +10,9 @@
  * element.
  */
 #define PACK_COST 8
-/* Elements of a half-precision matrix that one row is multiplied with: from here on, in parts. */
-#define HALF_ROW_PARTS 32768
-/* Parts that each thread takes of one row's product with packed weights, where what counts is the
+/* Multiplications of few rows with a half-precision matrix: from so many on, in parts. */
+#define HALF_PARTS 32768
+/* Parts that each thread takes of few rows' product with packed weights, where what counts is the
  * memory's speed: with one part each the others wait for the thread that has less of it. */
 #define ROW_PARTS 4
 
@@ -91,12 +91,25 @@ static bool takes_int16(const struct compute *c, const struct gemm_job *job)
     return job->b.form == WEIGHT_Q2 && job->k <= GEMM_INT16_K_MAX;
 }
 
-/* One row, in about so many parts of a multiple of `step` columns. */
-static void run_row(struct gemm_run *g, int parts, int step)
+/* All rows, in about so many parts of a multiple of `step` columns. */
+static void run_columns(struct gemm_run *g, int parts, int step)
 {
     int cols = divide_up(divide_up(g->job->n, parts), step) * step;
-    g->tiling = (struct tiling){1, cols, 1, divide_up(g->job->n, cols)};
+    g->tiling = (struct tiling){g->job->m, cols, 1, divide_up(g->job->n, cols)};
     thread_pool_run(g->c->pool, (size_t)g->tiling.n_cols, run_tile, g);
+}
+
+/* Few rows: nothing is gained by cutting them, so there is nothing to choose. */
+static void run_few(struct gemm_run *g, bool int16, bool tiny)
+{
+    const struct gemm_job *job = g->job;
+    bool half = job->b.form == WEIGHT_F16 && job->b_by_k;
+    int n_threads = thread_pool_size(g->c->pool);
+    bool parts = half ? (double)job->m * job->n * job->k >= HALF_PARTS : !tiny;
+    if (parts && n_threads > 1)
+        run_columns(g, int16 ? ROW_PARTS * n_threads : n_threads, half ? 16 : GEMM_PANEL);
+    else
+        g->tile(job, 0, job->m, 0, job->n, g->c->pack);
 }
 
 static void run_job(struct compute *c, const struct gemm_job *job)
@@ -109,12 +122,8 @@ static void run_job(struct compute *c, const struct gemm_job *job)
     struct gemm_run g = {job, c, int16 ? c->kernels->gemm_int16_tile : c->kernels->gemm_tile, {0}};
     int n_threads = thread_pool_size(c->pool);
     bool tiny = (double)job->m * job->n * job->k < 1 << 17;
-    if (job->m == 1 && job->b.form == WEIGHT_F16 && (double)job->n * job->k >= HALF_ROW_PARTS) {
-        run_row(&g, n_threads, 16);
-        return;
-    }
-    if (job->m == 1 && int16 && !job->b_by_k && !tiny) {
-        run_row(&g, ROW_PARTS * n_threads, GEMM_PANEL);
+    if (job->m <= GEMM_FEW_ROWS) {
+        run_few(&g, int16, tiny);
         return;
     }
     g.tiling = choose_tiling(job, int16 ? GEMM_INT16_PANEL_ROWS : c->kernels->rows_step,

@@ -1,4 +1,4 @@
-/* x86-64 with AVX2 and FMA; compiled with -mavx2 -mfma. */
+/* x86-64 with AVX2, FMA and F16C; compiled with -mavx2 -mfma -mf16c. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #define V_WIDTH 8
 #define VF __m256
 #define V_LOAD(p) _mm256_loadu_ps(p)
-#define V_LOAD_HALF(p) load_half(p)
+#define V_LOAD_HALF(p) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
 #define V_STORE(p, v) _mm256_storeu_ps((p), (v))
 #define V_SET1(s) _mm256_set1_ps(s)
 #define V_ADD(a, b) _mm256_add_ps((a), (b))
@@ -29,16 +29,6 @@
 #define INT16_ROWS 4
 #define KERNELS_NAME "avx2"
 #define KERNELS_SYMBOL kernels_avx2
-
-/* As fm_of_half. */
-static inline __m256 load_half(const uint16_t *p)
-{
-    __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
-    __m256i magnitude = _mm256_slli_epi32(_mm256_and_si256(h, _mm256_set1_epi32(0x7FFF)), 13);
-    __m256i sign = _mm256_slli_epi32(_mm256_and_si256(h, _mm256_set1_epi32(0x8000)), 16);
-    __m256 scaled = _mm256_mul_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(0x1p112f));
-    return _mm256_or_ps(scaled, _mm256_castsi256_ps(sign));
-}
 
 /* 8 x 8: pairs of floats, pairs of pairs, then 128-bit halves. */
 static inline void transpose_tile(const float *src, size_t ld, int rows, float *dst, size_t ldd)

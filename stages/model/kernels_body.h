@@ -28,8 +28,10 @@
 
 #if defined(__clang__)
 #define V_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#define NOT_UNROLLED _Pragma("nounroll")
 #else
 #define V_LOOP _Pragma("GCC ivdep")
+#define NOT_UNROLLED _Pragma("GCC unroll 1")
 #endif
 
 #define LANES 16

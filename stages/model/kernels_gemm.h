@@ -14,7 +14,8 @@
 
 #define ROWS_1(X) X(0)
 #define ROWS_2(X) ROWS_1(X) X(1)
-#define ROWS_4(X) ROWS_2(X) X(2) X(3)
+#define ROWS_3(X) ROWS_2(X) X(2)
+#define ROWS_4(X) ROWS_3(X) X(3)
 #define ROWS_6(X) ROWS_4(X) X(4) X(5)
 #define ROWS_8(X) ROWS_6(X) X(6) X(7)
 #define ROWS_14(X) ROWS_8(X) X(8) X(9) X(10) X(11) X(12) X(13)
@@ -65,6 +66,31 @@ MICRO_KERNEL(8)
 #endif
 #if GEMM_ROWS == 14
 MICRO_KERNEL(14)
+#endif
+
+/* One row against a whole panel: two vectors are too few chains to wait for. */
+#if V_WIDTH == 4 || V_WIDTH == 8
+#if V_WIDTH == 4
+#define PANEL_VECTORS(X) ROWS_8(X)
+#else
+#define PANEL_VECTORS(X) ROWS_4(X)
+#endif
+#define MICRO_ROW_DECLARE(i) VF c##i = V_SET1(0.0f);
+#define MICRO_ROW_LOAD(i) c##i = V_LOAD(c + (i)*V_WIDTH);
+#define MICRO_ROW_STEP(i) c##i = V_FMA(a_k, V_LOAD(b + (i)*V_WIDTH), c##i);
+#define MICRO_ROW_STORE(i) V_STORE(c + (i)*V_WIDTH, c##i);
+static void micro_row(int steps, const float *a, const float *b, float *c, bool from_zero)
+{
+    PANEL_VECTORS(MICRO_ROW_DECLARE)
+    if (!from_zero) {
+        PANEL_VECTORS(MICRO_ROW_LOAD)
+    }
+    for (int k = 0; k < steps; k++, b += GEMM_PANEL) {
+        VF a_k = V_SET1(a[k]);
+        PANEL_VECTORS(MICRO_ROW_STEP)
+    }
+    PANEL_VECTORS(MICRO_ROW_STORE)
+}
 #endif
 
 /* The rows of the smallest micro kernel that holds n rows. */
@@ -214,6 +240,20 @@ static void unpack_codes(const struct weight *w, int n0, int k0, int steps, floa
     }
 }
 
+/* bp[step][32] from n rows of a BF16 weight, 2 * pairs steps of each: two neighbours are moved as
+ * one float, and parted where they have come to. spare: pairs x GEMM_PANEL floats. */
+static void pack_bf16_pairs(const uint16_t *src, size_t ld, int n, int pairs, float *spare,
+                            float *bp)
+{
+    pack_transposed((const float *)(const void *)src, ld / 2, n, GEMM_PANEL, pairs, spare);
+    for (int p = 0; p < pairs; p++, spare += GEMM_PANEL, bp += 2 * GEMM_PANEL)
+        for (int i = 0; i < GEMM_PANEL; i++) {
+            uint32_t pair = fm_bits_f32(spare[i]);
+            bp[i] = fm_f32_bits(pair << 16);
+            bp[GEMM_PANEL + i] = fm_f32_bits(pair & 0xFFFF0000u);
+        }
+}
+
 /* The panel is columns [col, col+n) of op(B), steps [k0, k0+steps): bp[step][32], 0 beyond n.
  * spare: 16 x GEMM_PANEL floats. */
 static void pack_b_outputs(const struct gemm_job *job, int col, int n, int k0, int steps, float *bp,
@@ -223,6 +263,11 @@ static void pack_b_outputs(const struct gemm_job *job, int col, int n, int k0, i
     if (w->form == WEIGHT_F32) {
         const float *src = (const float *)w->data + (size_t)col * job->ldb + k0;
         pack_transposed(src, job->ldb, n, GEMM_PANEL, steps, bp);
+    } else if (w->form == WEIGHT_BF16 && job->ldb % 2 == 0 && steps % 2 == 0) {
+        const uint16_t *src = (const uint16_t *)w->data + (size_t)col * job->ldb + k0;
+        for (int k = 0; k < steps; k += 32)
+            pack_bf16_pairs(src + k, job->ldb, n, (steps - k < 32 ? steps - k : 32) / 2, spare,
+                            bp + (size_t)k * GEMM_PANEL);
     } else if (is_16(w)) {
         size_t first = (size_t)col * job->ldb + (size_t)k0;
         for (int k = 0; k < steps; k += 16) {
@@ -289,6 +334,12 @@ static void gemm_panels(const struct gemm_job *job, int row, int rows, int col, 
 {
     int r = micro_rows(rows);
     bool from_zero = k0 == 0 && !job->add;
+#if V_WIDTH == 4 || V_WIDTH == 8
+    if (rows == 1 && cols == GEMM_PANEL) {
+        micro_row(steps, ap, bp, job->c + (size_t)row * job->ldc + col, from_zero);
+        return;
+    }
+#endif
     for (int j = 0; j < cols; j += NR) {
         int here = cols - j < NR ? cols - j : NR;
         float *c = job->c + (size_t)row * job->ldc + col + j;
@@ -308,8 +359,15 @@ static void gemm_panels(const struct gemm_job *job, int row, int rows, int col, 
     }
 }
 
+/* Of n rows that are left of GEMM_FEW_ROWS or less, those that are taken at once: equal shares. */
+static int few_rows(int n)
+{
+    return n <= 4 ? n : (n + 1) / 2;
+}
+
 /* One row against rows of halves, straight from where they are: what counts is the memory's speed.
  * The same chains; 8 vectors of columns at a time, so that enough of them are under way. */
+#define HALF_AHEAD 64
 #define HALF_DECLARE(i) VF c##i = V_SET1(0.0f);
 #define HALF_LOAD(i) c##i = V_LOAD(c + (i)*V_WIDTH);
 #define HALF_STEP(i) c##i = V_FMA(a_k, V_LOAD_HALF(b + (i)*V_WIDTH), c##i);
@@ -324,24 +382,73 @@ static void gemm_panels(const struct gemm_job *job, int row, int rows, int col, 
         }                                                                                        \
         for (int k = 0; k < steps; k++, b += ldb) {                                              \
             VF a_k = V_SET1(a[k]);                                                               \
+            __builtin_prefetch(b + HALF_AHEAD);                                                  \
+            __builtin_prefetch(b + HALF_AHEAD + 32);                                             \
             ROWS_##N(HALF_STEP)                                                                  \
         }                                                                                        \
         ROWS_##N(HALF_STORE)                                                                     \
     }
 HALF_KERNEL(1)
-HALF_KERNEL(2)
+HALF_KERNEL(4)
 HALF_KERNEL(8)
 
-static void half_row(const struct gemm_job *job, int row, int col, int cols)
+/* R rows against N vectors of columns, which are read and widened once for all of them. */
+#define HALVES_DECLARE_2(i) VF c##i##_0 = V_SET1(0.0f), c##i##_1 = c##i##_0;
+#define HALVES_DECLARE_4(i) HALVES_DECLARE_2(i) VF c##i##_2 = c##i##_0, c##i##_3 = c##i##_0;
+#define HALVES_LOAD_2(i)            \
+    c##i##_0 = V_LOAD(c + (i)*ldc); \
+    c##i##_1 = V_LOAD(c + (i)*ldc + V_WIDTH);
+#define HALVES_LOAD_4(i)                          \
+    HALVES_LOAD_2(i)                              \
+    c##i##_2 = V_LOAD(c + (i)*ldc + 2 * V_WIDTH); \
+    c##i##_3 = V_LOAD(c + (i)*ldc + 3 * V_WIDTH);
+#define HALVES_B_2 VF b_0 = V_LOAD_HALF(b), b_1 = V_LOAD_HALF(b + V_WIDTH);
+#define HALVES_B_4 \
+    HALVES_B_2 VF b_2 = V_LOAD_HALF(b + 2 * V_WIDTH), b_3 = V_LOAD_HALF(b + 3 * V_WIDTH);
+#define HALVES_STEP_2(i)                    \
+    VF a_##i = V_SET1(a[(i)*lda]);          \
+    c##i##_0 = V_FMA(a_##i, b_0, c##i##_0); \
+    c##i##_1 = V_FMA(a_##i, b_1, c##i##_1);
+#define HALVES_STEP_4(i)                    \
+    HALVES_STEP_2(i)                        \
+    c##i##_2 = V_FMA(a_##i, b_2, c##i##_2); \
+    c##i##_3 = V_FMA(a_##i, b_3, c##i##_3);
+#define HALVES_STORE_2(i)           \
+    V_STORE(c + (i)*ldc, c##i##_0); \
+    V_STORE(c + (i)*ldc + V_WIDTH, c##i##_1);
+#define HALVES_STORE_4(i)                         \
+    HALVES_STORE_2(i)                             \
+    V_STORE(c + (i)*ldc + 2 * V_WIDTH, c##i##_2); \
+    V_STORE(c + (i)*ldc + 3 * V_WIDTH, c##i##_3);
+#define HALVES_KERNEL(R, N)                                                                \
+    static void halves_##R##_##N(int steps, const float *a, size_t lda, const uint16_t *b, \
+                                 size_t ldb, float *c, size_t ldc, bool add)               \
+    {                                                                                      \
+        ROWS_##R(HALVES_DECLARE_##N) if (add)                                              \
+        {                                                                                  \
+            ROWS_##R(HALVES_LOAD_##N)                                                      \
+        }                                                                                  \
+        for (int k = 0; k < steps; k++, a++, b += ldb) {                                   \
+            __builtin_prefetch(b + HALF_AHEAD);                                            \
+            HALVES_B_##N ROWS_##R(HALVES_STEP_##N)                                         \
+        }                                                                                  \
+        ROWS_##R(HALVES_STORE_##N)                                                         \
+    }
+HALVES_KERNEL(2, 2)
+HALVES_KERNEL(2, 4)
+HALVES_KERNEL(3, 2)
+HALVES_KERNEL(4, 2)
+
+/* One row, columns [x, end) of the job. */
+static void half_row(const struct gemm_job *job, int row, int x, int end)
 {
     const float *a = job->a + (size_t)row * job->lda;
     const uint16_t *b = job->b.data;
     float *c = job->c + (size_t)row * job->ldc;
-    int x = col, end = col + cols;
     for (; x + 8 * V_WIDTH <= end; x += 8 * V_WIDTH)
         half_row_8(job->k, a, b + x, job->ldb, c + x, job->add);
-    for (; x + 2 * V_WIDTH <= end; x += 2 * V_WIDTH)
-        half_row_2(job->k, a, b + x, job->ldb, c + x, job->add);
+    for (; x + 4 * V_WIDTH <= end; x += 4 * V_WIDTH)
+        half_row_4(job->k, a, b + x, job->ldb, c + x, job->add);
     for (; x + V_WIDTH <= end; x += V_WIDTH)
         half_row_1(job->k, a, b + x, job->ldb, c + x, job->add);
     for (; x < end; x++) {
@@ -352,10 +459,31 @@ static void half_row(const struct gemm_job *job, int row, int col, int cols)
     }
 }
 
+/* Up to four rows. */
+static void half_rows(const struct gemm_job *job, int row, int rows, int x, int end)
+{
+    const float *a = job->a + (size_t)row * job->lda;
+    const uint16_t *b = job->b.data;
+    float *c = job->c + (size_t)row * job->ldc;
+    for (; rows == 2 && x + 4 * V_WIDTH <= end; x += 4 * V_WIDTH)
+        halves_2_4(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
+    for (; rows > 1 && x + 2 * V_WIDTH <= end; x += 2 * V_WIDTH) {
+        if (rows == 2)
+            halves_2_2(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
+        else if (rows == 3)
+            halves_3_2(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
+        else
+            halves_4_2(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
+    }
+    for (int i = 0; i < rows && x < end; i++)
+        half_row(job, row + i, x, end);
+}
+
 static void gemm_tile(const struct gemm_job *job, int row, int rows, int col, int cols, float *pack)
 {
-    if (rows == 1 && job->b.form == WEIGHT_F16 && job->b_by_k && !job->a_by_k) {
-        half_row(job, row, col, cols);
+    if (rows <= GEMM_FEW_ROWS && job->b.form == WEIGHT_F16 && job->b_by_k && !job->a_by_k) {
+        for (int y = 0, n = few_rows(rows); y < rows; y += n, n = few_rows(rows - y))
+            half_rows(job, row + y, n, col, col + cols);
         return;
     }
     float *spare = pack;

@@ -111,8 +111,7 @@ static float quantise_row(int k, const float *x, const float *factor, int distan
 /* The 256 codes of a group as 2 code - 3: out[i][2n + h] = output n, input i + 8h. */
 static inline void unpack_int16(const unsigned char *group, code_t *out, size_t stride)
 {
-    uint16_t u[32];
-    memcpy(u, group, sizeof u);
+    const code_t *u = (const code_t *)(const void *)group;
     for (int i = 0; i < 8; i++)
         for (int n = 0; n < 32; n++)
             out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (2 * i)) & 3) * 2) - 3);
@@ -121,8 +120,7 @@ static inline void unpack_int16(const unsigned char *group, code_t *out, size_t 
 /* The 128 codes of a 4-bit group as 2 code - 15: out[i][2n + h] = output n, input i + 4h. */
 static inline void unpack_int16_q4(const unsigned char *group, code_t *out, size_t stride)
 {
-    uint16_t u[32];
-    memcpy(u, group, sizeof u);
+    const code_t *u = (const code_t *)(const void *)group;
     for (int i = 0; i < 4; i++)
         for (int n = 0; n < 32; n++)
             out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (4 * i)) & 15) * 2) - 15);
@@ -208,9 +206,11 @@ static void int16_scale(const struct gemm_job *job, int row, int rows, int col, 
 #if V_WIDTH == 4 || V_WIDTH == 8
 #define SWEEP_VECTORS 2
 #define EACH_VECTOR(X) X(0) X(1)
+#define EACH_VECTOR_OF(r, X) X(r, 0) X(r, 1)
 #else
 #define SWEEP_VECTORS 1
 #define EACH_VECTOR(X) X(0)
+#define EACH_VECTOR_OF(r, X) X(r, 0)
 #endif
 #define SWEEP_WIDTH (SWEEP_VECTORS * V_WIDTH)
 
@@ -279,9 +279,8 @@ static inline void int16_groups_q4(int n_groups, const uint32_t *codes, const pa
     EACH_VECTOR(SWEEP_SUM_Q4)
 }
 
-/* s[j] = S of output col + j; total: the sum of q over the row. */
-static void int16_outputs(const struct weight *w, int col, const pair_t *x, int32_t total,
-                          int32_t *s)
+/* s[j] = the sum of q * code of output col + j. */
+static void int16_one(const struct weight *w, int col, const pair_t *x, int32_t *s)
 {
     bool four = w->form == WEIGHT_Q4;
     int block = four ? INT16_BLOCK_Q4 : INT16_BLOCK, per_group = four ? 8 : 16;
@@ -300,26 +299,106 @@ static void int16_outputs(const struct weight *w, int col, const pair_t *x, int3
         for (int v = 0; v < SWEEP_VECTORS; v++)
             VI_STORE(s + part + v * V_WIDTH, sum[v]);
     }
-    uint32_t below = (four ? 15u : 3u) * (uint32_t)total;
-    for (int j = 0; j < 16; j++) /* the halves of the difference may not fit, it does */
-        s[j] = (int32_t)(2 * (uint32_t)s[j] - below);
 }
 
-static void int16_one_row(const struct gemm_job *job, int row, int col, int cols, float *pack)
+/*
+ * Few rows against 16 outputs: a code is unpacked once for all of them and stays in a register. The
+ * sums are of codes again, and over the whole reduction: 3 * 32767 * GEMM_INT16_K_MAX and 15 *
+ * 32767 * GEMM_INT16_K_MAX_Q4 fit.
+ */
+#define FEW_SUM(r, v) VI c##r##_##v = VI_SET1(0);
+#define FEW_DECLARE(r) EACH_VECTOR_OF(r, FEW_SUM)
+#define FEW_LOAD(v) VI word_##v = VI_LOAD(codes + (v)*V_WIDTH);
+#define FEW_ADD(r, v) c##r##_##v = VI_DOT(c##r##_##v, x_##r, code_##v);
+#define FEW_DOT(r)                                         \
+    VI x_##r = VI_SET1((int32_t)x[(r)*pairs + (size_t)i]); \
+    EACH_VECTOR_OF(r, FEW_ADD)
+#define FEW_PUT(r, v) VI_STORE(s + (r)*16 + (v)*V_WIDTH, c##r##_##v);
+#define FEW_STORE(r) EACH_VECTOR_OF(r, FEW_PUT)
+#define FEW_CODE(v) VI code_##v = VI_AND(word_##v, mask);
+#define FEW_NEXT_Q2(v) word_##v = VI_SHIFT_RIGHT(word_##v, 2);
+#define FEW_NEXT_Q4(v) word_##v = VI_SHIFT_RIGHT(word_##v, 4);
+
+/* Unrolled, gcc 12 sorts the sums anew and spills them. */
+#define FEW_KERNEL(R, Q, MASK, PER_WORD)                                                     \
+    static void int16_few_##R##_##Q(int n_groups, const uint32_t *codes, const pair_t *x,    \
+                                    size_t pairs, int32_t *s)                                \
+    {                                                                                        \
+        const VI mask = VI_SET1(MASK);                                                       \
+        ROWS_##R(FEW_DECLARE) for (int g = 0; g < n_groups; g++, codes += 16, x += PER_WORD) \
+        {                                                                                    \
+            __builtin_prefetch((const char *)codes + INT16_AHEAD);                           \
+            EACH_VECTOR(FEW_LOAD)                                                            \
+            NOT_UNROLLED                                                                     \
+            for (int i = 0; i < PER_WORD; i++) {                                             \
+                EACH_VECTOR(FEW_CODE)                                                        \
+                EACH_VECTOR(FEW_NEXT_##Q)                                                    \
+                ROWS_##R(FEW_DOT)                                                            \
+            }                                                                                \
+        }                                                                                    \
+        ROWS_##R(FEW_STORE)                                                                  \
+    }
+#define FEW_KERNELS(R) FEW_KERNEL(R, Q2, 0x00030003, 8) FEW_KERNEL(R, Q4, 0x000F000F, 4)
+FEW_KERNELS(2)
+FEW_KERNELS(3)
+FEW_KERNELS(4)
+
+/* s[r][j] = the sum of q * code of row r and output col + j. */
+static void int16_few(const struct weight *w, int col, int rows, const pair_t *x, int32_t *s)
+{
+    bool four = w->form == WEIGHT_Q4;
+    size_t pairs = (size_t)w->k / 2;
+    int n_groups = w->k / (four ? 8 : 16);
+    for (int part = 0; part < 16; part += SWEEP_WIDTH) {
+        const uint32_t *codes = (const uint32_t *)(const void *)codes_at(w, col, 0) + part;
+        if (rows == 2)
+            (four ? int16_few_2_Q4 : int16_few_2_Q2)(n_groups, codes, x, pairs, s + part);
+        else if (rows == 3)
+            (four ? int16_few_3_Q4 : int16_few_3_Q2)(n_groups, codes, x, pairs, s + part);
+        else
+            (four ? int16_few_4_Q4 : int16_few_4_Q2)(n_groups, codes, x, pairs, s + part);
+    }
+}
+
+/* c (+)= one row's sums of codes with 16 outputs, made sums of levels, times their scales. */
+static void int16_scale_codes(const struct gemm_job *job, int row, int col, const int32_t *s,
+                              int32_t total, float row_scale)
 {
     const struct weight *w = &job->b;
+    uint32_t below = (w->form == WEIGHT_Q4 ? 15u : 3u) * (uint32_t)total;
+    float *c = job->c + (size_t)row * job->ldc + col;
+    for (int i = 0; i < 16; i++) { /* the halves of the difference may not fit, it does */
+        float sum = (float)(int32_t)(2 * (uint32_t)s[i] - below);
+        float scale = row_scale * (0.5f * w->scale[w->n_scales == 1 ? 0 : col + i]);
+        c[i] = job->add ? __builtin_fmaf(sum, scale, c[i]) : sum * scale;
+    }
+}
+
+/* Rows <= GEMM_FEW_ROWS against outputs. */
+static void int16_few_rows(const struct gemm_job *job, int row, int rows, int col, int cols,
+                           float *pack)
+{
+    const struct weight *w = &job->b;
+    size_t pairs = (size_t)job->k / 2;
     pair_t *x = (pair_t *)(pack + GEMM_INT16_SCALES);
-    float row_scale =
-        quantise_row(job->k, job->a + (size_t)row * job->lda, NULL, pair_distance(w), x);
-    int32_t total = 0, s[16];
-    for (int i = 0; i < job->k / 2; i++)
-        total += (int16_t)(uint16_t)x[i] + (int16_t)(uint16_t)(x[i] >> 16);
+    float row_scale[GEMM_FEW_ROWS];
+    int32_t total[GEMM_FEW_ROWS] = {0}, s[4 * 16];
+    for (int y = 0; y < rows; y++) {
+        const float *a = job->a + (size_t)(row + y) * job->lda;
+        pair_t *x_y = x + (size_t)y * pairs;
+        row_scale[y] = quantise_row(job->k, a, NULL, pair_distance(w), x_y);
+        for (size_t i = 0; i < pairs; i++)
+            total[y] += (int16_t)(uint16_t)x_y[i] + (int16_t)(uint16_t)(x_y[i] >> 16);
+    }
     for (int j = 0; j < cols; j += 16) {
-        float *c = job->c + (size_t)row * job->ldc + col + j;
-        int16_outputs(w, col + j, x, total, s);
-        for (int i = 0; i < 16; i++) {
-            float scale = row_scale * (0.5f * w->scale[w->n_scales == 1 ? 0 : col + j + i]);
-            c[i] = job->add ? __builtin_fmaf((float)s[i], scale, c[i]) : (float)s[i] * scale;
+        for (int y = 0, n = few_rows(rows); y < rows; y += n, n = few_rows(rows - y)) {
+            if (n == 1)
+                int16_one(w, col + j, x, s);
+            else
+                int16_few(w, col + j, n, x + (size_t)y * pairs, s);
+            for (int i = 0; i < n; i++)
+                int16_scale_codes(job, row + y + i, col + j, s + i * 16, total[y + i],
+                                  row_scale[y + i]);
         }
     }
 }
@@ -330,8 +409,8 @@ static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int c
 {
     const struct weight *w = &job->b;
     size_t pairs = (size_t)job->k / 2;
-    if (rows == 1 && !job->b_by_k) {
-        int16_one_row(job, row, col, cols, pack);
+    if (rows <= GEMM_FEW_ROWS && !job->b_by_k) {
+        int16_few_rows(job, row, rows, col, cols, pack);
         return;
     }
     bool one_scale = w->n_scales == 1;
