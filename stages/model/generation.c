@@ -35,6 +35,13 @@ void generation_release(struct generation *g)
     memset(g, 0, sizeof *g);
 }
 
+/* Greedy, a distribution is its likeliest token: nothing is drawn, and nothing need be summed over
+ * the vocabulary. */
+static bool is_greedy(const struct generation *g)
+{
+    return g->plan.sampling.temperature <= 0;
+}
+
 /* The distribution at one place; a row of NaN must not read as an answer. */
 static int distribution(const struct generation *g, const struct decoder *d, const float *logits,
                         double *p, struct err *e)
@@ -42,7 +49,8 @@ static int distribution(const struct generation *g, const struct decoder *d, con
     if (!ops_all_finite(d->compute, (size_t)g->sampler.vocab, logits))
         return err_set(e, ERR_NUMERIC, "%s: the logits after %d tokens are not finite",
                        d == g->base ? "base" : "draft", g->n_ids);
-    sampler_distribution(&g->sampler, logits, p);
+    if (!is_greedy(g))
+        sampler_distribution(&g->sampler, logits, p);
     return 0;
 }
 
@@ -74,7 +82,9 @@ static int propose(struct generation *g, const struct decoder_request *r, int k,
         if (rc == 0)
             rc = distribution(g, d, decoder_logits(d, 0), q, e);
         if (rc == 0)
-            g->ids[known] = sampler_draw(&g->sampler, q, SAMPLER_DRAFT, (uint64_t)(r->n_out + i));
+            g->ids[known] = is_greedy(g) ? ops_argmax(decoder_logits(d, 0), g->sampler.vocab)
+                                         : sampler_draw(&g->sampler, q, SAMPLER_DRAFT,
+                                                        (uint64_t)(r->n_out + i));
     }
     return rc;
 }
@@ -95,30 +105,44 @@ static bool take(struct generation *g, struct decoder_request *r, int32_t id, in
     return r->n_out < n_max;
 }
 
+/* Place i of a pass of the base, the distribution at which is there. */
+static bool accepts(const struct generation *g, int i, int32_t proposed, uint64_t at)
+{
+    size_t vocab = (size_t)g->sampler.vocab, from = (size_t)i * vocab;
+    if (is_greedy(g))
+        return ops_argmax(g->logits + from, g->sampler.vocab) == proposed;
+    return sampler_accept(&g->sampler, g->p, g->q + from, proposed, at);
+}
+
+/* The base's own token there: behind the proposed ones, or instead of one. */
+static int32_t own_token(const struct generation *g, int i, bool behind, uint64_t at)
+{
+    size_t vocab = (size_t)g->sampler.vocab, from = (size_t)i * vocab;
+    if (is_greedy(g))
+        return ops_argmax(g->logits + from, g->sampler.vocab);
+    return behind ? sampler_draw(&g->sampler, g->p, SAMPLER_ANSWER, at)
+                  : sampler_replace(&g->sampler, g->p, g->q + from, at);
+}
+
 /* Keeps what the base agrees to of k proposed tokens and adds its own one. logits: (k + 1, V). */
 static int decide(struct generation *g, struct decoder_request *r, int k, int n_max, bool *more,
                   struct err *e)
 {
     size_t vocab = (size_t)g->sampler.vocab;
     const int32_t *proposed = g->ids + g->n_ids; /* take() writes what is there already */
+    bool keeps = true;
     *more = true;
-    for (int i = 0; i <= k && *more; i++) {
-        const double *q = g->q + (size_t)i * vocab;
+    for (int i = 0; i <= k && *more && keeps; i++) {
         uint64_t at = (uint64_t)r->n_out;
         int rc = distribution(g, g->base, g->logits + (size_t)i * vocab, g->p, e);
         if (rc != 0)
             return rc;
-        if (i == k) {
-            *more = take(g, r, sampler_draw(&g->sampler, g->p, SAMPLER_ANSWER, at), n_max);
-            break;
+        keeps = i < k && accepts(g, i, proposed[i], at);
+        if (i < k) {
+            g->counts.judged[i]++;
+            g->counts.kept[i] += keeps;
         }
-        g->counts.judged[i]++;
-        if (!sampler_accept(&g->sampler, g->p, q, proposed[i], at)) {
-            *more = take(g, r, sampler_replace(&g->sampler, g->p, q, at), n_max);
-            break;
-        }
-        g->counts.kept[i]++;
-        *more = take(g, r, proposed[i], n_max);
+        *more = take(g, r, keeps ? proposed[i] : own_token(g, i, i == k, at), n_max);
     }
     return 0;
 }

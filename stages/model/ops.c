@@ -247,8 +247,11 @@ float ops_row_dot(const struct compute *c, int n, const float *x, const float *y
 int32_t ops_argmax(const float *x, int n)
 {
     int32_t best = 0;
+    float most = x[0];
     for (int32_t i = 1; i < n; i++)
-        if (x[i] > x[best])
+        if (x[i] > most) {
+            most = x[i];
             best = i;
+        }
     return best;
 }
