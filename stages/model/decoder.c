@@ -179,23 +179,46 @@ static void write_cache(struct decoder *d, const struct piece *pieces, int n_pie
     }
 }
 
-/* Runs all pieces' tokens at once; w->x holds their rows in order. */
-static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces, int *n_rows,
+/* Behind the last keys and values that are written a row reaches nothing but its own logits: of a
+ * piece that wants those of its last row alone, that one goes on. */
+static void keep_last_row(struct decoder *d, int n_rows)
+{
+    struct decoder_work *w = d->work;
+    const struct shape *s = &d->model->shape;
+    size_t last = (size_t)n_rows - 1, hidden = (size_t)s->hidden, q = (size_t)shape_q_dim(s);
+    memmove(w->acts.x, w->acts.x + last * hidden, hidden * sizeof(float));
+    memmove(w->scratch.q, w->scratch.q + last * q, q * sizeof(float));
+    w->pos[0] = w->pos[last];
+    w->runs[0].n_before += (int)last;
+    w->runs[0].n_rows = 1;
+}
+
+/* Runs all pieces' tokens at once; w->x holds their rows in order, or, where last_only, the last
+ * row of the only piece. */
+static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces, bool last_only,
                      struct err *e)
 {
     struct decoder_work *w = d->work;
     const struct shape *s = &d->model->shape;
-    int rc = place_rows(d, pieces, n_pieces, n_rows, e);
+    int n_rows = 0, rc = place_rows(d, pieces, n_pieces, &n_rows, e);
     if (rc != 0)
         return rc;
-    struct layer_pass p = {d->compute, d->model,    d->adapter, *n_rows,
+    CHECK(n_pieces == 1 || !last_only);
+    struct layer_pass p = {d->compute, d->model,    d->adapter, n_rows,
                            w->pos,     &w->scratch, NULL,       NULL};
-    ops_embed(p.c, *n_rows, &d->model->embedding, w->ids, w->acts.x);
+    ops_embed(p.c, n_rows, &d->model->embedding, w->ids, w->acts.x);
     for (int i = 0; i < shape_layers(s); i++) {
         int source = shape_layer_reuses(s, i) ? s->layers_0 - 1 : i;
         layer_project(&p, i, &w->acts);
+        rc = layer_check_projected(&p, i, &w->acts, NULL, e);
+        if (rc != 0)
+            return rc;
         if (source == i)
             write_cache(d, pieces, n_pieces, i);
+        if (last_only && i == s->layers_0 - 1) {
+            keep_last_row(d, n_rows);
+            p.n_tokens = 1;
+        }
         for (int j = 0; j < n_pieces; j++) {
             size_t at = cache_at(d, source, pieces[j].sequence);
             w->runs[j].k = w->keys + at;
@@ -205,9 +228,7 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
         attention_forward(p.c, s, n_pieces, w->runs, w->scratch.q, w->scratch.o, d->plan.positions,
                           w->attention);
         layer_finish(&p, i, &w->acts, i + 1 < shape_layers(s) ? w->acts.x : w->x);
-        rc = layer_check_projected(&p, i, &w->acts, NULL, e);
-        if (rc == 0)
-            rc = layer_check_finished(&p, i, &w->acts, NULL, e);
+        rc = layer_check_finished(&p, i, &w->acts, NULL, e);
         if (rc != 0)
             return rc;
     }
@@ -216,13 +237,13 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
     return 0;
 }
 
-/* logits (n, V) of rows [first, first + n). */
-static int head(struct decoder *d, int first, int n, float *logits, struct err *e)
+/* logits (n, V) of the first n rows. */
+static int head(struct decoder *d, int n, float *logits, struct err *e)
 {
     struct decoder_work *w = d->work;
     const struct shape *s = &d->model->shape;
-    ops_rmsnorm(d->compute, n, s->hidden, w->x + (size_t)first * (size_t)s->hidden, s->hidden,
-                d->model->final_norm, (float)s->norm_eps, w->h, s->hidden, w->rstd);
+    ops_rmsnorm(d->compute, n, s->hidden, w->x, s->hidden, d->model->final_norm, (float)s->norm_eps,
+                w->h, s->hidden, w->rstd);
     transformer_logits(d->compute, d->model, n, w->h, logits);
     return layer_check_norm(s, -1, ROLE_FINAL_NORM, n, 1, w->rstd, NULL, e);
 }
@@ -233,17 +254,17 @@ int decoder_feed(struct decoder *d, int sequence, const int32_t *ids, int n, flo
     size_t vocab = (size_t)d->model->shape.vocab;
     CHECK(n > 0);
     for (int first = 0; first < n; first += d->work->rows_max) {
-        int here = n - first < d->work->rows_max ? n - first : d->work->rows_max, n_rows = 0;
+        int here = n - first < d->work->rows_max ? n - first : d->work->rows_max;
         struct piece piece = {sequence, ids + first, here};
-        int rc = feed_rows(d, &piece, 1, &n_rows, e);
+        int rc = feed_rows(d, &piece, 1, all_logits == NULL, e);
         if (rc == 0 && all_logits != NULL)
-            rc = head(d, 0, here, all_logits + (size_t)first * vocab, e);
+            rc = head(d, here, all_logits + (size_t)first * vocab, e);
         if (rc != 0)
             return rc;
     }
     float *last = d->logits + (size_t)sequence * vocab;
     if (all_logits == NULL)
-        return head(d, (n - 1) % d->work->rows_max, 1, last, e);
+        return head(d, 1, last, e);
     memcpy(last, all_logits + (size_t)(n - 1) * vocab, vocab * sizeof *last);
     return 0;
 }
@@ -252,7 +273,6 @@ int decoder_step(struct decoder *d, const int32_t *sequences, const int32_t *ids
                  struct err *e)
 {
     size_t vocab = (size_t)d->model->shape.vocab;
-    int n_rows = 0;
     CHECK(n > 0 && n <= d->plan.sequences);
     struct piece *pieces = xalloc_array((size_t)n, sizeof *pieces);
     for (int i = 0; i < n; i++) {
@@ -261,10 +281,10 @@ int decoder_step(struct decoder *d, const int32_t *sequences, const int32_t *ids
             CHECK(sequences[j] != sequences[i]);
         pieces[i] = piece;
     }
-    int rc = feed_rows(d, pieces, n, &n_rows, e);
+    int rc = feed_rows(d, pieces, n, false, e);
     xfree(pieces);
     if (rc == 0)
-        rc = head(d, 0, n, d->work->row_logits, e);
+        rc = head(d, n, d->work->row_logits, e);
     if (rc != 0)
         return rc;
     for (int i = 0; i < n; i++)
