@@ -121,7 +121,7 @@ static void linear_forward(const struct layer_pass *p, int layer, enum linear_sl
     int first = 0, count = slot_modules(s, layer, slot, &first);
     for (int i = first; i < first + count; i++) {
         struct shape_module m;
-        shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
+        shape_module_place(s, shape_module_first(s, layer) + i, p->a->rank, &m);
         struct lora_view l = adapter_view(p->a, &m);
         lora_forward(p->c, p->n_tokens, &l, x, w->k, acts->lora[i],
                      y == NULL ? NULL : y + m.out_first, w->n);
@@ -153,7 +153,7 @@ static void linear_backward(const struct layer_pass *p, int layer, enum linear_s
     int first = 0, count = slot_modules(s, layer, slot, &first);
     for (int i = first; i < first + count; i++) {
         struct shape_module m;
-        shape_module(s, shape_module_first(s, layer) + i, p->a->rank, &m);
+        shape_module_place(s, shape_module_first(s, layer) + i, p->a->rank, &m);
         struct lora_view l = adapter_view(p->a, &m);
         float *da = p->grad_lora == NULL ? NULL : p->grad_lora + m.a_offset;
         float *db = p->grad_lora == NULL ? NULL : p->grad_lora + m.b_offset;

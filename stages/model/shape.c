@@ -461,7 +461,7 @@ int shape_module_first(const struct shape *s, int layer)
     return N_MODULES_0 * n_0 + N_MODULES_1 * (layer - n_0);
 }
 
-void shape_module(const struct shape *s, int i, int rank, struct shape_module *out)
+void shape_module_place(const struct shape *s, int i, int rank, struct shape_module *out)
 {
     CHECK(i >= 0 && i < shape_n_modules(s));
     CHECK(rank > 0);
@@ -470,10 +470,7 @@ void shape_module(const struct shape *s, int i, int rank, struct shape_module *o
     int at = i - shape_module_first(s, layer);
     const struct module_entry *entry =
         shape_layer_reuses(s, layer) ? &modules_1[at] : &modules_0[at];
-    char prefix[64];
     memset(out, 0, sizeof *out);
-    layer_prefix(s, layer, prefix);
-    set_name(out->name, sizeof out->name, prefix, entry->name);
     out->layer = layer;
     out->slot = entry->slot;
     out->linear = LINEAR_SLOTS * layer + (int)entry->slot;
@@ -482,6 +479,17 @@ void shape_module(const struct shape *s, int i, int rank, struct shape_module *o
     out->a_offset =
         size_add(lora_layer_offset(s, layer, rank), layer_lora_floats(s, layer, at, rank));
     out->b_offset = size_add(out->a_offset, size_mul((size_t)rank, (size_t)out->in));
+}
+
+void shape_module(const struct shape *s, int i, int rank, struct shape_module *out)
+{
+    shape_module_place(s, i, rank, out);
+    int at = i - shape_module_first(s, out->layer);
+    const struct module_entry *entry =
+        shape_layer_reuses(s, out->layer) ? &modules_1[at] : &modules_0[at];
+    char prefix[64];
+    layer_prefix(s, out->layer, prefix);
+    set_name(out->name, sizeof out->name, prefix, entry->name);
 }
 
 size_t shape_lora_floats(const struct shape *s, int rank)

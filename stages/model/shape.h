@@ -146,6 +146,8 @@ struct shape_module {
  * (Q K V out gate up down), 5 per layer of segment 1. */
 int shape_n_modules(const struct shape *s);
 void shape_module(const struct shape *s, int i, int rank, struct shape_module *out);
+/* The same without its name, which takes longer than all the rest: for every pass. */
+void shape_module_place(const struct shape *s, int i, int rank, struct shape_module *out);
 /* Index of the first module of a layer. */
 int shape_module_first(const struct shape *s, int layer);
 size_t shape_lora_floats(const struct shape *s, int rank);
