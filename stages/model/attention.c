@@ -22,6 +22,8 @@
  */
 
 #define TILE 64
+/* Query rows of all heads of a group that are taken together: more of them pay for the packing. */
+#define TOGETHER_MAX TILE
 
 struct forward_work {
     struct compute *c;
@@ -56,20 +58,21 @@ static float softmax_row(const struct compute *c, int visible, int n_keys, float
     return 1.0f / sum;
 }
 
-/* `m` query rows (stride ldq, ldo) of one head; row i sees first + i * step keys. */
+/* `m` query rows (stride ldq, ldo) of a key/value head, `heads` of each position: row i sees first
+ * + i / heads keys. */
 static void forward_rows(const struct forward_work *w, const struct attention_run *run, int kv,
-                         int m, const float *q, int ldq, float *o, int first, int step,
+                         int m, const float *q, int ldq, float *o, int first, int heads,
                          int i_thread)
 {
     float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
-    int d = w->s->head_dim, n_keys = first + (m - 1) * step;
+    int d = w->s->head_dim, n_keys = first + (m - 1) / heads;
     size_t offset = (size_t)kv * (size_t)d;
     float inverse[TILE];
     gemm_local(w->c, i_thread, GEMM_NT, m, n_keys, d, q, ldq, run->k + offset, run->ldk, p, w->ld_p,
                false);
     for (int i = 0; i < m; i++)
         inverse[i] =
-            softmax_row(w->c, first + i * step, n_keys, w->scale, p + (size_t)i * (size_t)w->ld_p);
+            softmax_row(w->c, first + i / heads, n_keys, w->scale, p + (size_t)i * (size_t)w->ld_p);
     gemm_local(w->c, i_thread, GEMM_NN, m, d, n_keys, p, w->ld_p, run->v + offset, run->ldk, o, ldq,
                false);
     for (int i = 0; i < m; i++) {
@@ -82,6 +85,23 @@ static void forward_rows(const struct forward_work *w, const struct attention_ru
 static int run_tiles(const struct attention_run *run)
 {
     return (run->n_rows + TILE - 1) / TILE;
+}
+
+/* The heads of a few positions together, by way of the other half of the scratch: keys and values
+ * are packed once for all of them. */
+static void forward_together(const struct forward_work *w, const struct attention_run *run, int kv,
+                             int m, size_t at, int i_thread)
+{
+    const struct shape *s = w->s;
+    size_t q_dim = (size_t)shape_q_dim(s), tile = (size_t)TILE * (size_t)w->ld_p;
+    int group = s->heads / s->kv_heads;
+    size_t width = (size_t)(group * s->head_dim), rows = (size_t)m;
+    float *q = w->scratch + (2 * (size_t)i_thread + 1) * tile, *o = q + rows * width;
+    for (size_t i = 0; i < rows; i++)
+        memcpy(q + i * width, w->q + at + i * q_dim, width * sizeof *q);
+    forward_rows(w, run, kv, m * group, q, s->head_dim, o, run->n_before + 1, group, i_thread);
+    for (size_t i = 0; i < rows; i++)
+        memcpy(w->o + at + i * q_dim, o + i * width, width * sizeof *o);
 }
 
 /* Item = (run, query tile, key/value head). */
@@ -100,7 +120,12 @@ static void forward_item(void *context, size_t i, int i_thread)
         for (int h = 0; h < group; h += TILE)
             forward_rows(w, run, kv, group - h < TILE ? group - h : TILE,
                          w->q + at + (size_t)(h * s->head_dim), s->head_dim,
-                         w->o + at + (size_t)(h * s->head_dim), run->n_before + 1, 0, i_thread);
+                         w->o + at + (size_t)(h * s->head_dim), run->n_before + 1, TILE, i_thread);
+        return;
+    }
+    if (run->n_rows * group <= TOGETHER_MAX && 2 * s->head_dim <= w->ld_p) {
+        size_t at = (size_t)run->row * (size_t)q_dim + head_offset;
+        forward_together(w, run, kv, run->n_rows, at, i_thread);
         return;
     }
     int first = tile * TILE;
