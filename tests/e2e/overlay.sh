@@ -28,6 +28,7 @@ for what in replaced kept; do
     [ $what = replaced ] || echo mine >lower/out/m/made/note.txt
     unshare -Urm bash inside.sh "$BIN" "$ROOT"
     rc=$?
+    chmod -R u+rwx work
     [ $rc -eq 0 ] || die "$what: exit $rc"
 done
 [ "$(cat upper/out/m/made.before/note.txt)" = mine ] && [ ! -e upper/out/m/made/note.txt ] || die "a folder was lost"
