@@ -24,6 +24,42 @@ static void add_field(struct buf *out, const char *key, const char *value)
     buf_add_char(out, '\n');
 }
 
+/* The Hub refuses a header whose license it does not know: these it does, of those that an adapter
+ * is likely to have; another is `other`, with a name. */
+static bool is_hub_license(const char *id)
+{
+    static const char known[] =
+        " afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd-2-clause bsd-3-clause bsl-1.0 cc0-1.0 "
+        "cc-by-4.0 cc-by-nc-4.0 cc-by-nc-nd-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-4.0 "
+        "cdla-permissive-1.0 cdla-permissive-2.0 ecl-2.0 epl-2.0 eupl-1.1 gpl-2.0 gpl-3.0 isc "
+        "lgpl-2.1 lgpl-3.0 mit mpl-2.0 ncsa odc-by openrail other postgresql unknown unlicense "
+        "wtfpl zlib ";
+    char *word = xasprintf(" %s ", id);
+    bool found = strstr(known, word) != NULL;
+    xfree(word);
+    return found;
+}
+
+/* An SPDX id is the Hub's in small letters, without what says which versions of the GPL. */
+static void add_license(const char *license, struct buf *out)
+{
+    static const char *const ends[] = {"-only", "-or-later"};
+    if (license == NULL)
+        return;
+    char *id = xstrdup(license);
+    for (char *c = id; *c != '\0'; c++)
+        *c = *c >= 'A' && *c <= 'Z'                                    ? (char)(*c - 'A' + 'a')
+             : (*c >= 'a' && *c <= 'z') || strchr("0123456789.-_", *c) ? *c
+                                                                       : '-';
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (str_ends(id, ends[i]))
+            id[strlen(id) - strlen(ends[i])] = '\0';
+    add_field(out, "license", is_hub_license(id) ? id : "other");
+    if (!is_hub_license(id))
+        add_field(out, "license_name", id);
+    xfree(id);
+}
+
 /* The toolkit of the first stage that has one; else what the base is called. */
 static const char *base_name(const struct origin *o)
 {
@@ -88,7 +124,7 @@ static void add_header(const struct origin *o, struct buf *out)
     add_field(out, "base_model", base_name(o));
     buf_add_text(out, "base_model_relation: adapter\nlibrary_name: fmforge\n"
                       "pipeline_tag: text-generation\ntags:\n- lora\n- fmforge\n");
-    add_field(out, "license", origin_config(o, "license"));
+    add_license(origin_config(o, "license"), out);
     add_datasets(o, out);
     for (const struct json *r = json_first(o->results); r != NULL; r = json_next(r)) {
         if (!has_number(r))
@@ -134,6 +170,7 @@ static void add_what(const struct origin *o, struct buf *out)
     add_row(out, "kind", json_find_text(o->made, "kind"));
     add_row(out, "SHA-256", json_find_text(o->made, "id"));
     add_row(out, "author", origin_config(o, "author"));
+    add_row(out, "license", origin_config(o, "license"));
     add_row(out, "base", base_name(o));
     add_row(out, "base, SHA-256", json_find_text(base, "id"));
     add_row(out, "base signature", o->signature);

@@ -68,7 +68,7 @@ expect 0 fm card last
 cmp -s stdout.txt card.md || die "card last is another"
 [ "$(head -n 1 card.md)" = --- ] || die "there is no header"
 sed -n '2,/^---$/p' card.md >header.yaml
-for line in 'base_model: "tiny-0.1"' 'base_model_relation: adapter' 'library_name: fmforge' 'license: "MIT"' '- "data/rows.jsonl"' \
+for line in 'base_model: "tiny-0.1"' 'base_model_relation: adapter' 'library_name: fmforge' 'license: "mit"' '- "data/rows.jsonl"' \
     '      name: "data/golden"' '    - type: "rows"'; do
     grep -qxF -- "$line" header.yaml || die "the header has no line $line"
 done
@@ -90,6 +90,19 @@ cmp -s stdout.txt card.md || die "card of the older run is another now"
 expect 0 fm bom "$PACKAGE"
 cp stdout.txt other.json
 is other.json "$of_run" "['$(git -C .fmforge/ledger.git rev-parse refs/prov/tiny_task)']"
+
+# The Hub takes the ids that it knows, in small letters; any other is "other", and has a name.
+sed -i 's/license: MIT/license: GPL-3.0-or-later/' task.yaml
+expect 0 fm run task.yaml
+expect 0 fm card last
+grep -qxF 'license: "gpl-3.0"' stdout.txt || die "the license is $(grep license stdout.txt)"
+has stdout.txt '| license | GPL-3.0-or-later |'
+sed -i 's/license: GPL-3.0-or-later/license: "Ours: (c) 2026"/' task.yaml
+expect 0 fm run task.yaml
+expect 0 fm card last
+grep -qxF 'license: "other"' stdout.txt || die "the license is $(grep license stdout.txt)"
+grep -qxF 'license_name: "ours---c--2026"' stdout.txt || die "the license is $(grep license stdout.txt)"
+sed -i 's/license: "Ours: (c) 2026"/license: MIT/' task.yaml
 
 # Without a license none is said; metrics that are gone are not made up.
 sed -i 's/, license: MIT//' task.yaml
