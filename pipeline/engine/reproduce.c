@@ -103,7 +103,8 @@ static struct json *compare_stage(const struct json *was, const struct json *now
 {
     struct json *outputs = json_new_array();
     const char *status = "same";
-    for (const struct json *o = json_items(was, "outputs"); o != NULL; o = json_next(o)) {
+    for (const struct json *o = run_stage_made(was) ? json_items(was, "outputs") : NULL; o != NULL;
+         o = json_next(o)) {
         const char *recorded = json_find_text(o, "id");
         const char *found = now != NULL ? output_id(now, json_text(o, "name")) : NULL;
         if (recorded == NULL)
@@ -170,7 +171,7 @@ static bool makes_something(const struct run_record *r)
 {
     for (const struct json *s = json_items(r->root, "stages"); s != NULL; s = json_next(s))
         for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o))
-            if (json_find_text(o, "id") != NULL)
+            if (run_stage_made(s) && json_find_text(o, "id") != NULL)
                 return true;
     return false;
 }

@@ -263,11 +263,15 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 
 /* ---- stages ---- */
 
-/* A blocked stage may have a result, and has made nothing in this run. */
+bool run_stage_made(const struct json *stage)
+{
+    const char *status = json_text_or(stage, "status", "executed");
+    return str_eq(status, "executed") || str_eq(status, "reused");
+}
+
 static const struct json *output_with(const struct json *stage, const char *id_hex)
 {
-    const char *status = json_find_text(stage, "status");
-    if (status != NULL && !str_eq(status, "executed") && !str_eq(status, "reused"))
+    if (!run_stage_made(stage))
         return NULL;
     for (const struct json *o = json_items(stage, "outputs"); o != NULL; o = json_next(o))
         if (str_eq(json_text(o, "id"), id_hex))

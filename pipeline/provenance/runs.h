@@ -62,6 +62,9 @@ bool run_listed_digest(const char *sums, const char *path, char out[SHA256_HEX +
  * differing, missing or unlisted files. Returns the number of files that are right. */
 size_t run_record_check(const struct run_record *r, struct json *damage);
 
+/* Has this stage of run.json a result in that run? One that a gate held back may have one in the
+ * store, with its id in run.json, and none in the run. */
+bool run_stage_made(const struct json *stage);
 /* The stage of run.json with an output of this content id, preferring the instance `prefer` (may be
  * NULL). Borrowed, NULL when none. *output (may be NULL) gets the output's node. */
 const struct json *run_record_producer(const struct run_record *r, const char *id_hex,
