@@ -37,8 +37,11 @@ static void put_failure(const struct plan *p, size_t i, struct json *root)
     char *path = store_path(p->store, relative);
     struct json *failed = NULL;
     struct err ignored = {0};
-    if (file_exists(path) && json_read(path, &failed, &ignored) == 0)
+    if (file_exists(path) && json_read(path, &failed, &ignored) == 0 &&
+        json_find_text(failed, "reason") != NULL)
         json_put(root, "failed", failed);
+    else
+        json_free(failed); /* a damaged one is none */
     xfree(path);
     xfree(relative);
 }
@@ -213,8 +216,7 @@ void why_to_text(const struct json *why, struct buf *out)
         buf_printf(out, "  cannot be compared with its last run: %s\n",
                    json_find_text(why, "lost"));
     if (failed)
-        buf_printf(out, "  its last attempt failed: %s\n",
-                   json_text_or(failed, "reason", "no reason recorded"));
+        buf_printf(out, "  its last attempt failed: %s\n", json_text(failed, "reason"));
     if (json_get(why, "expected"))
         expected_to_text(json_get(why, "expected"), out);
     if (!cached && json_count(json_get(why, "changes")) > 0)
