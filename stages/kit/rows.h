@@ -22,6 +22,8 @@ struct rows {
     uint32_t row_tokens_max;
     uint32_t (*tokens)(void *context, int64_t epoch, uint32_t row);
     uint32_t (*labels)(void *context, int64_t epoch, uint32_t row); /* sum of weights >= 1 */
+    /* Tokens with a target; NULL = all. */
+    uint32_t (*targets)(void *context, int64_t epoch, uint32_t row);
     /* One batch of these rows; its arrays stay until the next call. */
     void (*fill)(void *context, int64_t epoch, const uint32_t *rows, uint32_t n_rows,
                  struct rows_batch *out);

@@ -60,8 +60,9 @@ static struct decoder_work *take_work(struct taker *t, const struct shape *s,
     int rows = rows_of(plan);
     size_t n = (size_t)rows, hidden = (size_t)s->hidden;
     w->rows_max = rows;
-    layer_acts_take(t, s, false, rows, rank, LAYER_KEEP_NOTHING, &w->acts);
-    layer_scratch_take(t, s, rows, rank, false, &w->scratch);
+    layer_acts_take(t, s, false, (struct layer_rows){rows, rows}, rank, LAYER_KEEP_NOTHING,
+                    &w->acts);
+    layer_scratch_take(t, s, rows, rank, LAYER_KEEP_NOTHING, &w->scratch);
     take_cache(t, s, plan, w);
     w->runs = take_bytes(t, n, sizeof *w->runs);
     w->attention = taker_floats(t, attention_scratch_floats(s, plan->positions, n_threads), 1);

@@ -21,10 +21,11 @@ static struct rows16 take_rows16(struct taker *t, size_t n, size_t width)
     return r;
 }
 
-void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int tokens, int rank,
-                     enum layer_keep keep, struct layer_acts *out)
+void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, struct layer_rows rows,
+                     int rank, enum layer_keep keep, struct layer_acts *out)
 {
-    size_t n = (size_t)tokens, hidden = (size_t)s->hidden, ffn = (size_t)s->ffn;
+    size_t n = (size_t)rows.project, m = (size_t)rows.finish;
+    size_t hidden = (size_t)s->hidden, ffn = (size_t)s->ffn;
     size_t q = (size_t)shape_q_dim(s), kv = (size_t)shape_kv_dim(s);
     memset(out, 0, sizeof *out);
     out->x = taker_floats(t, n, hidden);
@@ -36,20 +37,21 @@ void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int to
         out->k = taker_floats(t, n, kv);
         out->v = taker_floats(t, n, kv);
     }
-    out->mid = taker_floats(t, n, hidden);
-    out->mid_rstd = taker_floats(t, n, 1);
+    out->mid = taker_floats(t, m, hidden);
+    out->mid_rstd = taker_floats(t, m, 1);
     if (keep == LAYER_KEEP_F32) {
         out->q_rotated = taker_floats(t, n, q);
-        out->o = taker_floats(t, n, q);
-        out->gate = taker_floats(t, n, ffn);
-        out->up = taker_floats(t, n, ffn);
+        out->o = taker_floats(t, m, q);
+        out->gate = taker_floats(t, m, ffn);
+        out->up = taker_floats(t, m, ffn);
     } else if (keep == LAYER_KEEP_16) {
         out->q_rotated16 = take_rows16(t, n, q);
-        out->gate16 = take_rows16(t, n, ffn);
-        out->up16 = take_rows16(t, n, ffn);
+        out->gate16 = take_rows16(t, m, ffn);
+        out->up16 = take_rows16(t, m, ffn);
     }
-    for (int i = 0; rank > 0 && i < LAYER_LORAS; i++)
-        out->lora[i] = taker_floats(t, n, (size_t)rank);
+    int n_loras = reuses ? LINEAR_SLOTS : LAYER_LORAS, projections = reuses ? 1 : 3;
+    for (int i = 0; rank > 0 && i < n_loras; i++)
+        out->lora[i] = taker_floats(t, i < projections ? n : m, (size_t)rank);
 }
 
 /* 16 MiB of one array: small beside a model of that width, large beside what a product costs to
@@ -63,8 +65,8 @@ int layer_ffn_rows(const struct shape *s, int tokens)
     return rows < (size_t)tokens ? (int)rows : tokens;
 }
 
-void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank, bool backward,
-                        struct layer_scratch *out)
+void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank,
+                        enum layer_keep keep, struct layer_scratch *out)
 {
     size_t n = (size_t)tokens, ffn = (size_t)s->ffn, hidden = (size_t)s->hidden;
     size_t q = (size_t)shape_q_dim(s), kv = (size_t)shape_kv_dim(s);
@@ -72,16 +74,18 @@ void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int 
     memset(out, 0, sizeof *out);
     out->h = taker_floats(t, n, hidden);
     out->qkv = taker_floats(t, n, q + 2 * kv);
-    out->q_rotated = taker_floats(t, n, q);
     out->q = taker_floats(t, n, q);
     out->k_normed = taker_floats(t, n, kv);
     out->v_raw = taker_floats(t, n, kv);
-    out->o = taker_floats(t, n, q);
     out->g = taker_floats(t, some, hidden);
-    out->gate = taker_floats(t, some, ffn);
-    out->up = taker_floats(t, some, ffn);
     out->act = taker_floats(t, some, ffn);
-    if (!backward)
+    if (keep != LAYER_KEEP_F32) {
+        out->q_rotated = taker_floats(t, n, q);
+        out->o = taker_floats(t, n, q);
+        out->gate = taker_floats(t, some, ffn);
+        out->up = taker_floats(t, some, ffn);
+    }
+    if (keep == LAYER_KEEP_NOTHING)
         return;
     out->d_act = taker_floats(t, some, ffn);
     out->d_up = taker_floats(t, some, ffn);

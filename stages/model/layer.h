@@ -56,10 +56,15 @@ struct layer_acts {
     float *mid_rstd;  /* (T) */
     float *gate, *up; /* (T, F) */
     struct rows16 gate16, up16;
-    float *lora[LAYER_LORAS]; /* (T, R) each: scale * x A; NULL without LoRA */
+    float *lora[LAYER_LORAS]; /* (T, R) each: scale * x A; NULL without LoRA, and beyond the
+                               * modules of a layer of segment 1 */
 };
-void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, int tokens, int rank,
-                     enum layer_keep keep, struct layer_acts *out);
+/* Rows of a layer's two halves: up to the projections, and from attention's output on. */
+struct layer_rows {
+    int project, finish;
+};
+void layer_acts_take(struct taker *t, const struct shape *s, bool reuses, struct layer_rows rows,
+                     int rank, enum layer_keep keep, struct layer_acts *out);
 
 /* Rows that the feed-forward half takes at a time, of so many tokens. */
 int layer_ffn_rows(const struct shape *s, int tokens);
@@ -68,7 +73,7 @@ int layer_ffn_rows(const struct shape *s, int tokens);
 struct layer_scratch {
     float *h;                   /* (T, C) after the attention norm */
     float *qkv;                 /* (T, H*D + 2*KV*D) */
-    float *q_rotated;           /* (T, H*D) */
+    float *q_rotated;           /* (T, H*D); this, o, gate and up only without LAYER_KEEP_F32 */
     float *q;                   /* (T, H*D) after the head norm */
     float *k_normed, *v_raw;    /* (T, KV*D) before fake quant */
     float *o;                   /* (T, H*D) */
@@ -83,8 +88,8 @@ struct layer_scratch {
     float *d_lora;              /* (T, R) */
     float *dk_heads, *dv_heads; /* (T, H*D) */
 };
-void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank, bool backward,
-                        struct layer_scratch *out);
+void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank,
+                        enum layer_keep keep, struct layer_scratch *out);
 
 /* What a pass over the layers holds fixed. Gradient arrays: at most one is not NULL. */
 struct layer_pass {

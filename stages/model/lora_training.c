@@ -80,7 +80,9 @@ static void connect(struct lora_training *t)
 
 static struct transformer_plan transformer_plan(const struct lora_training *t)
 {
-    return (struct transformer_plan){.tokens_max = lora_training_tokens_max(t),
+    int allowed = lora_training_tokens_max(t), tokens = t->largest.tokens;
+    return (struct transformer_plan){.tokens_max = tokens > 0 ? tokens : allowed,
+                                     .late_max = t->largest.targets,
                                      .rank = t->adapter->rank,
                                      .what = TRAIN_LORA,
                                      .recompute = t->options.recompute,
@@ -101,8 +103,11 @@ void lora_training_sample_memory(const struct shape *shape, int rank, int prompt
 
 void lora_training_memory(struct lora_training *t, struct plan_mem *out)
 {
-    struct transformer_plan plan = transformer_plan(t);
     connect(t);
+    t->largest = (struct trainer_largest){0, 0};
+    if (t->rows.tokens)
+        t->largest = trainer_largest(&t->trainer, t->loop.valid, t->loop.valid_rows_max);
+    struct transformer_plan plan = transformer_plan(t);
     transformer_memory(&t->base->shape, &plan, t->run->n_threads, out);
     trainer_memory(t->trainer.n_params, t->rows.n_rows, out);
     train_loop_memory(&t->loop, out);
@@ -152,13 +157,18 @@ static void say_memory(struct lora_training *t)
     plan_mem_add(&parts, "weights, mapped", t->base->file.map.n_bytes);
     plan_mem_add(&parts, "weights, rest", t->base->arena.capacity_bytes);
     plan_mem_add(&parts, "adapter", t->adapter->arena.capacity_bytes);
+    plan_mem_add(&parts, "packing", t->compute->space.capacity_bytes);
     for (size_t i = 0; i < t->beside.n_parts; i++)
         plan_mem_add(&parts, t->beside.parts[i].name, t->beside.parts[i].bytes);
     lora_training_memory(t, &parts);
     char *text = plan_mem_text(&parts);
-    stage_say(t->run, "memory: %s: %s; %lld steps of %u rows",
-              str_format_bytes(plan_mem_total(&parts), size), text,
-              (long long)t->options.total_steps, t->options.rows_per_step);
+    struct transformer_plan plan = transformer_plan(t);
+    stage_say(
+        t->run,
+        "memory: %s: %s; %lld steps of %u rows, up to %d tokens at a time, %d of them labelled",
+        str_format_bytes(plan_mem_total(&parts), size), text, (long long)t->options.total_steps,
+        t->options.rows_per_step, plan.tokens_max,
+        plan.late_max > 0 ? plan.late_max : plan.tokens_max);
     xfree(text);
     text = machine_memory(&machine) ? lora_training_advice(t, machine.available_bytes) : NULL;
     if (text)
@@ -168,8 +178,8 @@ static void say_memory(struct lora_training *t)
 
 static int reserve(struct lora_training *t, struct err *e)
 {
-    struct transformer_plan plan = transformer_plan(t);
     say_memory(t);
+    struct transformer_plan plan = transformer_plan(t);
     int rc = transformer_reserve(&t->transformer, t->compute, &t->base->shape, &plan, e);
     if (!rc)
         rc = trainer_reserve(&t->trainer, e);

@@ -45,6 +45,7 @@ struct lora_training {
     struct plan_mem
         beside; /* what the caller took beside base and adapter: for the plan it prints */
 
+    struct trainer_largest largest; /* micro-batch; 0 = what lora_training_tokens_max allows */
     struct transformer transformer;
     struct trainer trainer;
     struct train_loop loop; /* loop.state and the curves are the result */
@@ -53,8 +54,10 @@ struct lora_training {
 
 /* Tokens that a batch of the rows must hold. */
 int lora_training_tokens_max(const struct lora_training *t);
-/* What lora_training_run reserves, by parts. Of base, adapter and rows only the sizes are looked
- * at: shape, rank and n_values, n_rows and row_tokens_max. Adds to *out. */
+/* What lora_training_run reserves, by parts: for the largest micro-batch that there will be. Of
+ * base and adapter only the sizes are looked at: shape, rank and n_values. Rows that are not there
+ * (no `tokens`: n_rows and row_tokens_max alone) are planned as full micro-batches of labelled
+ * tokens. Adds to *out. */
 void lora_training_memory(struct lora_training *t, struct plan_mem *out);
 /* What answering a few prompts after each epoch takes beside it (train's sample check), of prompts
  * of up to so many tokens. */

@@ -60,32 +60,109 @@ void trainer_release(struct trainer *t)
     t->order = NULL;
 }
 
+static void order_of(const struct trainer *t, int64_t epoch, uint32_t *order)
+{
+    char *stream = xasprintf("%s/%lld", t->plan.stream, (long long)epoch);
+    struct rng r = rng_open(t->plan.seed, stream);
+    rng_shuffle(&r, order, t->rows->n_rows);
+    xfree(stream);
+}
+
 static void shuffle_epoch(struct trainer *t, int64_t epoch)
 {
     if (t->order_epoch == epoch)
         return;
-    char *stream = xasprintf("%s/%lld", t->plan.stream, (long long)epoch);
-    struct rng r = rng_open(t->plan.seed, stream);
-    rng_shuffle(&r, t->order, t->rows->n_rows);
+    order_of(t, epoch, t->order);
     t->order_epoch = epoch;
-    xfree(stream);
 }
 
-/* Runs the loss over rows[0..n) in micro-batches: as many rows at a time as fit. */
+/* Step i of an epoch: rows [*first, *last) of its order. */
+static void rows_of_step(const struct trainer *t, int64_t i, uint32_t *first, uint32_t *last)
+{
+    int64_t per_epoch = trainer_epoch_steps(t->rows->n_rows, t->plan.rows_per_step);
+    *first = (uint32_t)((int64_t)t->rows->n_rows * i / per_epoch);
+    *last = (uint32_t)((int64_t)t->rows->n_rows * (i + 1) / per_epoch);
+}
+
+/* Row i of n for an evaluation. */
+static uint32_t spaced_row(const struct rows *rows, uint32_t i, uint32_t n)
+{
+    return (uint32_t)((uint64_t)rows->n_rows * i / n);
+}
+
+/* The micro-batch that begins with rows[i] of n: as many as fit; returns the one behind it. */
+static uint32_t micro_end(const struct trainer *t, const struct rows *from, int64_t epoch,
+                          const uint32_t *rows, uint32_t i, uint32_t n)
+{
+    uint32_t tokens = 0, end = i;
+    while (end < n) {
+        uint32_t more = from->tokens(from->context, epoch, rows[end]);
+        if (tokens + more > (uint32_t)t->plan.tokens_max)
+            break;
+        tokens += more;
+        end++;
+    }
+    CHECK(end > i);
+    return end;
+}
+
+/* --- the largest micro-batch ------------------------------------------------------------------
+ */
+
+#define LARGEST_ROWS_MAX 100000000
+
+static void see_rows(const struct trainer *t, const struct rows *from, int64_t epoch,
+                     const uint32_t *rows, uint32_t n, struct trainer_largest *most)
+{
+    for (uint32_t i = 0; i < n;) {
+        uint32_t end = micro_end(t, from, epoch, rows, i, n), tokens = 0, targets = 0;
+        for (; i < end; i++) {
+            tokens += from->tokens(from->context, epoch, rows[i]);
+            targets += from->targets ? from->targets(from->context, epoch, rows[i]) : 0;
+        }
+        targets = from->targets ? targets : tokens;
+        most->tokens = (int)tokens > most->tokens ? (int)tokens : most->tokens;
+        most->targets = (int)targets > most->targets ? (int)targets : most->targets;
+    }
+}
+
+struct trainer_largest trainer_largest(const struct trainer *t, const struct rows *valid,
+                                       uint32_t valid_rows_max)
+{
+    struct trainer_largest most = {t->plan.tokens_max, t->plan.tokens_max};
+    int64_t steps = t->plan.schedule.total_steps, epoch = -1;
+    int64_t per_epoch = trainer_epoch_steps(t->rows->n_rows, t->plan.rows_per_step);
+    if (steps / per_epoch >= LARGEST_ROWS_MAX / t->rows->n_rows)
+        return most;
+    most = (struct trainer_largest){0, 0};
+    uint32_t *order = xalloc_array(t->rows->n_rows, sizeof *order), first = 0, last = 0;
+    for (int64_t s = 0; s < steps; s++) {
+        if (s / per_epoch != epoch)
+            order_of(t, epoch = s / per_epoch, order);
+        rows_of_step(t, s % per_epoch, &first, &last);
+        see_rows(t, t->rows, epoch, order + first, last - first, &most);
+    }
+    xfree(order);
+    uint32_t n = !valid ? 0 : valid->n_rows < valid_rows_max ? valid->n_rows : valid_rows_max;
+    uint32_t *chosen = xalloc_array(n, sizeof *chosen);
+    for (uint32_t i = 0; i < n; i++)
+        chosen[i] = spaced_row(valid, i, n);
+    if (n > 0)
+        see_rows(t, valid, 0, chosen, n, &most);
+    xfree(chosen);
+    return most;
+}
+
+/* --- steps -------------------------------------------------------------------------------------
+ */
+
+/* Runs the loss over rows[0..n) in micro-batches. */
 static int run_rows(struct trainer *t, const struct rows *from, int64_t epoch, const uint32_t *rows,
                     uint32_t n, float scale, float *grads, struct trainer_result *out,
                     struct err *e)
 {
     for (uint32_t i = 0; i < n;) {
-        uint32_t tokens = 0, end = i;
-        while (end < n) {
-            uint32_t more = from->tokens(from->context, epoch, rows[end]);
-            if (tokens + more > (uint32_t)t->plan.tokens_max)
-                break;
-            tokens += more;
-            end++;
-        }
-        CHECK(end > i);
+        uint32_t end = micro_end(t, from, epoch, rows, i, n);
         struct rows_batch r = {0};
         from->fill(from->context, epoch, rows + i, end - i, &r);
         struct batch b = {.n_tokens = r.n_tokens,
@@ -167,9 +244,9 @@ static int take_step(struct trainer *t, int64_t step, struct trainer_result *out
     int64_t per_epoch = trainer_epoch_steps(from->n_rows, t->plan.rows_per_step);
     int64_t epoch = (step - 1) / per_epoch, i = (step - 1) % per_epoch;
     shuffle_epoch(t, epoch);
-    uint32_t first = (uint32_t)((int64_t)from->n_rows * i / per_epoch);
-    uint32_t last = (uint32_t)((int64_t)from->n_rows * (i + 1) / per_epoch);
+    uint32_t first = 0, last = 0;
     uint64_t labels = 0;
+    rows_of_step(t, i, &first, &last);
     for (uint32_t r = first; r < last; r++)
         labels += from->labels(from->context, epoch, t->order[r]);
     if (labels == 0)
@@ -200,7 +277,7 @@ int trainer_evaluate(struct trainer *t, const struct rows *rows, uint32_t rows_m
     int rc = t->prepare ? t->prepare(t->context, false, e) : 0;
     uint32_t *chosen = xalloc_array(n, sizeof *chosen);
     for (uint32_t i = 0; i < n; i++)
-        chosen[i] = (uint32_t)((uint64_t)rows->n_rows * i / n);
+        chosen[i] = spaced_row(rows, i, n);
     if (!rc)
         rc = run_rows(t, rows, 0, chosen, n, 0, NULL, &all, e);
     xfree(chosen);

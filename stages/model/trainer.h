@@ -98,6 +98,15 @@ void trainer_release(struct trainer *t); /* safe on zeroed, safe twice */
 int trainer_step(struct trainer *t, int64_t step, struct trainer_result *out,
                  struct err *e) MUST_USE;
 
+/* The largest of the micro-batches that all steps of the plan and evaluations of at most
+ * valid_rows_max rows of `valid` (NULL = none) will make. Looks at plan and rows alone, before
+ * anything is reserved; beyond 10^8 rows it takes what a micro-batch may have. */
+struct trainer_largest {
+    int tokens, targets;
+};
+struct trainer_largest trainer_largest(const struct trainer *t, const struct rows *valid,
+                                       uint32_t valid_rows_max);
+
 /* Loss over at most rows_max rows, evenly spaced through `rows` (epoch 0). */
 int trainer_evaluate(struct trainer *t, const struct rows *rows, uint32_t rows_max,
                      struct loss_sum *out, struct err *e) MUST_USE;

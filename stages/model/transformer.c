@@ -27,16 +27,16 @@ struct transformer_work {
     struct attention_run *runs; /* (tokens_max) */
     float *attention;           /* scratch */
     size_t attention_floats;
-    float *late_x;     /* (T, C) late rows of the residual stream where they begin */
-    int32_t *late_pos; /* (T) their positions */
-    float *x;          /* (T, C) late rows of the residual stream after the last layer */
-    float *head_h;     /* (T, C) after the final norm */
+    float *late_x;     /* (late_max, C) late rows of the residual stream where they begin */
+    int32_t *late_pos; /* (late_max) their positions */
+    float *x;          /* (late_max, C) late rows of the residual stream after the last layer */
+    float *head_h;     /* (late_max, C) after the final norm */
     float *head_rstd;
     float *logits;           /* (slice_rows, V) */
-    int32_t *rows, *targets; /* (T) labelled rows */
+    int32_t *rows, *targets; /* (late_max) labelled rows */
     int n_rows;
     float *dx;      /* (T, C); backward only from here */
-    float *d_head;  /* (T, C) gradient of head_h */
+    float *d_head;  /* (late_max, C) gradient of head_h */
     float *dk, *dv; /* (T, KV*D) */
     double *losses; /* (slice_rows) */
     unsigned char *correct;
@@ -71,6 +71,11 @@ int batch_check(const struct batch *b, const struct shape *shape, struct err *e)
 
 #define SLICE_BYTES_MAX ((size_t)64 << 20)
 
+static int late_max(const struct transformer_plan *plan)
+{
+    return plan->late_max > 0 ? plan->late_max : plan->tokens_max;
+}
+
 static int slice_rows(const struct shape *s, const struct transformer_plan *plan)
 {
     if (plan->slice_rows > 0)
@@ -78,7 +83,7 @@ static int slice_rows(const struct shape *s, const struct transformer_plan *plan
     size_t fit = SLICE_BYTES_MAX / ((size_t)s->vocab * sizeof(float));
     int rows = fit < 128 ? (int)fit : 128;
     rows = rows < 16 ? 16 : rows;
-    return rows < plan->tokens_max ? rows : plan->tokens_max;
+    return rows < late_max(plan) ? rows : late_max(plan);
 }
 
 static int keys_max(const struct shape *s, const struct transformer_plan *plan)
@@ -108,6 +113,14 @@ static enum layer_keep how_to_keep(const struct shape *s, const struct transform
     return bytes <= most ? LAYER_KEEP_F32 : LAYER_KEEP_16;
 }
 
+/* Rows of a layer with activations of its own. */
+static struct layer_rows own_rows(const struct shape *s, const struct transformer_plan *plan,
+                                  int layer)
+{
+    int writer = s->layers_0 - 1, late = late_max(plan), all = plan->tokens_max;
+    return (struct layer_rows){layer > writer ? late : all, layer < writer ? all : late};
+}
+
 static void take_acts(struct taker *t, const struct shape *s, const struct transformer_plan *plan,
                       struct layer_acts *acts)
 {
@@ -115,16 +128,17 @@ static void take_acts(struct taker *t, const struct shape *s, const struct trans
     enum layer_keep keep = how_to_keep(s, plan);
     int n_shared = plan->what == TRAIN_NOTHING ? 1 : plan->recompute ? PAIR : 0;
     for (int i = 0; i < n_shared; i++)
-        layer_acts_take(t, s, false, plan->tokens_max, plan->rank, keep, &shared[i]);
+        layer_acts_take(t, s, false, (struct layer_rows){plan->tokens_max, plan->tokens_max},
+                        plan->rank, keep, &shared[i]);
     for (int i = 0; i < shape_layers(s); i++) {
         struct layer_acts *out = acts == NULL ? &counted : &acts[i];
         if (n_shared > 0)
             *out = shared[i % n_shared];
         else
-            layer_acts_take(t, s, shape_layer_reuses(s, i), plan->tokens_max, plan->rank, keep,
+            layer_acts_take(t, s, shape_layer_reuses(s, i), own_rows(s, plan, i), plan->rank, keep,
                             out);
         if (n_shared == PAIR && i >= PAIR && i % PAIR == 0)
-            out->x = taker_floats(t, (size_t)plan->tokens_max, (size_t)s->hidden);
+            out->x = taker_floats(t, (size_t)own_rows(s, plan, i).project, (size_t)s->hidden);
     }
 }
 
@@ -133,6 +147,7 @@ static struct transformer_work *take_work(struct taker *t, const struct shape *s
 {
     struct transformer_work counted = {0}, *w = &counted;
     size_t n = (size_t)plan->tokens_max, hidden = (size_t)s->hidden, slice;
+    size_t late = (size_t)late_max(plan);
     bool backward = plan->what != TRAIN_NOTHING;
     void *own = take_bytes(t, 1, sizeof *w);
     if (own != NULL)
@@ -140,23 +155,23 @@ static struct transformer_work *take_work(struct taker *t, const struct shape *s
     slice = (size_t)slice_rows(s, plan);
     w->acts = take_bytes(t, (size_t)shape_layers(s), sizeof *w->acts);
     take_acts(t, s, plan, w->acts);
-    layer_scratch_take(t, s, plan->tokens_max, plan->rank, backward, &w->scratch);
+    layer_scratch_take(t, s, plan->tokens_max, plan->rank, how_to_keep(s, plan), &w->scratch);
     w->runs = take_bytes(t, n, sizeof *w->runs);
     w->attention_floats = attention_scratch_floats(s, keys_max(s, plan), n_threads);
     w->attention = taker_floats(t, w->attention_floats, 1);
-    w->late_x = taker_floats(t, n, hidden);
-    w->late_pos = take_bytes(t, n, sizeof *w->late_pos);
-    w->x = taker_floats(t, n, hidden);
-    w->head_h = taker_floats(t, n, hidden);
-    w->head_rstd = taker_floats(t, n, 1);
+    w->late_x = taker_floats(t, late, hidden);
+    w->late_pos = take_bytes(t, late, sizeof *w->late_pos);
+    w->x = taker_floats(t, late, hidden);
+    w->head_h = taker_floats(t, late, hidden);
+    w->head_rstd = taker_floats(t, late, 1);
     w->logits = taker_floats(t, slice, (size_t)s->vocab);
-    w->rows = take_bytes(t, n, sizeof *w->rows);
-    w->targets = take_bytes(t, n, sizeof *w->targets);
+    w->rows = take_bytes(t, late, sizeof *w->rows);
+    w->targets = take_bytes(t, late, sizeof *w->targets);
     w->losses = take_bytes(t, slice, sizeof *w->losses);
     w->correct = take_bytes(t, slice, sizeof *w->correct);
     if (backward) {
         w->dx = taker_floats(t, n, hidden);
-        w->d_head = taker_floats(t, n, hidden);
+        w->d_head = taker_floats(t, late, hidden);
         w->dk = taker_floats(t, n, (size_t)shape_kv_dim(s));
         w->dv = taker_floats(t, n, (size_t)shape_kv_dim(s));
     }
@@ -230,6 +245,9 @@ static int start_pass(struct transformer *t, const struct model *m, const struct
     for (int i = 0; i < b->n_tokens; i++) {
         if (b->target[i] < 0)
             continue;
+        if (w->n_rows == late_max(&t->plan))
+            return err_set(e, ERR_LIMIT, "batch with more than %d targets: so many were planned",
+                           w->n_rows);
         w->rows[w->n_rows] = i;
         w->late_pos[w->n_rows] = b->pos[i];
         w->targets[w->n_rows++] = b->target[i];

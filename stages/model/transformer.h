@@ -43,7 +43,8 @@ enum train_what {
 
 struct transformer_plan {
     int tokens_max;
-    int rank; /* LoRA rank of the adapters that will be passed; 0 = none */
+    int late_max; /* tokens with a target in a batch, at most; 0 = tokens_max */
+    int rank;     /* LoRA rank of the adapters that will be passed; 0 = none */
     enum train_what what;
     int slice_rows; /* rows of logits at a time; 0 = default (at most 128, at most 64 MiB) */
     bool recompute; /* keep only every second layer's input and make the rest again for the

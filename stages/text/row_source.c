@@ -62,6 +62,14 @@ static uint32_t row_labels(void *context, int64_t epoch, uint32_t row)
     return windows_row_tokens(s->windows, epoch, row);
 }
 
+static uint32_t row_targets(void *context, int64_t epoch, uint32_t row)
+{
+    const struct row_source *s = context;
+    if (s->tokens && s->prompt_weight <= 0)
+        return tokfile_row_labels(s->tokens, row);
+    return row_tokens(context, epoch, row);
+}
+
 static void add_tokens_row(struct row_source *s, int64_t epoch, uint32_t row)
 {
     struct token_batch *b = &s->batch;
@@ -105,5 +113,6 @@ struct rows row_source_rows(struct row_source *s)
                          .row_tokens_max = s->row_tokens_max,
                          .tokens = row_tokens,
                          .labels = row_labels,
+                         .targets = row_targets,
                          .fill = fill};
 }

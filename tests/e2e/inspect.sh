@@ -74,12 +74,15 @@ has stdout.txt 'adapter of rank 8'
 expect 2 fm inspect configs/toolkits/nano-1.0/recovery-r8.safetensors --toolkit configs/toolkits/nano-1.1
 has stderr.txt 'not that of toolkit nano-1.1'
 
-# A package that a run made, and its checkpoint. The plan is what the run reserved.
+# A package that a run made, and its checkpoint. The plan is what the run reserved, where all tokens are learned
+# from and the largest batch is as large as the plan has it; else the run needs less.
 tiny_toolkit
-expect 0 fm run task.yaml
+expect 0 fm run task.yaml --set stages.adapter.with.prompt_weight=0.1
 planned=$(sed -n 's/^.*memory: .*, \([^,]*\) activations, \([^,]*\) scratch.*$/\1 and \2/p' stderr.txt | head -n 1)
 [ -n "$planned" ] || die "train did not print its memory"
-expect 0 fm inspect --toolkit tiny-0.1 "$PACKAGE"
+tokens=$(sed -n 's/^.*memory: .* rows, up to \([0-9]*\) tokens at a time, \1 of them labelled$/\1/p' stderr.txt)
+[ -n "$tokens" ] || die "not all tokens of the largest batch are learned from"
+expect 0 fm inspect --toolkit tiny-0.1 --micro-batch-tokens "$tokens" "$PACKAGE"
 for text in 'a .fmadapter package' 'tiny-0.1 in tiny-0.1' 'every value is finite' \
     'the base signature is 40 lower-case hex digits' 'rank                      8, alpha 4'; do
     has stdout.txt "$text"

@@ -71,6 +71,13 @@ static int loss(void *context, const struct batch *b, float scale, float *grads,
             return err_set(e, ERR_IO, "killed");
         grads[TOY_PARAMS - 2] += t->spoil;
     }
+    int n_targets = 0;
+    for (int i = 0; i < b->n_tokens; i++)
+        n_targets += b->target[i] >= 0;
+    if (b->n_tokens > t->largest.tokens)
+        t->largest.tokens = b->n_tokens;
+    if (n_targets > t->largest.targets)
+        t->largest.targets = n_targets;
     for (int i = 0; i < b->n_tokens; i++) {
         if (b->target[i] < 0)
             continue;
@@ -103,6 +110,7 @@ void toy_open(struct toy *t, int64_t total_steps, int n_threads)
                             .row_tokens_max = 4,
                             .tokens = tokens_of,
                             .labels = labels_of,
+                            .targets = labels_of,
                             .fill = fill};
     t->groups[0] = (struct trainer_group){0, TOY_DECAYED, (float)TOY_DECAY};
     t->groups[1] = (struct trainer_group){TOY_DECAYED, TOY_PARAMS - TOY_DECAYED, 0};

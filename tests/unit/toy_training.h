@@ -26,6 +26,7 @@ struct toy {
     int32_t ids[64], pos[64], target[64], segment_start[64];
     int seen[TOY_SEEN_MAX], n_seen; /* rows of training batches in the order they came */
     int n_batches;                  /* of them */
+    struct trainer_largest largest; /* of all batches, also of evaluations */
     int64_t fail_at;                /* this batch fails, counted from 1; 0 = none does */
     float spoil;                    /* added to the gradient of the parameter before the last */
 };

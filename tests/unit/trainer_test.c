@@ -174,6 +174,29 @@ static void an_evaluation_is_of_rows_everywhere(void **state)
     toy_close(&t);
 }
 
+/* What memory is planned by: told before, and what then comes. */
+static void the_largest_batch_is_known(void **state)
+{
+    (void)state;
+    for (int64_t steps = 1; steps <= 9; steps += 4)
+        for (uint32_t n_valid = 0; n_valid <= 4; n_valid += 4) {
+            struct toy t;
+            struct err e = {0};
+            struct loss_sum sum;
+            toy_open(&t, steps, 1);
+            struct trainer_largest told =
+                trainer_largest(&t.trainer, n_valid ? &t.rows : NULL, n_valid);
+            for (int64_t i = 1; i <= steps; i++)
+                step(&t, i);
+            if (n_valid)
+                need(trainer_evaluate(&t.trainer, &t.rows, n_valid, &sum, &e), &e);
+            assert_int_equal(told.tokens, t.largest.tokens);
+            assert_int_equal(told.targets, t.largest.targets);
+            assert_true(told.targets < told.tokens);
+            toy_close(&t);
+        }
+}
+
 static const struct shape small = {64, 32, 2, 1, 4, 2, 8, 48, 32, 500000, 1e-5, true};
 
 /* Of a whole model the matrices decay and the norms do not; every parameter is in one group. */
@@ -279,6 +302,7 @@ int main(void)
         cmocka_unit_test(micro_batches_change_nothing),
         cmocka_unit_test(a_step_without_labels_changes_nothing),
         cmocka_unit_test(an_evaluation_is_of_rows_everywhere),
+        cmocka_unit_test(the_largest_batch_is_known),
         cmocka_unit_test(norms_do_not_decay),
         cmocka_unit_test(adapters_decay_as_a_whole),
         cmocka_unit_test(what_is_not_finite_is_named),

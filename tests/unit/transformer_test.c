@@ -35,6 +35,7 @@ struct fixture {
     bool recompute;
     size_t wide_bytes_max;
     int tokens_max; /* 0 = TOKENS */
+    int late_max;
 };
 
 static void fixture_open(struct fixture *f, const struct shape *s, int n_threads,
@@ -77,6 +78,7 @@ static double pass(struct fixture *f, enum train_what what, bool lora, int slice
 {
     struct transformer t = {0};
     struct transformer_plan plan = {.tokens_max = f->tokens_max ? f->tokens_max : TOKENS,
+                                    .late_max = f->late_max,
                                     .rank = RANK,
                                     .what = what,
                                     .slice_rows = slice_rows,
@@ -398,6 +400,40 @@ static void integers_are_near_and_the_same(void **state)
 
 /* So wide that the feed-forward half takes 64 rows at a time: the same as a pass over the first 64
  * tokens and one over the others. */
+/* Room for as many targets as there are is enough, whatever is kept; for one less is refused. */
+static void room_for_targets(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct fixture f;
+        fixture_open(&f, &tiny_quant, 2, "auto");
+        f.recompute = i == 1;
+        f.c.precision = i == 2 ? COMPUTE_INT16 : COMPUTE_F32;
+        f.wide_bytes_max = i == 2 ? 1 : 0;
+        float *all = xalloc_array(f.a.n_values, sizeof *all);
+        float *some = xalloc_array(f.a.n_values, sizeof *some);
+        double loss = pass(&f, TRAIN_LORA, true, 0, all);
+        for (int t = 0; t < TOKENS; t++)
+            f.late_max += f.target[t] >= 0;
+        assert_true(pass(&f, TRAIN_LORA, true, 0, some) == loss);
+        assert_memory_equal(all, some, f.a.n_values * sizeof *all);
+        struct transformer t = {0};
+        struct transformer_plan plan = {.tokens_max = TOKENS,
+                                        .late_max = f.late_max - 1,
+                                        .rank = RANK,
+                                        .what = TRAIN_LORA,
+                                        .precision = f.c.precision};
+        struct loss_sum sum = {0, 0, 0};
+        struct err e = {0};
+        need(transformer_reserve(&t, &f.c, &f.m.shape, &plan, &e), &e);
+        assert_int_equal(transformer_loss(&t, &f.m, &f.a, &f.b, 1, NULL, &sum, &e), ERR_LIMIT);
+        transformer_release(&t);
+        xfree(all);
+        xfree(some);
+        fixture_close(&f);
+    }
+}
+
 static void wide_layers_run_in_pieces(void **state)
 {
     enum { ROWS = 64, ALL = 100 };
@@ -670,6 +706,7 @@ int main(void)
         cmocka_unit_test(weights_scale_gradients),
         cmocka_unit_test(light_tokens_are_taught_along),
         cmocka_unit_test(integers_are_near_and_the_same),
+        cmocka_unit_test(room_for_targets),
         cmocka_unit_test(wide_layers_run_in_pieces),
         cmocka_unit_test(overfits_eight_examples),
         cmocka_unit_test(observer_follows_values),
