@@ -8,6 +8,7 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
+#include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
 #include "stages/kit/stage.h"
@@ -206,6 +207,22 @@ static int tokens_max(const struct perplexity *p)
     return p->config->window > MICRO_TOKENS ? (int)p->config->window : MICRO_TOKENS;
 }
 
+static void say_memory(const struct perplexity *p, const struct transformer_plan *plan)
+{
+    const struct model *m = &p->adapted.model;
+    struct plan_mem parts = {0};
+    char size[16];
+    plan_mem_add(&parts, "weights, mapped", m->file.map.n_bytes);
+    plan_mem_add(&parts, "weights, rest", m->arena.capacity_bytes);
+    plan_mem_add(&parts, "adapter", p->adapted.own.arena.capacity_bytes);
+    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
+    plan_mem_add(&parts, "rows of a batch", p->batches.capacity_bytes);
+    transformer_memory(&m->shape, plan, p->run->n_threads, &parts);
+    char *text = plan_mem_text(&parts);
+    stage_say(p->run, "memory: %s: %s", str_format_bytes(plan_mem_total(&parts), size), text);
+    xfree(text);
+}
+
 static int reserve(struct perplexity *p, struct err *e)
 {
     const struct adapter *a = p->adapted.adapter;
@@ -214,6 +231,7 @@ static int reserve(struct perplexity *p, struct err *e)
     int rc = arena_reserve(&p->batches, "batches", token_batch_bytes(tokens_max(p)), e);
     if (rc)
         return rc;
+    say_memory(p, &plan);
     row_source_reserve(&p->rows, &p->batches, tokens_max(p));
     return transformer_reserve(&p->pass, &p->compute, &p->adapted.model.shape, &plan, e);
 }
