@@ -72,13 +72,18 @@ static bool stage_seconds(const struct run_record *r, const struct json *stage, 
     return known;
 }
 
-static double output_bytes(const struct json *stage)
+/* Of all outputs of the stage; an empty cell when it has none. */
+static struct json *cell_of_outputs(const struct json *stage)
 {
     double sum = 0;
+    bool any = false;
+    char bytes[16];
     for (const struct json *o = json_items(stage, "outputs"); o; o = json_next(o))
-        if (json_is_number(json_get(o, "bytes")))
+        if (json_is_number(json_get(o, "bytes"))) {
             sum += json_number(json_get(o, "bytes"));
-    return sum;
+            any = true;
+        }
+    return any ? report_cell_text(str_format_bytes((size_t)sum, bytes)) : json_new_null();
 }
 
 /* --- head --------------------------------------------------------------------------------------
@@ -234,17 +239,17 @@ static void add_stages(struct json *page, const struct run_record *r)
     for (const struct json *t = json_items(r->root, "stages"); t; t = json_next(t)) {
         struct json *row = page_add_row(rows);
         double took = 0;
-        char seconds[24] = "", bytes[16];
+        char seconds[24];
         const char *status = report_stage_status(t);
         add_stage_notice(page, t);
-        if (stage_seconds(r, t, &took))
-            str_format_seconds(took, seconds);
+        bool has_time = stage_seconds(r, t, &took);
+        str_format_seconds(took, seconds);
         json_append(row, report_cell_text(json_text(t, "stage")));
         json_append(row, report_cell_text(json_text(t, "run")));
         json_append(row, report_cell_tone(status, report_tone(status)));
         json_append(row, report_cell_text(stage_why(t)));
-        json_append(row, report_cell_text(seconds));
-        json_append(row, report_cell_text(str_format_bytes((size_t)output_bytes(t), bytes)));
+        json_append(row, has_time ? report_cell_text(seconds) : json_new_null());
+        json_append(row, cell_of_outputs(t));
         json_append(row, report_cell_code(json_find_text(t, "key")));
     }
 }

@@ -52,6 +52,7 @@ grep -qx '  train: interrupted' stderr.txt || { cat stderr.txt >&2; die "not \"t
 # Nothing has answered the golden set yet: the page does not say that something did.
 page=fresh.pages/tiny_task/index.html
 grep -q 'interrupted' $page || die "the page does not say that it was interrupted"
+! grep -q '>0 B<' $page || die "the page has sizes of what was not made"
 # Nothing has failed, and the page has no red in it.
 has $page 'interrupted; the same command goes on with it'
 grep -q '<td class="short warn">interrupted</td>' $page || die "the stage does not stand as interrupted"
