@@ -129,7 +129,7 @@ static void add_comparison(const struct plan *p, size_t i, const struct json *ow
         bool shown = json_type(m) == JSON_NUMBER;
         if (!shown)
             continue;
-        buf_printf(table, "  %-24s ", json_key(m));
+        buf_printf(table, "  %-26s ", json_key(m));
         add_number(table, true, json_number(m));
         for (size_t g = 0; g < n->n_gates; g++) {
             bool first = others[g] != NULL;

@@ -4,6 +4,8 @@ tiny_toolkit
 sed -i 's/^name: tiny_task/&\ndescription: Names "colours" <b>\&/' task.yaml
 expect 0 fm run task.yaml
 has stdout.txt 'report reports/tiny_task/index.html'
+[ "$(sed -n 's/^\(  [a-z_0-9]* *\)[0-9][0-9.e-]*$/\1/p' stdout.txt | awk '{ print length($0) }' | sort -u | wc -l)" = 1 ] ||
+    { cat stdout.txt >&2; die "the metrics do not stand below each other"; }
 page=reports/tiny_task/index.html
 
 # The cells of a stage's metrics: from the page, and from the object that the ledger names.
