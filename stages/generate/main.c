@@ -19,7 +19,7 @@ struct generate_config {
     const char *prompt;
     const char *system;
     int64_t max_new_tokens, top_k, seed, draft_tokens;
-    double temperature, top_p;
+    double temperature, top_p, draft_confidence;
     int precision; /* index of compute_precision_names */
 };
 
@@ -43,6 +43,8 @@ static const struct param PARAMS[] = {
      "The same seed gives the same answer."},
     {"draft_tokens", PARAM_INT, AT(draft_tokens), "3", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
      "tokens", "Proposed at a time by the draft, when there is one."},
+    {"draft_confidence", PARAM_FLOAT, AT(draft_confidence), "0.7", 0, 1, NULL, "",
+     "Greedy: no token that the draft holds less likely is proposed; 0 = propose always."},
 };
 
 static const struct stage_port INS[] = {
@@ -174,6 +176,7 @@ static int reserve(struct generate *g, int positions, struct err *e)
     struct generation_plan how = {
         .sampling = {c->temperature, (int)c->top_k, c->top_p, c->seed},
         .draft_tokens = (int)c->draft_tokens,
+        .draft_confidence = c->draft_confidence,
         .stop_ids = g->format.stop_ids,
         .n_stop = 2,
     };
@@ -217,8 +220,11 @@ static void say_unused(const struct generate *g)
         stage_say(g->run,
                   "not used:%s%s%s: at --temperature 0 the likeliest token is taken each time",
                   top_k, top_p, seed);
-    if (!stage_in(g->run, "draft") && c->draft_tokens != 3)
-        stage_say(g->run, "not used: --draft-tokens: there is no --draft");
+    bool drafts = stage_in(g->run, "draft") != NULL;
+    const char *const tokens = !drafts && c->draft_tokens != 3 ? " --draft-tokens" : "";
+    const char *const sure = !drafts && c->draft_confidence != 0.7 ? " --draft-confidence" : "";
+    if (*tokens || *sure)
+        stage_say(g->run, "not used:%s%s: there is no --draft", tokens, sure);
 }
 
 /* One that the model did not end itself. */

@@ -70,17 +70,33 @@ static int draft_room(const struct generation *g, const struct decoder_request *
     return k > 0 ? k : 0;
 }
 
-/* Proposes k tokens behind the decided ones, at ids[n_ids...]. */
-static int propose(struct generation *g, const struct decoder_request *r, int k, struct err *e)
+/* Whether the draft's likeliest token is as likely as the plan asks. The base's logits are not
+ * there yet, so theirs is the space. */
+static bool is_sure(const struct generation *g, const float *logits)
+{
+    int vocab = g->sampler.vocab;
+    const struct compute *c = g->draft->compute;
+    if (!is_greedy(g) || g->plan.draft_confidence <= 0)
+        return true;
+    float sum = ops_row_exp(c, vocab, logits, 1.0f, ops_row_max(c, vocab, logits), g->logits);
+    return (float)g->plan.draft_confidence * sum <= 1.0f;
+}
+
+/* Proposes up to *k tokens behind the decided ones, at ids[n_ids...]; *k becomes their number. */
+static int propose(struct generation *g, const struct decoder_request *r, int *k, struct err *e)
 {
     struct decoder *d = g->draft;
     int rc = 0;
-    for (int i = 0; i < k && rc == 0; i++) {
+    for (int i = 0; i < *k && rc == 0; i++) {
         double *q = g->q + (size_t)i * (size_t)g->sampler.vocab;
         int fed = d->lengths[0], known = g->n_ids + i;
         rc = decoder_feed(d, 0, g->ids + fed, known - fed, NULL, e);
         if (rc == 0)
             rc = distribution(g, d, decoder_logits(d, 0), q, e);
+        if (rc == 0 && !is_sure(g, decoder_logits(d, 0))) {
+            *k = i;
+            break;
+        }
         if (rc == 0)
             g->ids[known] = is_greedy(g) ? ops_argmax(decoder_logits(d, 0), g->sampler.vocab)
                                          : sampler_draw(&g->sampler, q, SAMPLER_DRAFT,
@@ -159,7 +175,7 @@ static int pass(struct generation *g, struct decoder_request *r, int n_max, bool
 {
     struct decoder *b = g->base;
     int k = draft_room(g, r, n_max);
-    int rc = k > 0 ? propose(g, r, k, e) : 0;
+    int rc = k > 0 ? propose(g, r, &k, e) : 0;
     /* All but the last decided token need no logits: the prompt of the first pass. */
     int before = g->n_ids - 1 - b->lengths[0];
     if (rc == 0 && before > 0)

@@ -27,6 +27,7 @@ struct generation_plan {
     struct sampling sampling;
     int draft_tokens; /* proposed at a time, 1 to GENERATION_DRAFT_TOKENS_MAX; unused without draft
                        */
+    double draft_confidence; /* greedy: what the draft holds less likely is not proposed; 0 = all */
     const int32_t *stop_ids; /* borrowed */
     int n_stop;
 };

@@ -23,7 +23,7 @@ enum { SYSTEM_KEEP, SYSTEM_DEFAULT };
 
 struct speculate_config {
     int64_t max_new_tokens, draft_tokens, top_k, seed, rows_max;
-    double temperature, top_p;
+    double temperature, top_p, draft_confidence;
     int system;
     int precision; /* index of compute_precision_names */
 };
@@ -37,6 +37,8 @@ static const struct param PARAMS[] = {
      "An answer is cut there."},
     {"draft_tokens", PARAM_INT, AT(draft_tokens), "3", 1, GENERATION_DRAFT_TOKENS_MAX, NULL,
      "tokens", "Proposed at a time."},
+    {"draft_confidence", PARAM_FLOAT, AT(draft_confidence), "0", 0, 1, NULL, "",
+     "Greedy: no token that the draft holds less likely is proposed; 0 = propose always."},
     {"temperature", PARAM_FLOAT, AT(temperature), "0", 0, 100, NULL, "", "0: greedy answers."},
     {"top_k", PARAM_INT, AT(top_k), "0", 0, 10000000, NULL, "tokens",
      "Sample among so many likeliest tokens only; 0 = all."},
@@ -153,6 +155,7 @@ static int reserve(struct speculate *s, struct err *e)
     struct generation_plan plan = {
         .sampling = {c->temperature, (int)c->top_k, c->top_p, c->seed},
         .draft_tokens = (int)c->draft_tokens,
+        .draft_confidence = c->draft_confidence,
         .stop_ids = s->format.stop_ids,
         .n_stop = 2,
     };

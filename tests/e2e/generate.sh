@@ -34,10 +34,10 @@ plain=$(fm $short) || die "no answer"
 expect 0 fm $short
 has stderr.txt 'generate: the answer was cut: --max-new-tokens is 3'
 ! grep -q 'not used' stderr.txt || die "an option that was not given is not used"
-expect 0 fm $short --top-k 5 --top-p 0.5 --seed 2 --draft-tokens 2
+expect 0 fm $short --top-k 5 --top-p 0.5 --seed 2 --draft-tokens 2 --draft-confidence 0
 [ "$(cat stdout.txt)" = "$plain" ] || die "sampling options change a greedy answer"
 has stderr.txt 'generate: not used: --top-k --top-p --seed: at --temperature 0 the likeliest token is taken each time'
-has stderr.txt 'generate: not used: --draft-tokens: there is no --draft'
+has stderr.txt 'generate: not used: --draft-tokens --draft-confidence: there is no --draft'
 expect 0 fm $short --seed 2
 has stderr.txt 'generate: not used: --seed: at'
 expect 0 fm $short --temperature 1 --top-k 5 --top-p 0.5 --seed 2

@@ -90,6 +90,7 @@ static void greedy_equals_the_decoder(void **state)
     for (int k = 0; k <= GENERATION_DRAFT_TOKENS_MAX; k++) {
         struct generation g;
         struct generation_plan plan = greedy_plan(k);
+        plan.draft_confidence = 0.1 * (k % 3);
         generation_init(&g, &f.base_decoder, k ? &f.draft_decoder : NULL, &plan);
         for (int i = 0; i < 12; i++) {
             int32_t out[2][POSITIONS + 1];
@@ -140,6 +141,35 @@ static void a_perfect_draft_is_kept(void **state)
             assert_int_equal(g.counts.kept[k], 6);
         }
         assert_int_equal(g.counts.judged[3], 0);
+        generation_release(&g);
+    }
+    decoder_release(&twin);
+    fixture_close(&f);
+}
+
+/* What the draft is not sure of is not proposed, and is no token that the base refused. */
+static void doubts_are_not_proposed(void **state)
+{
+    struct fixture f;
+    struct decoder twin = {0};
+    struct decoder_plan plan = {1, POSITIONS, 0};
+    struct err e = {0};
+    int32_t out[24];
+    static const double confidence[] = {1e-6, 1};
+    (void)state;
+    fixture_open(&f);
+    need(decoder_reserve(&twin, &f.c, &f.base, &f.a, &plan, &e), &e);
+    for (int way = 0; way < 2; way++) {
+        struct generation g;
+        struct generation_plan p = greedy_plan(3);
+        p.n_stop = 0;
+        p.draft_confidence = confidence[way];
+        struct decoder_request r = {.prompt = f.prompt, .n_prompt = 5, .max_new = 24, .out = out};
+        generation_init(&g, &f.base_decoder, &twin, &p);
+        need(generation_answer(&g, &r, &e), &e);
+        assert_int_equal(g.counts.tokens, 24);
+        assert_int_equal(g.counts.base_passes, way ? 24 : 6);
+        assert_int_equal(g.counts.judged[0], way ? 0 : 6);
         generation_release(&g);
     }
     decoder_release(&twin);
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test(loops_are_seen),
         cmocka_unit_test(greedy_equals_the_decoder),
         cmocka_unit_test(a_perfect_draft_is_kept),
+        cmocka_unit_test(doubts_are_not_proposed),
         cmocka_unit_test(sampling_has_the_distribution_of_the_base),
         cmocka_unit_test(tokens_are_told_and_may_end),
         cmocka_unit_test(bad_logits_and_long_prompts_are_refused),
