@@ -171,22 +171,27 @@ def errors_of(found, logits, loss, gradients):
     }
 
 
+def twin_of(figures, name, model, batch, precision, expected):
+    """What tamm itself makes of an error like that of the precision, in an embedding."""
+    nudge = 1e-6 if precision == "f32" else 1e-4
+    twin = copy.deepcopy(model)
+    torch.manual_seed(1)
+    weight = twin.embedding.weight
+    weight.data *= 1 + nudge * torch.randn(weight.shape)
+    logits, loss, gradients = run(twin, batch, True)
+    errors = errors_of(dict(gradients, logits=logits, loss=loss), *expected)
+    figures.say("%s; tamm and tamm with an embedding %g apart" % (name, nudge), errors)
+    return errors
+
+
 def compare(figures, case, files, model, batch, what, precisions):
     expected = run(model, batch, True)
     for precision in precisions:
         found = ours.compute(*files, batch, precision)
         rounded = case.rounded(batch, precision)
         name = "%s, %s, %s" % (case.name, what, precision)
-        figures.add(name, errors_of(found, *expected), precision, rounded)
-        if rounded:  # what tamm itself makes of an error like that of the precision
-            nudge = 1e-6 if precision == "f32" else 1e-4
-            twin = copy.deepcopy(model)
-            torch.manual_seed(1)
-            weight = twin.embedding.weight
-            weight.data *= 1 + nudge * torch.randn(weight.shape)
-            logits, loss, gradients = run(twin, batch, True)
-            errors = errors_of(dict(gradients, logits=logits, loss=loss), *expected)
-            figures.say("%s; tamm and tamm with an embedding %g apart" % (name, nudge), errors)
+        twin = twin_of(figures, name, model, batch, precision, expected) if rounded else None
+        figures.add(name, errors_of(found, *expected), precision, rounded, twin)
 
 
 def check_packing(figures, case, files, model, batch):
@@ -200,8 +205,8 @@ def check_packing(figures, case, files, model, batch):
 
 
 def check_generation(figures, case, files, model, batch, precisions):
-    expected = run(model, batch, False)[0]
-    cached = one_by_one(model, batch, case.shape, 9)
+    whole = run(model, batch, True)
+    expected, cached = whole[0], one_by_one(model, batch, case.shape, 9)
     for precision in precisions:
         found = ours.compute(*files, batch, precision, 9)["logits"]
         errors = {
@@ -209,7 +214,9 @@ def check_generation(figures, case, files, model, batch, precisions):
             "and tamm's prefill": ours.by_token(found, expected),
         }
         what = "%s, 9 tokens and %d one by one, %s" % (case.name, len(batch.ids) - 9, precision)
-        figures.add(what, errors, precision, case.rounded(batch, precision))
+        rounded = case.rounded(batch, precision)
+        twin = twin_of(figures, what, model, batch, precision, whole)["logits"] if rounded else 0.0
+        figures.add(what, errors, precision, rounded, dict.fromkeys(errors, twin))
 
 
 def check_export(figures, case, files, model, batch):

@@ -135,12 +135,14 @@ class Figures:
     def say(self, what, errors):
         print("%s: %s: %s" % (self.name, what, text_of(errors)), flush=True)
 
-    def add(self, what, errors, precision="f32", rounded=False):
-        """errors: {"logits": error}, or pairs: of all, of the worst token or tensor"""
+    def add(self, what, errors, precision="f32", rounded=False, twin=None):
+        """errors: {"logits": error}, or pairs: of all, of the worst token or tensor. twin: the same of a
+        reference beside which nothing but its rounding is another: up to twice as much is allowed."""
         table, held = BOUND_ROUNDED if rounded else BOUND, True
         for name, error in errors.items():
             bounds = table.get("%s %s" % (precision, name), table[precision])
-            pair = error if isinstance(error, tuple) else (error,)
+            pair, apart = (e if isinstance(e, tuple) else (e,) for e in (error, (twin or {}).get(name, 0.0)))
+            bounds = [max(b, 2 * t) for b, t in zip(bounds, apart + (0.0,) * len(pair))]
             held = held and all(math.isfinite(e) and e <= b for e, b in zip(pair, bounds))
         self.say(what + ("" if held else ", PAST ITS BOUND %g, %g" % table[precision]), errors)
         self.n += len(errors)
