@@ -7,7 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/cmd/cmd.h"
-#include "pipeline/engine/plan_gates.h"
+#include "pipeline/engine/judge.h"
 #include "pipeline/engine/report.h"
 #include "pipeline/provenance/recipe.h"
 #include "pipeline/provenance/runs.h"
@@ -94,7 +94,7 @@ static void run_to_text(const struct run_record *r, struct buf *out)
                        json_text_or(o, "id", "-"));
         object_to_text(json_get(s, "config"), "    config  ", out);
         object_to_text(json_get(s, "metrics"), "    metrics ", out);
-        plan_gates_to_text(json_get(r->root, "gates"), json_text(s, "stage"), "    ", out);
+        judge_records_to_text(json_get(r->root, "gates"), json_text(s, "stage"), "    ", out);
     }
     for (const struct json *d = json_items(r->root, "deliveries"); d; d = json_next(d))
         buf_printf(out, "  delivered %s  %s\n", json_text_or(d, "id", "?"),

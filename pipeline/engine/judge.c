@@ -193,3 +193,34 @@ int judge_instance(const struct plan *p, size_t i, const bool *others_done, stru
     baseline_release(&baseline);
     return rc;
 }
+
+static void add_json_number(struct buf *out, const struct json *v)
+{
+    if (json_is_number(v))
+        json_add_number(out, json_number(v));
+    else
+        buf_add_text(out, "nothing");
+}
+
+void judge_records_to_text(const struct json *records, const char *instance, const char *indent,
+                           struct buf *out)
+{
+    for (const struct json *r = records ? json_first(records) : NULL; r != NULL; r = json_next(r)) {
+        const char *stage = json_text(r, "stage"), *verdict = json_text(r, "verdict");
+        const char *note = json_text(r, "note");
+        if (instance != NULL ? !str_eq(stage, instance) : !str_eq(verdict, "fails"))
+            continue;
+        buf_printf(out, "%sgate %s%s%s: found ", indent, instance ? "" : stage,
+                   instance ? "" : ": ", json_text(r, "gate"));
+        add_json_number(out, json_get(r, "value"));
+        if (json_is_number(json_get(r, "bound"))) {
+            buf_add_text(out, " against ");
+            add_json_number(out, json_get(r, "bound"));
+        }
+        buf_printf(out, ", %s%s%s\n",
+                   str_eq(verdict, "holds")   ? "holds"
+                   : str_eq(verdict, "fails") ? "does not hold"
+                                              : "no baseline",
+                   note[0] ? ": " : "", note);
+    }
+}

@@ -23,4 +23,9 @@ int judge_metrics(const struct plan *p, size_t i, struct json **out, struct err 
 int judge_instance(const struct plan *p, size_t i, const bool *others_done, struct json *records,
                    struct buf *table, bool *held, struct err *e) MUST_USE;
 
+/* Such records for people, each line after `indent`: those of one instance, or, without a name, all
+ * that do not hold. Those of run.json are the same. */
+void judge_records_to_text(const struct json *records, const char *instance, const char *indent,
+                           struct buf *out);
+
 #endif

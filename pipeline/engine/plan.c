@@ -6,6 +6,7 @@
 #include "pipeline/base/limits.h"
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
+#include "pipeline/engine/judge.h"
 #include "pipeline/engine/key.h"
 #include "pipeline/engine/plan_cost.h"
 #include "pipeline/engine/plan_gates.h"
@@ -390,7 +391,7 @@ void plan_to_text(const struct plan *p, const struct plan_cost *cost,
             (struct plan_row){p->graph->instances[i]->name, plan_why(p, i), p->items[i].cached,
                               cost ? cost->seconds[i] : -1, gates ? gates->held[i] : NULL};
     if (gates)
-        plan_gates_to_text(gates->records, NULL, "", out);
+        judge_records_to_text(gates->records, NULL, "", out);
     plan_rows_to_text(p->graph->manifest->name, rows, n, cost != NULL, out);
     for (size_t i = 0; i < n; i++)
         xfree(rows[i].why);

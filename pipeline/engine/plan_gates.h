@@ -13,17 +13,12 @@
 struct plan_gates {
     struct json *records; /* of what is known, as in run.json */
     char **held;          /* one per instance: why a run would hold it back, or NULL */
-    size_t n_held;        /* of the length of `held` */
+    size_t n_instances;
 };
 
 /* cost: what is held back costs nothing; or NULL. Metrics that cannot be read are not judged.
  * Writes nothing. Release afterwards. */
 void plan_gates_open(struct plan_gates *g, const struct plan *p, struct plan_cost *cost);
 void plan_gates_release(struct plan_gates *g); /* safe on zeroed */
-
-/* The records of one instance, or, without a name, all that do not hold; for people, each line
- * after `indent`. Those of a recorded run are the same. */
-void plan_gates_to_text(const struct json *records, const char *instance, const char *indent,
-                        struct buf *out);
 
 #endif

@@ -458,28 +458,30 @@ static void wait_events(struct run *r)
     draw(r);
 }
 
-/* While gc has the store (store_on_wait): limits and signals count all the same, and pipes do not
- * fill. A second signal gives up what is to be stored. */
-static bool tend(void *context)
+/* What the store calls meanwhile (store_on_wait): limits and signals count all the same, and pipes
+ * do not fill. A second signal gives up what is to be stored. */
+static bool tend(struct run *r, int wait_ms)
 {
-    struct run *r = context;
     progress_erase(&r->progress);
-    if (!r->said_gc)
-        term_note(r->term, "gc removes from this store: waiting for it\n");
-    r->said_gc = true;
     r->tended = true;
-    take_events(r, GC_POLL_MS, false);
+    take_events(r, wait_ms, false);
     return r->interrupts < 2;
 }
 
-/* The same while a large result is stored. */
-static bool look_up(void *context)
+static bool tend_while_gc(void *context)
 {
     struct run *r = context;
-    progress_erase(&r->progress);
-    r->tended = true;
-    take_events(r, 0, false);
-    return r->interrupts < 2;
+    if (!r->said_gc) {
+        progress_erase(&r->progress);
+        term_note(r->term, "gc removes from this store: waiting for it\n");
+    }
+    r->said_gc = true;
+    return tend(r, GC_POLL_MS);
+}
+
+static bool tend_while_storing(void *context)
+{
+    return tend(context, 0);
 }
 
 static int schedule(struct run *r, struct err *e)
@@ -580,7 +582,7 @@ static int execute(struct run *r, struct err *e)
     sigprocmask(SIG_BLOCK, &watched, &before);
     r->signal_fd = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     int rc = r->signal_fd < 0 ? err_set_errno(e, errno, "cannot watch for signals") : 0;
-    store_on_wait(r->session->store, tend, look_up, r);
+    store_on_wait(r->session->store, tend_while_gc, tend_while_storing, r);
     if (rc == 0)
         rc = schedule(r, e);
     store_on_wait(r->session->store, NULL, NULL, NULL);

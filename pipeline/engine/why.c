@@ -7,6 +7,7 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 #include "pipeline/engine/change_list.h"
+#include "pipeline/engine/judge.h"
 #include "pipeline/engine/plan_cost.h"
 #include "pipeline/engine/plan_gates.h"
 #include "pipeline/engine/why_made.h"
@@ -200,7 +201,7 @@ void why_to_text(const struct json *why, struct buf *out)
     const char *held = json_find_text(why, "held"), *stage = json_find_text(why, "stage");
     if (held)
         buf_printf(out, "%s: held back: %s\n", stage, held);
-    plan_gates_to_text(json_get(why, "gates"), held ? NULL : stage, "  ", out);
+    judge_records_to_text(json_get(why, "gates"), held ? NULL : stage, "  ", out);
     buf_printf(out, "%s%s: %s: %s\n", held ? "  without that " : "", stage,
                cached ? "does not run" : "runs", json_find_text(why, "why"));
     for (const struct json *c = json_first(json_get(why, "cause")); c; c = json_next(c))

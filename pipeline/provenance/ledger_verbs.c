@@ -14,6 +14,7 @@
 #include "pipeline/provenance/ledger_git.h"
 #include "pipeline/provenance/ledger_signed.h"
 #include "pipeline/provenance/ledger_ssh.h"
+#include "pipeline/provenance/runs.h"
 
 /* A run's own files: statements of 100,000 stages stay far below. */
 #define FILE_BYTES_MAX ((size_t)1 << 30)
@@ -279,8 +280,7 @@ static bool run_made(const char *text, size_t n, const char *digest)
     if (json_parse(text, n, &run, &ignored) != 0)
         return false;
     for (const struct json *s = json_items(run, "stages"); s != NULL && !made; s = json_next(s)) {
-        const char *status = json_text(s, "status");
-        if (!str_eq(status, "executed") && !str_eq(status, "reused"))
+        if (!run_stage_made(s))
             continue;
         for (const struct json *o = json_items(s, "outputs"); o != NULL; o = json_next(o))
             made = made || str_eq(json_text(o, "id"), digest);

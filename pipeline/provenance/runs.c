@@ -263,12 +263,6 @@ size_t run_record_check(const struct run_record *r, struct json *damage)
 
 /* ---- stages ---- */
 
-bool run_stage_made(const struct json *stage)
-{
-    const char *status = json_text_or(stage, "status", "executed");
-    return str_eq(status, "executed") || str_eq(status, "reused");
-}
-
 static const struct json *output_with(const struct json *stage, const char *id_hex)
 {
     if (!run_stage_made(stage))

@@ -13,6 +13,7 @@
 #include "pipeline/base/err.h"
 #include "pipeline/base/json.h"
 #include "pipeline/base/sha256.h"
+#include "pipeline/base/str.h"
 #include "pipeline/provenance/ledger_client.h"
 #include "pipeline/provenance/run_files.h"
 
@@ -64,7 +65,11 @@ size_t run_record_check(const struct run_record *r, struct json *damage);
 
 /* Has this stage of run.json a result in that run? One that a gate held back may have one in the
  * store, with its id in run.json, and none in the run. */
-bool run_stage_made(const struct json *stage);
+static inline bool run_stage_made(const struct json *stage)
+{
+    const char *status = json_text_or(stage, "status", "executed");
+    return str_eq(status, "executed") || str_eq(status, "reused");
+}
 /* The stage of run.json with an output of this content id, preferring the instance `prefer` (may be
  * NULL). Borrowed, NULL when none. *output (may be NULL) gets the output's node. */
 const struct json *run_record_producer(const struct run_record *r, const char *id_hex,
