@@ -112,10 +112,42 @@ static void run_few(struct gemm_run *g, bool int16, bool tiny)
         g->tile(job, 0, job->m, 0, job->n, g->c->pack);
 }
 
+/* Steps of what follows on the job's tiles; -1: it cannot. */
+static int steps_on_tiles(const struct gemm_job *job)
+{
+    int steps = 0;
+    for (int i = 0; i < job->n_then; i++) {
+        int first = (int)(job->then[i].c - job->c), n = job->then[i].n;
+        if (first % GEMM_PANEL != 0 || (n % GEMM_PANEL != 0 && first + n != job->n))
+            return -1;
+        steps += job->then[i].k;
+        if (is_empty(&job->then[i]) || steps > GEMM_THEN_STEPS)
+            return -1;
+    }
+    return job->m > GEMM_FEW_ROWS ? steps : -1;
+}
+
+static void run_job(struct compute *c, const struct gemm_job *job);
+
+/* What cannot follow on the tiles follows on the whole. */
+static void run_apart(struct compute *c, const struct gemm_job *job)
+{
+    struct gemm_job alone = *job;
+    alone.n_then = 0;
+    run_job(c, &alone);
+    for (int i = 0; i < job->n_then; i++)
+        run_job(c, &job->then[i]);
+}
+
 static void run_job(struct compute *c, const struct gemm_job *job)
 {
     CHECK(job->m >= 0 && job->n >= 0 && job->k >= 0);
     CHECK(c->pack_floats >= GEMM_PACK_FLOATS);
+    int then_steps = job->n_then == 0 ? 0 : job->k == 0 ? -1 : steps_on_tiles(job);
+    if (then_steps < 0) {
+        run_apart(c, job);
+        return;
+    }
     if (is_empty(job))
         return;
     bool int16 = takes_int16(c, job);
@@ -127,7 +159,8 @@ static void run_job(struct compute *c, const struct gemm_job *job)
         return;
     }
     g.tiling = choose_tiling(job, int16 ? GEMM_INT16_PANEL_ROWS : c->kernels->rows_step,
-                             int16 ? gemm_int16_rows(job->k) : GEMM_ROWS_MAX, tiny ? 1 : n_threads);
+                             int16 ? gemm_int16_rows(job->k, then_steps) : GEMM_ROWS_MAX,
+                             tiny ? 1 : n_threads);
     size_t n_tiles = (size_t)g.tiling.n_rows * (size_t)g.tiling.n_cols;
     if (tiny || n_tiles == 1) {
         for (size_t i = 0; i < n_tiles; i++)
@@ -145,12 +178,12 @@ static void check_codes(const struct weight *w)
         CHECK(w->n % 16 == 0 && w->k % 8 == 0);
 }
 
-void gemm_xwt(struct compute *c, int m, const float *x, int ldx, const struct weight *w, float *y,
-              int ldy, bool add)
+static struct gemm_job job_xwt(int m, const float *x, int ldx, const struct weight *w, float *y,
+                               int ldy, bool add)
 {
     CHECK(ldx >= w->k && ldy >= w->n);
     check_codes(w);
-    struct gemm_job job = {
+    return (struct gemm_job){
         .m = m,
         .n = w->n,
         .k = w->k,
@@ -162,15 +195,14 @@ void gemm_xwt(struct compute *c, int m, const float *x, int ldx, const struct we
         .ldc = (size_t)ldy,
         .add = add,
     };
-    run_job(c, &job);
 }
 
-void gemm_xw(struct compute *c, int m, const float *dy, int lddy, const struct weight *w, float *dx,
-             int lddx, bool add)
+static struct gemm_job job_xw(int m, const float *dy, int lddy, const struct weight *w, float *dx,
+                              int lddx, bool add)
 {
     CHECK(lddy >= w->n && lddx >= w->k);
     check_codes(w);
-    struct gemm_job job = {
+    return (struct gemm_job){
         .m = m,
         .n = w->k,
         .k = w->n,
@@ -183,6 +215,43 @@ void gemm_xw(struct compute *c, int m, const float *dy, int lddy, const struct w
         .ldc = (size_t)lddx,
         .add = add,
     };
+}
+
+void gemm_xwt(struct compute *c, int m, const float *x, int ldx, const struct weight *w, float *y,
+              int ldy, bool add)
+{
+    struct gemm_job job = job_xwt(m, x, ldx, w, y, ldy, add);
+    run_job(c, &job);
+}
+
+void gemm_xw(struct compute *c, int m, const float *dy, int lddy, const struct weight *w, float *dx,
+             int lddx, bool add)
+{
+    struct gemm_job job = job_xw(m, dy, lddy, w, dx, lddx, add);
+    run_job(c, &job);
+}
+
+void gemm_xwt_then(struct compute *c, int m, const float *x, int ldx, const struct weight *w,
+                   float *y, int ldy, int n_thin, const struct gemm_thin *thin)
+{
+    struct gemm_job job = job_xwt(m, x, ldx, w, y, ldy, false), then[GEMM_THIN_MAX];
+    CHECK(n_thin <= GEMM_THIN_MAX);
+    for (int i = 0; i < n_thin; i++)
+        then[i] = job_xw(m, thin[i].x, thin[i].w.n, &thin[i].w, y + thin[i].first, ldy, true);
+    job.then = then;
+    job.n_then = n_thin;
+    run_job(c, &job);
+}
+
+void gemm_xw_then(struct compute *c, int m, const float *dy, int lddy, const struct weight *w,
+                  float *dx, int lddx, bool add, int n_thin, const struct gemm_thin *thin)
+{
+    struct gemm_job job = job_xw(m, dy, lddy, w, dx, lddx, add), then[GEMM_THIN_MAX];
+    CHECK(n_thin <= GEMM_THIN_MAX);
+    for (int i = 0; i < n_thin; i++)
+        then[i] = job_xwt(m, thin[i].x, thin[i].w.k, &thin[i].w, dx + thin[i].first, lddx, true);
+    job.then = then;
+    job.n_then = n_thin;
     run_job(c, &job);
 }
 

@@ -27,6 +27,22 @@ void gemm_xw(struct compute *c, int m, const float *dy, int lddy, const struct w
 void gemm_dw(struct compute *c, int m, int n, int k, const float *dy, int lddy, const float *x,
              int ldx, float *dw, int lddw, bool add);
 
+/* A product over a short reduction R that is added to columns [first, ...) of another one's result:
+ * an adapter's, to the base's. */
+struct gemm_thin {
+    const float *x;  /* (M, R) */
+    struct weight w; /* gemm_xwt_then: (R, columns); gemm_xw_then: (columns, R) */
+    int first;
+};
+#define GEMM_THIN_MAX 3
+
+/* The bits of gemm_xwt and then gemm_xw(thin.x, thin.w, add) for each; y is written once. */
+void gemm_xwt_then(struct compute *c, int m, const float *x, int ldx, const struct weight *w,
+                   float *y, int ldy, int n_thin, const struct gemm_thin *thin);
+/* The bits of gemm_xw and then gemm_xwt(thin.x, thin.w, add) for each. */
+void gemm_xw_then(struct compute *c, int m, const float *dy, int lddy, const struct weight *w,
+                  float *dx, int lddx, bool add, int n_thin, const struct gemm_thin *thin);
+
 /* The letters say how A and B are stored: N = as written below, T = transposed. */
 enum gemm_form {
     GEMM_NT, /* y[m][n] = a[m][k] . b[n][k]^T */

@@ -34,11 +34,21 @@
 #define GEMM_INT16_PANEL_ROWS 8 /* of the largest micro kernel of any set */
 #define GEMM_INT16_SCALES 512   /* floats of packing space for the rows' scales */
 
-/* Rows of a tile whose packed halves of A and B fit beside each other; 0 = none do. */
-static inline int gemm_int16_rows(int k)
+/* Packing space at the end of a tile's for the products that follow it (gemm_job.then), which have
+ * so many reduction steps together. */
+#define GEMM_THEN_STEPS 256 /* at most */
+static inline int gemm_then_floats(int steps, int rows)
 {
-    int rows = (GEMM_PACK_FLOATS - GEMM_INT16_SCALES - 64) / (k / 2 + 1) - GEMM_PANEL -
-               GEMM_INT16_PANEL_ROWS;
+    return steps == 0 ? 0 : (16 + GEMM_THEN_STEPS) * GEMM_PANEL + (rows + 16) * steps + 64;
+}
+
+/* Rows of a tile whose packed halves of A and B fit beside each other and beside what follows;
+ * 0 = none do. */
+static inline int gemm_int16_rows(int k, int then_steps)
+{
+    int rows = (GEMM_PACK_FLOATS - GEMM_INT16_SCALES - 64 - gemm_then_floats(then_steps, 0)) /
+                   (k / 2 + 1 + then_steps) -
+               GEMM_PANEL - GEMM_INT16_PANEL_ROWS;
     rows = rows > GEMM_ROWS_MAX ? GEMM_ROWS_MAX : rows;
     return rows < 0 ? 0 : rows / GEMM_INT16_PANEL_ROWS * GEMM_INT16_PANEL_ROWS;
 }
@@ -55,6 +65,11 @@ struct gemm_job {
     float *c;
     size_t ldc;
     bool add;
+    /* Short products that are added to C where a tile has just made it, while that is near: with
+     * the same m and ldc, c = this one's + a multiple of GEMM_PANEL columns, n as well (or up to
+     * the end), a[m][k], and GEMM_THEN_STEPS or less together. */
+    const struct gemm_job *then;
+    int n_then;
 };
 
 struct adamw_factors {
@@ -75,7 +90,7 @@ struct kernels {
                       float *pack);
 
     /* The same in integers: a Q2 weight, or outputs of a Q4 one; A is a[m][k], rows <=
-     * gemm_int16_rows(k). */
+     * gemm_int16_rows(k, steps of what follows). */
     void (*gemm_int16_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
                             float *pack);
 

@@ -307,22 +307,16 @@ static void pack_b_inputs(const struct gemm_job *job, int col, int n, int k0, in
         if (n < GEMM_PANEL)
             memset(bp, 0, (size_t)steps * GEMM_PANEL * sizeof *bp);
         for (int k = 0; k < steps; k += 16)
-            for (int i = 0; i < n; i += per_group) {
-                unpack_codes(w, k0 + k, col + i, per_group, spare);
+            for (int i = 0; i < n; i += 16) {
+                int inputs = n - i < 16 ? n - i : 16;
                 float *dst = bp + (size_t)k * GEMM_PANEL + i;
-                for (int j = 0; j < per_group; j += V_WIDTH < per_group ? V_WIDTH : per_group)
-                    for (int r = 0; r < 16; r += V_WIDTH) {
-#if V_WIDTH == 16
-                        if (per_group == 8) {
-                            for (int y = 0; y < 16; y++)
-                                for (int x = 0; x < 8; x++)
-                                    dst[y * GEMM_PANEL + x] = spare[x * GEMM_PANEL + y];
-                            continue;
-                        }
-#endif
-                        transpose_tile(spare + (size_t)j * GEMM_PANEL + r, GEMM_PANEL, V_WIDTH,
+                for (int j = 0; j < inputs; j += per_group)
+                    unpack_codes(w, k0 + k, col + i + j, per_group, spare + (size_t)j * GEMM_PANEL);
+                for (int j = 0; j < inputs; j += V_WIDTH)
+                    for (int r = 0; r < 16; r += V_WIDTH)
+                        transpose_tile(spare + (size_t)j * GEMM_PANEL + r, GEMM_PANEL,
+                                       inputs - j < V_WIDTH ? inputs - j : V_WIDTH,
                                        dst + (size_t)r * GEMM_PANEL + j, GEMM_PANEL);
-                    }
             }
     }
 }
@@ -479,37 +473,97 @@ static void half_rows(const struct gemm_job *job, int row, int rows, int x, int 
         half_row(job, row + i, x, end);
 }
 
+/* ---- what follows on a tile (gemm_job.then) ---- */
+
+static int then_steps(const struct gemm_job *job)
+{
+    int steps = 0;
+    for (int i = 0; i < job->n_then; i++)
+        steps += job->then[i].k;
+    return steps;
+}
+
+static float *then_space(const struct gemm_job *job, int rows, float *pack)
+{
+    return pack + GEMM_PACK_FLOATS - gemm_then_floats(then_steps(job), rows);
+}
+
+static void pack_rows(const struct gemm_job *job, int row, int rows, int k0, int steps, float *ap)
+{
+    for (int y = 0; y < rows; y += GEMM_ROWS) {
+        int n = rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS;
+        float *dst = ap + (size_t)y * steps;
+        if (job->a_by_k)
+            pack_straight(job->a + (size_t)k0 * job->lda + row + y, job->lda, n, micro_rows(n),
+                          steps, dst);
+        else
+            pack_transposed(job->a + (size_t)(row + y) * job->lda + k0, job->lda, n, micro_rows(n),
+                            steps, dst);
+    }
+}
+
+static void sweep_rows(const struct gemm_job *job, int row, int rows, int col, int cols, int k0,
+                       int steps, const float *ap, const float *bp)
+{
+    for (int y = 0; y < rows; y += GEMM_ROWS)
+        gemm_panels(job, row + y, rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS, col, cols, k0, steps,
+                    ap + (size_t)y * steps, bp);
+}
+
+/* Their rows of A, one behind the other; space: then_space. */
+static void then_pack(const struct gemm_job *job, int row, int rows, float *space)
+{
+    float *ap = space + (16 + GEMM_THEN_STEPS) * GEMM_PANEL;
+    for (int i = 0; i < job->n_then; i++) {
+        pack_rows(&job->then[i], row, rows, 0, job->then[i].k, ap);
+        ap += (size_t)(rows + 16) * (size_t)job->then[i].k;
+    }
+}
+
+/* On columns [col, col + cols) of one panel. */
+static void then_add(const struct gemm_job *job, int row, int rows, int col, int cols, float *space)
+{
+    float *bp = space + 16 * GEMM_PANEL, *ap = bp + GEMM_THEN_STEPS * GEMM_PANEL;
+    for (int i = 0; i < job->n_then; i++) {
+        const struct gemm_job *t = &job->then[i];
+        int first = col - (int)(t->c - job->c);
+        int n = t->n - first < cols ? t->n - first : cols;
+        if (first >= 0 && n > 0) {
+            if (t->b_by_k)
+                pack_b_inputs(t, first, n, 0, t->k, bp, space);
+            else
+                pack_b_outputs(t, first, n, 0, t->k, bp, space);
+            sweep_rows(t, row, rows, first, n, 0, t->k, ap, bp);
+        }
+        ap += (size_t)(rows + 16) * (size_t)t->k;
+    }
+}
+
 static void gemm_tile(const struct gemm_job *job, int row, int rows, int col, int cols, float *pack)
 {
-    if (rows <= GEMM_FEW_ROWS && job->b.form == WEIGHT_F16 && job->b_by_k && !job->a_by_k) {
+    if (rows <= GEMM_FEW_ROWS && job->b.form == WEIGHT_F16 && job->b_by_k && !job->a_by_k &&
+        job->n_then == 0) {
         for (int y = 0, n = few_rows(rows); y < rows; y += n, n = few_rows(rows - y))
             half_rows(job, row + y, n, col, col + cols);
         return;
     }
     float *spare = pack;
     float *ap = spare + 16 * GEMM_PANEL;
-    float *bp = pack + GEMM_PACK_FLOATS - (size_t)GEMM_K_BLOCK * GEMM_PANEL;
+    float *then = then_space(job, rows, pack);
+    float *bp = then - (size_t)GEMM_K_BLOCK * GEMM_PANEL;
+    then_pack(job, row, rows, then);
     for (int k0 = 0; k0 < job->k; k0 += GEMM_K_BLOCK) {
         int steps = job->k - k0 < GEMM_K_BLOCK ? job->k - k0 : GEMM_K_BLOCK;
-        for (int y = 0; y < rows; y += GEMM_ROWS) {
-            int n = rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS;
-            float *dst = ap + (size_t)y * steps;
-            if (job->a_by_k)
-                pack_straight(job->a + (size_t)k0 * job->lda + row + y, job->lda, n, micro_rows(n),
-                              steps, dst);
-            else
-                pack_transposed(job->a + (size_t)(row + y) * job->lda + k0, job->lda, n,
-                                micro_rows(n), steps, dst);
-        }
+        pack_rows(job, row, rows, k0, steps, ap);
         for (int x = 0; x < cols; x += GEMM_PANEL) {
             int n = cols - x < GEMM_PANEL ? cols - x : GEMM_PANEL;
             if (job->b_by_k)
                 pack_b_inputs(job, col + x, n, k0, steps, bp, spare);
             else
                 pack_b_outputs(job, col + x, n, k0, steps, bp, spare);
-            for (int y = 0; y < rows; y += GEMM_ROWS)
-                gemm_panels(job, row + y, rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS, col + x, n,
-                            k0, steps, ap + (size_t)y * steps, bp);
+            sweep_rows(job, row, rows, col + x, n, k0, steps, ap, bp);
+            if (k0 + steps == job->k)
+                then_add(job, row, rows, col + x, n, then);
         }
     }
 }

@@ -403,18 +403,19 @@ static void int16_few_rows(const struct gemm_job *job, int row, int rows, int co
     }
 }
 
-/* As gemm_tile for a packed weight; rows <= gemm_int16_rows(k). */
+/* As gemm_tile for a packed weight; rows <= gemm_int16_rows. */
 static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int col, int cols,
                             float *pack)
 {
     const struct weight *w = &job->b;
     size_t pairs = (size_t)job->k / 2;
-    if (rows <= GEMM_FEW_ROWS && !job->b_by_k) {
+    if (rows <= GEMM_FEW_ROWS && !job->b_by_k && job->n_then == 0) {
         int16_few_rows(job, row, rows, col, cols, pack);
         return;
     }
     bool one_scale = w->n_scales == 1;
-    float *row_scale = pack;
+    float *row_scale = pack, *then = then_space(job, rows, pack);
+    then_pack(job, row, rows, then);
     pair_t *straight = (pair_t *)(row_scale + GEMM_INT16_SCALES);
     pair_t *bp = straight + GEMM_INT16_PANEL_ROWS * pairs, *ap = bp + pairs * GEMM_PANEL;
     for (int y = 0; y < rows; y += INT16_ROWS) {
@@ -450,5 +451,6 @@ static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int c
                             row_scale + y, column_scale + j);
             }
         }
+        then_add(job, row, rows, col + x, n, then);
     }
 }

@@ -95,7 +95,7 @@ void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int 
     out->dk_heads = taker_floats(t, n, q);
     out->dv_heads = taker_floats(t, n, q);
     if (rank > 0)
-        out->d_lora = taker_floats(t, n, (size_t)rank);
+        out->d_lora = taker_floats(t, n, GEMM_THIN_MAX * (size_t)rank);
 }
 
 /* ---- one linear with its adapters ---- */
@@ -118,18 +118,18 @@ static void linear_forward(const struct layer_pass *p, int layer, enum linear_sl
 {
     const struct shape *s = &p->m->shape;
     const struct weight *w = &p->m->layers[layer].linear[slot];
-    if (y != NULL)
-        gemm_xwt(p->c, p->n_tokens, x, w->k, w, y, w->n, false);
-    if (p->a == NULL)
-        return;
-    int first = 0, count = slot_modules(s, layer, slot, &first);
-    for (int i = first; i < first + count; i++) {
+    struct gemm_thin thin[GEMM_THIN_MAX];
+    int first = 0, count = p->a == NULL ? 0 : slot_modules(s, layer, slot, &first);
+    for (int i = 0; i < count; i++) {
         struct shape_module m;
-        shape_module_place(s, shape_module_first(s, layer) + i, p->a->rank, &m);
+        shape_module_place(s, shape_module_first(s, layer) + first + i, p->a->rank, &m);
         struct lora_view l = adapter_view(p->a, &m);
-        lora_forward(p->c, p->n_tokens, &l, x, w->k, acts->lora[i],
-                     y == NULL ? NULL : y + m.out_first, w->n);
+        float *h = acts->lora[first + i];
+        lora_forward(p->c, p->n_tokens, &l, x, w->k, h);
+        thin[i] = (struct gemm_thin){h, l.b, m.out_first};
     }
+    if (y != NULL)
+        gemm_xwt_then(p->c, p->n_tokens, x, w->k, w, y, w->n, count, thin);
 }
 
 static size_t flat_offset(const struct shape *s, int layer, enum linear_slot slot)
@@ -147,23 +147,24 @@ static void linear_backward(const struct layer_pass *p, int layer, enum linear_s
     const struct shape *s = &p->m->shape;
     const struct weight *w = &p->m->layers[layer].linear[slot];
     int n = p->n_tokens;
-    if (dx != NULL)
-        gemm_xw(p->c, n, dy, w->n, w, dx, w->k, add);
+    struct gemm_thin thin[GEMM_THIN_MAX];
+    int first = 0, count = p->a == NULL ? 0 : slot_modules(s, layer, slot, &first);
+    for (int i = 0; i < count; i++) {
+        struct shape_module m;
+        shape_module_place(s, shape_module_first(s, layer) + first + i, p->a->rank, &m);
+        struct lora_view l = adapter_view(p->a, &m);
+        float *dh = p->scratch->d_lora + (size_t)i * (size_t)n * (size_t)p->a->rank;
+        float *da = p->grad_lora == NULL ? NULL : p->grad_lora + m.a_offset;
+        float *db = p->grad_lora == NULL ? NULL : p->grad_lora + m.b_offset;
+        lora_backward(p->c, n, &l, x, w->k, acts->lora[first + i], dy + m.out_first, w->n, dh, da,
+                      db);
+        thin[i] = (struct gemm_thin){dh, l.a, 0};
+    }
     if (p->grad_full != NULL)
         gemm_dw(p->c, n, w->n, w->k, dy, w->n, x, w->k, p->grad_full + flat_offset(s, layer, slot),
                 w->k, true);
-    if (p->a == NULL)
-        return;
-    int first = 0, count = slot_modules(s, layer, slot, &first);
-    for (int i = first; i < first + count; i++) {
-        struct shape_module m;
-        shape_module_place(s, shape_module_first(s, layer) + i, p->a->rank, &m);
-        struct lora_view l = adapter_view(p->a, &m);
-        float *da = p->grad_lora == NULL ? NULL : p->grad_lora + m.a_offset;
-        float *db = p->grad_lora == NULL ? NULL : p->grad_lora + m.b_offset;
-        lora_backward(p->c, n, &l, x, w->k, acts->lora[i], dy + m.out_first, w->n,
-                      p->scratch->d_lora, da, db, dx, w->k);
-    }
+    if (dx != NULL)
+        gemm_xw_then(p->c, n, dy, w->n, w, dx, w->k, add, count, thin);
 }
 
 /* Where a norm's gradient goes, or NULL. */

@@ -85,7 +85,7 @@ struct layer_scratch {
     float *d_h;                 /* (T, C) */
     float *d_o;                 /* (T, H*D) */
     float *d_q;                 /* (T, H*D) */
-    float *d_lora;              /* (T, R) */
+    float *d_lora;              /* (T, R) of each module of a linear */
     float *dk_heads, *dv_heads; /* (T, H*D) */
 };
 void layer_scratch_take(struct taker *t, const struct shape *s, int tokens, int rank,

@@ -329,19 +329,16 @@ struct lora_view adapter_view(const struct adapter *a, const struct shape_module
 }
 
 void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
-                  float *h, float *y, int ldy)
+                  float *h)
 {
     int rank = l->a.k;
     gemm_xw(c, m, x, ldx, &l->a, h, rank, false);
     ops_scale(c, (size_t)m * (size_t)rank, l->scale, h);
-    if (y != NULL)
-        gemm_xw(c, m, h, rank, &l->b, y, ldy, true);
 }
 
-/* y = x W^T + s x A B: dA = s x^T (dy B^T), dB = (s x A)^T dy, dx += s dy B^T A^T. */
+/* y = x W^T + s x A B: dA = s x^T (dy B^T), dB = (s x A)^T dy. */
 void lora_backward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
-                   const float *h, const float *dy, int lddy, float *dh, float *da, float *db,
-                   float *dx, int lddx)
+                   const float *h, const float *dy, int lddy, float *dh, float *da, float *db)
 {
     int rank = l->a.k, in = l->a.n, out = l->b.k;
     CHECK(l->a.form == WEIGHT_F32 && l->b.form == WEIGHT_F32);
@@ -351,6 +348,4 @@ void lora_backward(struct compute *c, int m, const struct lora_view *l, const fl
     ops_scale(c, (size_t)m * (size_t)rank, l->scale, dh);
     if (da != NULL)
         gemm_dw(c, m, in, rank, x, ldx, dh, rank, da, rank, true);
-    if (dx != NULL)
-        gemm_xwt(c, m, dh, rank, &l->a, dx, lddx, true);
 }

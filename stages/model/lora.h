@@ -87,14 +87,12 @@ struct lora_view {
 
 struct lora_view adapter_view(const struct adapter *a, const struct shape_module *m);
 
-/* h = scale * x A (kept for backward, (M, R)); y += h B, if y is not NULL. */
+/* h = scale * x A (kept for backward, (M, R)). What is left is y += h B: gemm_xwt_then. */
 void lora_forward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
-                  float *h, float *y, int ldy);
-/* Of a view in fp32. dB += h^T dy; dh = scale * dy B^T; dA += x^T dh; dx += dh A^T. da, db NULL:
- * frozen. dh: (M, R).
- */
+                  float *h);
+/* Of a view in fp32. dB += h^T dy; dh = scale * dy B^T; dA += x^T dh. da, db NULL: frozen. dh: (M,
+ * R). What is left is dx += dh A^T: gemm_xw_then. */
 void lora_backward(struct compute *c, int m, const struct lora_view *l, const float *x, int ldx,
-                   const float *h, const float *dy, int lddy, float *dh, float *da, float *db,
-                   float *dx, int lddx);
+                   const float *h, const float *dy, int lddy, float *dh, float *da, float *db);
 
 #endif

@@ -243,6 +243,75 @@ static void test_same_bits(void **state)
     }
 }
 
+/* Thin products behind w's, in one go or apart: out = y (m, n), then dx (m, k). */
+static void thin_products(struct compute *c, const struct sample_weight *w, int m,
+                          const struct gemm_thin *forth, int n_forth, const struct gemm_thin *back,
+                          bool apart, float *out)
+{
+    int n = w->w.n, k = w->w.k;
+    float *x = filled((size_t)m * (size_t)k, 31), *dy = filled((size_t)m * (size_t)n, 32);
+    float *dx = out + m * n;
+    for (int i = 0; i < m * (n + k); i++)
+        out[i] = 0.25f;
+    if (apart) {
+        gemm_xwt(c, m, x, k, &w->w, out, n, false);
+        for (int i = 0; i < n_forth; i++)
+            gemm_xw(c, m, forth[i].x, forth[i].w.n, &forth[i].w, out + forth[i].first, n, true);
+        gemm_xw(c, m, dy, n, &w->w, dx, k, true);
+        gemm_xwt(c, m, back->x, back->w.k, &back->w, dx, k, true);
+    } else {
+        gemm_xwt_then(c, m, x, k, &w->w, out, n, n_forth, forth);
+        gemm_xw_then(c, m, dy, n, &w->w, dx, k, true, 1, back);
+    }
+    xfree(x);
+    xfree(dy);
+}
+
+static void check_thin(struct compute *c, const struct sample_weight *w, int m, int rank, int cut)
+{
+    int n = w->w.n, k = w->w.k;
+    size_t space = (size_t)(m * (n + k));
+    float *h = filled((size_t)(m * rank), 33), *b = filled((size_t)(rank * n), 34);
+    float *a = filled((size_t)(k * rank), 35), *joined = xalloc_array(space, sizeof *joined),
+          *apart = xalloc_array(space, sizeof *apart);
+    const struct gemm_thin forth[] = {{h, weight_dense(b, rank, cut), 0},
+                                      {h, weight_dense(b + rank * cut, rank, n - cut), cut}};
+    const struct gemm_thin back = {h, weight_dense(a, k, rank), 0};
+    thin_products(c, w, m, forth, 2, &back, true, apart);
+    thin_products(c, w, m, forth, 2, &back, false, joined);
+    assert_memory_equal(joined, apart, space * sizeof *joined);
+    xfree(h);
+    xfree(b);
+    xfree(a);
+    xfree(joined);
+    xfree(apart);
+}
+
+/* Few rows, ranks and cuts that cannot follow on the tiles, and those that can. */
+static void test_thin_products_follow(void **state)
+{
+    static const int rows[] = {1, 8, 9, 45, 519}, ranks[] = {1, 5, 32, 127, 129, 300};
+    (void)state;
+    for (size_t s = 0; s < N_KERNELS; s++)
+        for (int form = WEIGHT_F32; form <= WEIGHT_Q2; form++) {
+            struct err e = {0};
+            struct compute c;
+            if (!compute_has(kernel_names[s]) || (form != WEIGHT_F32 && form != WEIGHT_Q2))
+                continue;
+            assert_int_equal(compute_open(&c, 2, kernel_names[s], &e), 0);
+            struct sample_weight w = make_weight((enum weight_form)form, 112, 80, true);
+            for (int precision = 0; precision < (form == WEIGHT_Q2 ? 2 : 1); precision++)
+                for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+                    for (size_t j = 0; j < sizeof ranks / sizeof *ranks; j++)
+                        for (int cut = 32; cut <= 80; cut += 16) {
+                            c.precision = (enum compute_precision)precision;
+                            check_thin(&c, &w, rows[i], ranks[j], cut);
+                        }
+            free_weight(&w);
+            compute_close(&c);
+        }
+}
+
 /* ---- in integers ---- */
 
 /* The definition in kernels_int16.h, one element at a time; out[m][n] for a[m][k] and the element
@@ -572,6 +641,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_naive),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_thin_products_follow),
         cmocka_unit_test(test_rows_alone),
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_names),

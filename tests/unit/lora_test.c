@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "stages/kit/rng.h"
+#include "stages/model/gemm.h"
 #include "stages/model/lora.h"
 #include "stages/model/model.h"
 #include "tests/unit/scratch.h"
@@ -181,8 +182,10 @@ static void passes_equal_double(void **state)
     for (int i = 0; i < R * OUT; i++)
         b[i] = rng_normal_at(&r, 3000 + (uint64_t)i);
     struct lora_view l = {weight_dense(a, IN, R), weight_dense(b, R, OUT), 0.5f};
-    lora_forward(&c, M, &l, x, LD, h, y, LD);
-    lora_backward(&c, M, &l, x, LD, h, dy, LD, dh, da, db, dx, LD);
+    lora_forward(&c, M, &l, x, LD, h);
+    gemm_xw(&c, M, h, R, &l.b, y, LD, true);
+    lora_backward(&c, M, &l, x, LD, h, dy, LD, dh, da, db);
+    gemm_xwt(&c, M, dh, R, &l.a, dx, LD, true);
     for (int m = 0; m < M; m++) {
         for (int o = 0; o < OUT; o++) {
             double sum = 0;
