@@ -5,25 +5,80 @@
 
 #include "pipeline/base/check.h"
 #include "pipeline/base/size.h"
-#include "stages/model/gemm.h"
-#include "stages/model/ops.h"
+#include "stages/model/kernels.h"
 
 /*
- * All products are the gemm tiles of the kernel set on small blocks:
+ * The products, on tiles of queries:
  *   S = Q K^T      (queries, keys)  chain over D
  *   O = P V        (queries, D)     chain over keys
  *   dP = dO V^T,  dS = P * (dP - delta) * scale,  delta_i = dO_i . O_i
  *   dQ = dS K      dK += dS^T Q      dV += P^T dO
- * Keys behind a query inside its tile have p = 0: fma(0, v, acc) changes at most the sign of a zero
- * sum, which the + 0.0f of the normalisation removes.
+ * What no query of a few neighbouring ones sees is left out (kernels_heads.h). The rest has
+ * p = 0: fma(0, v, acc) changes at most the sign of a zero sum, which the + 0.0f of the
+ * normalisation removes, and in dQ, dK and dV a last + 0.0f or sum with 0.
+ *
+ * Keys and values are packed into panels once for all heads or tiles that an item multiplies with
+ * them: all of them where the packing space holds them, else part after part.
  *
  * Backward works on one (sequence, query head) at a time, so that dK and dV of a head are chains
  * over queries in ascending order whatever the threads do; the heads of a group are added in order.
  */
 
-#define TILE 64
+#define TILE 64 /* queries of a tile, or the next multiple of the micro kernel's rows below */
 /* Query rows of all heads of a group that are taken together: more of them pay for the packing. */
 #define TOGETHER_MAX TILE
+/* Keys that are packed at once for so few rows: they are used once, from a near cache. */
+#define TOGETHER_KEYS 128
+
+static int round_up(int n, int step)
+{
+    return (n + step - 1) / step * step;
+}
+
+/* Keys or values of one head as panels for products, packed as they are needed. */
+struct panels {
+    const float *x; /* (keys, D), row stride ldx */
+    int ldx, d;
+    bool by_key; /* a panel is 32 of D for all keys, not all of D for 32 keys */
+    int keys_max;
+    float *space; /* keys_max x D, D in whole panels */
+    int from, to; /* keys that are there */
+};
+
+/* The panels of keys [from, to), to - from <= keys_max. */
+static const float *panels_of(const struct compute *c, struct panels *p, int from, int to)
+{
+    if (p->from != from || p->to < from)
+        p->from = p->to = from;
+    if (p->to < to) {
+        int first = p->by_key ? p->to : from + (p->to - from) / GEMM_PANEL * GEMM_PANEL;
+        const float *x = p->x + (size_t)first * (size_t)p->ldx;
+        size_t ldx = (size_t)p->ldx, at = (size_t)(first - from);
+        if (p->by_key)
+            c->kernels->pack_columns(to - first, p->d, x, ldx, (size_t)p->keys_max * GEMM_PANEL,
+                                     p->space + at * GEMM_PANEL);
+        else
+            c->kernels->pack_rows(to - first, p->d, x, ldx, p->space + at * (size_t)p->d);
+        p->to = to;
+    }
+    return p->space;
+}
+
+static size_t tile_floats(const struct shape *s)
+{
+    return TILE * (size_t)round_up(s->head_dim, GEMM_PANEL);
+}
+
+/* The packing space of a thread: ragged rows of a product, `n_tiles` tiles of queries in panels,
+ * then `n_kinds` of panels of the keys at a time that it gives back. */
+static int divide_space(const struct compute *c, const struct shape *s, int n_tiles, int n_kinds)
+{
+    size_t d = (size_t)round_up(s->head_dim, GEMM_PANEL);
+    size_t left = c->pack_floats - ATTENTION_PACK_FLOATS - (size_t)n_tiles * tile_floats(s);
+    size_t keys = left / (d * (size_t)n_kinds) / GEMM_PANEL * GEMM_PANEL;
+    CHECK(keys > 0);
+    return (int)keys;
+}
 
 struct forward_work {
     struct compute *c;
@@ -32,110 +87,188 @@ struct forward_work {
     const struct attention_run *runs;
     const float *q;
     float *o;
+    int tile; /* queries */
     int ld_p;
     float *scratch;
     float scale;
 };
 
-static int padded_keys(int keys_max)
+/* Rows of scores are written in whole panels and have 16 zeros behind what they see. An odd number
+ * of cache lines: the same column of all rows is not in the same set. */
+static int score_stride(int keys_max)
 {
-    return (keys_max + 15) / 16 * 16;
+    return round_up(keys_max, GEMM_PANEL) + 16;
 }
 
 size_t attention_scratch_floats(const struct shape *s, int keys_max, int n_threads)
 {
     (void)s;
-    size_t per_thread = size_mul(size_mul(2, TILE), (size_t)padded_keys(keys_max));
+    size_t per_thread = size_mul(size_mul(2, TILE), (size_t)score_stride(keys_max));
     return size_mul(per_thread, (size_t)n_threads);
 }
 
-/* Scores to unnormalised probabilities in one row; returns 1 / sum. Zero behind `visible`. */
-static float softmax_row(const struct compute *c, int visible, int n_keys, float scale, float *p)
+static int tile_rows(const struct compute *c)
 {
-    float largest = ops_row_max(c, visible, p);
-    float sum = ops_row_exp(c, visible, p, scale, largest * scale, p);
-    memset(p + visible, 0, sizeof *p * (size_t)(n_keys - visible));
-    return 1.0f / sum;
+    return TILE / c->kernels->rows_step * c->kernels->rows_step;
 }
 
-/* `m` query rows (stride ldq, ldo) of a key/value head, `heads` of each position: row i sees first
- * + i / heads keys. */
-static void forward_rows(const struct forward_work *w, const struct attention_run *run, int kv,
-                         int m, const float *q, int ldq, float *o, int first, int heads,
-                         int i_thread)
+/* Rows of queries: m of them, `heads` of each position; row i sees first + i / heads keys. */
+struct rows {
+    int m, first, heads;
+};
+
+static int rows_see(const struct rows *r)
 {
-    float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
-    int d = w->s->head_dim, n_keys = first + (m - 1) / heads;
-    size_t offset = (size_t)kv * (size_t)d;
-    float inverse[TILE];
-    gemm_local(w->c, i_thread, GEMM_NT, m, n_keys, d, q, ldq, run->k + offset, run->ldk, p, w->ld_p,
-               false);
-    for (int i = 0; i < m; i++)
-        inverse[i] =
-            softmax_row(w->c, first + i / heads, n_keys, w->scale, p + (size_t)i * (size_t)w->ld_p);
-    gemm_local(w->c, i_thread, GEMM_NN, m, d, n_keys, p, w->ld_p, run->v + offset, run->ldk, o, ldq,
-               false);
-    for (int i = 0; i < m; i++) {
-        float *row = o + (size_t)i * (size_t)ldq;
-        for (int j = 0; j < d; j++)
-            row[j] = row[j] * inverse[i] + 0.0f;
+    return r->first + (r->m - 1) / r->heads;
+}
+
+/* scores (m, keys) = x (m, D) . keys^T as far as they are seen. */
+static void score_rows(const struct compute *c, const struct rows *r, const float *x, int ldx,
+                       struct panels *keys, float *scores, int ld_p, float *pack)
+{
+    int n_keys = rows_see(r), d = keys->d;
+    for (int from = 0; from < n_keys; from += keys->keys_max) {
+        int to = n_keys - from < keys->keys_max ? n_keys : from + keys->keys_max;
+        struct attention_job job = {
+            .part = SEES_COLUMNS,
+            .first = r->first - from,
+            .heads = r->heads,
+            .m = r->m,
+            .n = round_up(to - from, GEMM_PANEL),
+            .k = d,
+            .a = x,
+            .lda = (size_t)ldx,
+            .b = panels_of(c, keys, from, to),
+            .b_panel = (size_t)d * GEMM_PANEL,
+            .c = scores + from,
+            .ldc = (size_t)ld_p,
+        };
+        c->kernels->attention_product(&job, pack);
     }
 }
 
-static int run_tiles(const struct attention_run *run)
+/* y (m, D) = p (m, keys) . values (keys, D). */
+static void weigh_rows(const struct compute *c, const struct rows *r, const float *p, int ld_p,
+                       struct panels *values, float *y, int ldy, float *pack)
 {
-    return (run->n_rows + TILE - 1) / TILE;
+    int n_keys = rows_see(r);
+    for (int from = 0; from < n_keys; from += values->keys_max) {
+        int to = n_keys - from < values->keys_max ? n_keys : from + values->keys_max;
+        struct attention_job job = {
+            .part = SEES_STEPS,
+            .first = r->first - from,
+            .heads = r->heads,
+            .m = r->m,
+            .n = values->d,
+            .k = to - from,
+            .a = p + from,
+            .lda = (size_t)ld_p,
+            .b = panels_of(c, values, from, to),
+            .b_panel = (size_t)values->keys_max * GEMM_PANEL,
+            .c = y,
+            .ldc = (size_t)ldy,
+            .add = from > 0,
+        };
+        c->kernels->attention_product(&job, pack);
+    }
 }
 
-/* The heads of a few positions together, by way of the other half of the scratch: keys and values
- * are packed once for all of them. */
-static void forward_together(const struct forward_work *w, const struct attention_run *run, int kv,
-                             int m, size_t at, int i_thread)
+/* Keys and values of an item of the forward pass. */
+struct forward_item {
+    struct panels keys, values;
+    float *p, *other; /* the two halves of the thread's scratch */
+    float *pack;
+};
+
+static struct forward_item forward_open(const struct forward_work *w,
+                                        const struct attention_run *run, int kv, bool together,
+                                        int i_thread)
+{
+    int d = w->s->head_dim, keys_max = divide_space(w->c, w->s, 0, 2);
+    size_t offset = (size_t)kv * (size_t)d, tile = (size_t)TILE * (size_t)w->ld_p;
+    float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
+    float *space = pack + ATTENTION_PACK_FLOATS;
+    float *p = w->scratch + 2 * (size_t)i_thread * tile;
+    if (together && keys_max > TOGETHER_KEYS)
+        keys_max = TOGETHER_KEYS;
+    size_t half = (size_t)keys_max * (size_t)round_up(d, GEMM_PANEL);
+    return (struct forward_item){
+        .keys = {run->k + offset, run->ldk, d, false, keys_max, space, 0, 0},
+        .values = {run->v + offset, run->ldk, d, true, keys_max, space + half, 0, 0},
+        .p = p,
+        .other = p + tile,
+        .pack = pack,
+    };
+}
+
+/* Query rows (stride ldq, ldo) of a key/value head. */
+static void forward_rows(const struct forward_work *w, struct forward_item *item,
+                         const struct rows *r, const float *q, int ldq, float *o)
+{
+    const struct kernels *k = w->c->kernels;
+    float inverse[TILE];
+    score_rows(w->c, r, q, ldq, &item->keys, item->p, w->ld_p, item->pack);
+    for (int i = 0; i < r->m; i++)
+        inverse[i] = k->softmax((size_t)(r->first + i / r->heads), w->scale,
+                                item->p + (size_t)i * (size_t)w->ld_p);
+    weigh_rows(w->c, r, item->p, w->ld_p, &item->values, o, ldq, item->pack);
+    for (int i = 0; i < r->m; i++)
+        k->normalise((size_t)w->s->head_dim, inverse[i], o + (size_t)i * (size_t)ldq);
+}
+
+static int run_tiles(const struct attention_run *run, int tile)
+{
+    return (run->n_rows + tile - 1) / tile;
+}
+
+/* The heads of a few positions together, by way of the other half of the scratch. */
+static void forward_together(const struct forward_work *w, struct forward_item *item,
+                             const struct attention_run *run, size_t at)
 {
     const struct shape *s = w->s;
-    size_t q_dim = (size_t)shape_q_dim(s), tile = (size_t)TILE * (size_t)w->ld_p;
+    size_t q_dim = (size_t)shape_q_dim(s), n_rows = (size_t)run->n_rows;
     int group = s->heads / s->kv_heads;
-    size_t width = (size_t)(group * s->head_dim), rows = (size_t)m;
-    float *q = w->scratch + (2 * (size_t)i_thread + 1) * tile, *o = q + rows * width;
-    for (size_t i = 0; i < rows; i++)
+    size_t width = (size_t)(group * s->head_dim);
+    float *q = item->other, *o = q + n_rows * width;
+    struct rows rows = {run->n_rows * group, run->n_before + 1, group};
+    for (size_t i = 0; i < n_rows; i++)
         memcpy(q + i * width, w->q + at + i * q_dim, width * sizeof *q);
-    forward_rows(w, run, kv, m * group, q, s->head_dim, o, run->n_before + 1, group, i_thread);
-    for (size_t i = 0; i < rows; i++)
+    forward_rows(w, item, &rows, q, s->head_dim, o);
+    for (size_t i = 0; i < n_rows; i++)
         memcpy(w->o + at + i * q_dim, o + i * width, width * sizeof *o);
 }
 
-/* Item = (run, query tile, key/value head). */
+/* Item = (run, query tile, key/value head); the last tile of a run, which has most to do, first. */
 static void forward_item(void *context, size_t i, int i_thread)
 {
     const struct forward_work *w = context;
     const struct shape *s = w->s;
     const struct attention_run *run = w->runs;
     int kv = (int)(i % (size_t)s->kv_heads), tile = (int)(i / (size_t)s->kv_heads);
-    for (; tile >= run_tiles(run); run++)
-        tile -= run_tiles(run);
-    int group = s->heads / s->kv_heads, q_dim = shape_q_dim(s);
-    size_t head_offset = (size_t)(kv * group * s->head_dim);
-    if (run->n_rows == 1) { /* decoding: the heads of the group are the rows */
-        size_t at = (size_t)run->row * (size_t)q_dim + head_offset;
-        for (int h = 0; h < group; h += TILE)
-            forward_rows(w, run, kv, group - h < TILE ? group - h : TILE,
-                         w->q + at + (size_t)(h * s->head_dim), s->head_dim,
-                         w->o + at + (size_t)(h * s->head_dim), run->n_before + 1, TILE, i_thread);
+    for (; tile >= run_tiles(run, w->tile); run++)
+        tile -= run_tiles(run, w->tile);
+    int group = s->heads / s->kv_heads, q_dim = shape_q_dim(s), d = s->head_dim;
+    size_t at = (size_t)run->row * (size_t)q_dim + (size_t)(kv * group * d);
+    bool single = run->n_rows == 1;
+    bool together = !single && run->n_rows * group <= TOGETHER_MAX && 2 * d <= w->ld_p;
+    struct forward_item item = forward_open(w, run, kv, single || together, i_thread);
+    if (together) {
+        forward_together(w, &item, run, at);
         return;
     }
-    if (run->n_rows * group <= TOGETHER_MAX && 2 * s->head_dim <= w->ld_p) {
-        size_t at = (size_t)run->row * (size_t)q_dim + head_offset;
-        forward_together(w, run, kv, run->n_rows, at, i_thread);
+    if (single) { /* decoding: the heads of the group are the rows */
+        for (int h = 0; h < group; h += TILE, at += (size_t)(TILE * d)) {
+            struct rows rows = {group - h < TILE ? group - h : TILE, run->n_before + 1, TILE};
+            forward_rows(w, &item, &rows, w->q + at, d, w->o + at);
+        }
         return;
     }
-    int first = tile * TILE;
-    int m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
-    for (int h = 0; h < group; h++) {
-        size_t at =
-            (size_t)(run->row + first) * (size_t)q_dim + head_offset + (size_t)(h * s->head_dim);
-        forward_rows(w, run, kv, m, w->q + at, q_dim, w->o + at, run->n_before + first + 1, 1,
-                     i_thread);
-    }
+    int first = (run_tiles(run, w->tile) - 1 - tile) * w->tile;
+    int m = run->n_rows - first < w->tile ? run->n_rows - first : w->tile;
+    struct rows rows = {m, run->n_before + first + 1, 1};
+    at += (size_t)first * (size_t)q_dim;
+    for (int h = 0; h < group; h++, at += (size_t)d)
+        forward_rows(w, &item, &rows, w->q + at, q_dim, w->o + at);
 }
 
 static float softmax_scale(const struct shape *s)
@@ -147,12 +280,20 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
                        const struct attention_run *runs, const float *q, float *o, int keys_max,
                        float *scratch)
 {
-    struct forward_work w = {
-        c, s, n_runs, runs, q, o, padded_keys(keys_max), scratch, softmax_scale(s)};
+    struct forward_work w = {.c = c,
+                             .s = s,
+                             .n_runs = n_runs,
+                             .runs = runs,
+                             .q = q,
+                             .o = o,
+                             .tile = tile_rows(c),
+                             .ld_p = score_stride(keys_max),
+                             .scratch = scratch,
+                             .scale = softmax_scale(s)};
     size_t n_items = 0;
     for (int i = 0; i < n_runs; i++) {
         CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);
-        n_items += (size_t)run_tiles(&runs[i]) * (size_t)s->kv_heads;
+        n_items += (size_t)run_tiles(&runs[i], w.tile) * (size_t)s->kv_heads;
     }
     thread_pool_run(c->pool, n_items, forward_item, &w);
 }
@@ -163,52 +304,110 @@ struct backward_work {
     int n_runs;
     const struct attention_run *runs;
     const struct attention_grads *g;
+    int tile;
     int ld_p;
     float *scratch;
     float scale;
+    int key_blocks; /* of 64 keys, of the longest sequence */
 };
 
-/* p, dp: this tile's unnormalised probabilities and dO V^T; p becomes normalised, dp becomes dS.
- * Row i sees n_before + i + 1 keys. */
-static void score_gradients(const struct backward_work *w, int m, int n_before, size_t at, float *p,
-                            float *dp)
+/* What an item of the backward pass keeps from tile to tile. */
+struct backward_item {
+    int head;
+    struct panels keys, values, keys_by_key;
+    float *p, *dp;         /* the two halves of the thread's scratch */
+    float *pack, *q, *d_o; /* in the packing space: A, panels of a tile's Q and dO */
+    int n_keys;            /* so many rows of dk_heads and dv_heads have a sum */
+};
+
+static struct backward_item backward_open(const struct backward_work *w,
+                                          const struct attention_run *run, int head, int i_thread)
 {
-    int d = w->s->head_dim, n_keys = n_before + m;
-    for (int i = 0; i < m; i++) {
-        float *p_row = p + (size_t)i * (size_t)w->ld_p, *dp_row = dp + (size_t)i * (size_t)w->ld_p;
-        size_t row = at + (size_t)i * (size_t)shape_q_dim(w->s);
-        float inverse = softmax_row(w->c, n_before + i + 1, n_keys, w->scale, p_row);
-        float delta = ops_row_dot(w->c, d, w->g->d_o + row, w->g->o + row);
-        for (int j = 0; j < n_keys; j++) {
-            p_row[j] = p_row[j] * inverse;
-            dp_row[j] = (p_row[j] * (dp_row[j] - delta)) * w->scale;
-        }
+    const struct shape *s = w->s;
+    int d = s->head_dim, keys_max = divide_space(w->c, s, 2, 3);
+    size_t width = (size_t)round_up(d, GEMM_PANEL), part = (size_t)keys_max * width;
+    size_t offset = (size_t)(head / (s->heads / s->kv_heads) * d);
+    const float *k = run->k + offset, *v = run->v + offset;
+    float *p = w->scratch + 2 * (size_t)i_thread * TILE * (size_t)w->ld_p;
+    float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
+    float *q = pack + ATTENTION_PACK_FLOATS, *d_o = q + tile_floats(s);
+    float *space = d_o + tile_floats(s);
+    return (struct backward_item){
+        .head = head,
+        .keys = {k, run->ldk, d, false, keys_max, space, 0, 0},
+        .values = {v, run->ldk, d, false, keys_max, space + part, 0, 0},
+        .keys_by_key = {k, run->ldk, d, true, keys_max, space + 2 * part, 0, 0},
+        .p = p,
+        .dp = p + TILE * (size_t)w->ld_p,
+        .pack = pack,
+        .q = q,
+        .d_o = d_o,
+    };
+}
+
+/* p, dp: this tile's scores and dO V^T; p becomes probabilities, dp becomes dS. */
+static void score_gradients(const struct backward_work *w, const struct backward_item *item,
+                            const struct rows *r, size_t at)
+{
+    const struct kernels *k = w->c->kernels;
+    for (int i = 0; i < r->m; i++) {
+        float *p = item->p + (size_t)i * (size_t)w->ld_p;
+        float *dp = item->dp + (size_t)i * (size_t)w->ld_p;
+        size_t row = at + (size_t)i * (size_t)shape_q_dim(w->s), sees = (size_t)(r->first + i);
+        float inverse = k->softmax(sees, w->scale, p);
+        float delta = k->dot((size_t)w->s->head_dim, w->g->d_o + row, w->g->o + row);
+        k->softmax_backward(sees, inverse, delta, w->scale, p, dp);
     }
 }
 
-static void backward_tile(const struct backward_work *w, const struct attention_run *run, int head,
-                          int first, int i_thread)
+/* sums (keys, D) (+)= p (m, keys)^T . x (m, D), x in panels; rows from n_old on have no sum yet. */
+static void collect_rows(const struct backward_work *w, const struct backward_item *item,
+                         const struct rows *r, const float *p, const float *x, float *sums)
+{
+    int ends[] = {0, item->n_keys, rows_see(r)};
+    for (int i = 0; i < 2; i++) {
+        struct attention_job job = {
+            .part = IS_SEEN,
+            .first = r->first - 1 - ends[i],
+            .heads = 1,
+            .m = ends[i + 1] - ends[i],
+            .n = w->s->head_dim,
+            .k = r->m,
+            .a = p + ends[i],
+            .lda = (size_t)w->ld_p,
+            .b = x,
+            .b_panel = TILE * GEMM_PANEL,
+            .c = sums + (size_t)ends[i] * (size_t)shape_q_dim(w->s),
+            .ldc = (size_t)shape_q_dim(w->s),
+            .add = i == 0,
+        };
+        w->c->kernels->attention_product(&job, item->pack);
+    }
+}
+
+static void backward_tile(const struct backward_work *w, const struct attention_run *run,
+                          struct backward_item *item, int first)
 {
     const struct compute *c = w->c;
     const struct attention_grads *g = w->g;
     const struct shape *s = w->s;
-    float *p = w->scratch + (size_t)i_thread * 2 * TILE * (size_t)w->ld_p;
-    float *dp = p + TILE * (size_t)w->ld_p;
-    int d = s->head_dim, m = run->n_rows - first < TILE ? run->n_rows - first : TILE;
-    int n_before = run->n_before + first, n_keys = n_before + m;
-    int ldp = w->ld_p, ldq = shape_q_dim(s), ldk = run->ldk;
-    size_t start = (size_t)run->key_row * (size_t)ldq + (size_t)(head * d);
-    size_t at = (size_t)(run->row + first) * (size_t)ldq + (size_t)(head * d);
-    size_t offset = (size_t)(head / (s->heads / s->kv_heads) * d);
-    const float *q = g->q + at, *d_o = g->d_o + at, *k = run->k + offset, *v = run->v + offset;
+    int d = s->head_dim, m = run->n_rows - first < w->tile ? run->n_rows - first : w->tile;
+    int ldq = shape_q_dim(s);
+    struct rows rows = {m, run->n_before + first + 1, 1};
+    size_t start = (size_t)run->key_row * (size_t)ldq + (size_t)(item->head * d);
+    size_t at = (size_t)(run->row + first) * (size_t)ldq + (size_t)(item->head * d);
 
-    gemm_local(c, i_thread, GEMM_NT, m, n_keys, d, q, ldq, k, ldk, p, ldp, false);
-    gemm_local(c, i_thread, GEMM_NT, m, n_keys, d, d_o, ldq, v, ldk, dp, ldp, false);
-    score_gradients(w, m, n_before, at, p, dp);
-    gemm_local(c, i_thread, GEMM_NN, m, d, n_keys, dp, ldp, k, ldk, g->dq + at, ldq, false);
-    gemm_local(c, i_thread, GEMM_TN, n_keys, d, m, dp, ldp, q, ldq, g->dk_heads + start, ldq, true);
-    gemm_local(c, i_thread, GEMM_TN, n_keys, d, m, p, ldp, d_o, ldq, g->dv_heads + start, ldq,
-               true);
+    score_rows(c, &rows, g->q + at, ldq, &item->keys, item->p, w->ld_p, item->pack);
+    score_rows(c, &rows, g->d_o + at, ldq, &item->values, item->dp, w->ld_p, item->pack);
+    score_gradients(w, item, &rows, at);
+    weigh_rows(c, &rows, item->dp, w->ld_p, &item->keys_by_key, g->dq + at, ldq, item->pack);
+    for (int i = 0; i < m; i++)
+        c->kernels->normalise((size_t)d, 1.0f, g->dq + at + (size_t)i * (size_t)ldq);
+    c->kernels->pack_columns(m, d, g->q + at, (size_t)ldq, TILE * GEMM_PANEL, item->q);
+    c->kernels->pack_columns(m, d, g->d_o + at, (size_t)ldq, TILE * GEMM_PANEL, item->d_o);
+    collect_rows(w, item, &rows, item->dp, item->q, g->dk_heads + start);
+    collect_rows(w, item, &rows, item->p, item->d_o, g->dv_heads + start);
+    item->n_keys = rows_see(&rows);
 }
 
 /* The run after the last one of the sequence that begins with run i. */
@@ -220,39 +419,49 @@ static int sequence_end(const struct attention_run *runs, int n_runs, int i)
     return end;
 }
 
+/* The first run of a sequence. */
+static int sequence_start(const struct backward_work *w, size_t sequence)
+{
+    int first = 0;
+    for (; sequence > 0; sequence--)
+        first = sequence_end(w->runs, w->n_runs, first);
+    return first;
+}
+
 /* Item = (sequence, query head). */
 static void backward_item(void *context, size_t i, int i_thread)
 {
     const struct backward_work *w = context;
-    int head = (int)(i % (size_t)w->s->heads), first_run = 0;
-    for (size_t left = i / (size_t)w->s->heads; left > 0; left--)
-        first_run = sequence_end(w->runs, w->n_runs, first_run);
+    int head = (int)(i % (size_t)w->s->heads);
+    int first_run = sequence_start(w, i / (size_t)w->s->heads);
     int end = sequence_end(w->runs, w->n_runs, first_run);
+    struct backward_item item = backward_open(w, w->runs + first_run, head, i_thread);
     for (const struct attention_run *run = w->runs + first_run; run < w->runs + end; run++)
-        for (int first = 0; first < run->n_rows; first += TILE)
-            backward_tile(w, run, head, first, i_thread);
+        for (int first = 0; first < run->n_rows; first += w->tile)
+            backward_tile(w, run, &item, first);
 }
 
-static void add_heads(const struct shape *s, const float *heads, float *sum)
+static void add_heads(const struct backward_work *w, const float *heads, float *sum)
 {
+    const struct shape *s = w->s;
     int group = s->heads / s->kv_heads, d = s->head_dim;
-    for (int kv = 0; kv < s->kv_heads; kv++)
-        for (int h = 0; h < group; h++)
-            for (int j = 0; j < d; j++)
-                sum[kv * d + j] += heads[(kv * group + h) * d + j];
+    for (int h = 0; h < s->heads; h++)
+        w->c->kernels->add((size_t)d, heads + h * d, sum + h / group * d);
 }
 
-/* Item = 64 keys. */
+/* Item = (sequence, 64 keys). */
 static void add_item(void *context, size_t i, int i_thread)
 {
     (void)i_thread;
     const struct backward_work *w = context;
-    int n = w->g->n_keys, first = (int)i * TILE, end = first + TILE < n ? first + TILE : n;
-    for (int r = first; r < end; r++) {
-        size_t q_at = (size_t)r * (size_t)shape_q_dim(w->s);
-        size_t k_at = (size_t)r * (size_t)shape_kv_dim(w->s);
-        add_heads(w->s, w->g->dk_heads + q_at, w->g->dk + k_at);
-        add_heads(w->s, w->g->dv_heads + q_at, w->g->dv + k_at);
+    int first_run = sequence_start(w, i / (size_t)w->key_blocks);
+    const struct attention_run *run = w->runs + sequence_end(w->runs, w->n_runs, first_run) - 1;
+    int first = (int)(i % (size_t)w->key_blocks) * TILE, n = run->n_before + run->n_rows;
+    for (int r = first; r < first + TILE && r < n; r++) {
+        size_t q_at = (size_t)(run->key_row + r) * (size_t)shape_q_dim(w->s);
+        size_t k_at = (size_t)(run->key_row + r) * (size_t)shape_kv_dim(w->s);
+        add_heads(w, w->g->dk_heads + q_at, w->g->dk + k_at);
+        add_heads(w, w->g->dv_heads + q_at, w->g->dv + k_at);
     }
 }
 
@@ -260,16 +469,23 @@ void attention_backward(struct compute *c, const struct shape *s, int n_runs,
                         const struct attention_run *runs, const struct attention_grads *g,
                         int keys_max, float *scratch)
 {
-    struct backward_work w = {
-        c, s, n_runs, runs, g, padded_keys(keys_max), scratch, softmax_scale(s)};
-    size_t head_bytes = (size_t)g->n_keys * (size_t)shape_q_dim(s) * sizeof(float), sequences = 0;
+    struct backward_work w = {.c = c,
+                              .s = s,
+                              .n_runs = n_runs,
+                              .runs = runs,
+                              .g = g,
+                              .tile = tile_rows(c),
+                              .ld_p = score_stride(keys_max),
+                              .scratch = scratch,
+                              .scale = softmax_scale(s)};
+    size_t sequences = 0;
     for (int i = 0; i < n_runs; i++) {
-        CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);
-        CHECK(runs[i].key_row + runs[i].n_before + runs[i].n_rows <= g->n_keys);
+        int n_keys = runs[i].n_before + runs[i].n_rows, blocks = (n_keys + TILE - 1) / TILE;
+        CHECK(n_keys <= keys_max);
+        CHECK(runs[i].key_row + n_keys <= g->n_keys);
         sequences += i == 0 || runs[i].key_row != runs[i - 1].key_row;
+        w.key_blocks = blocks > w.key_blocks ? blocks : w.key_blocks;
     }
-    memset(g->dk_heads, 0, head_bytes);
-    memset(g->dv_heads, 0, head_bytes);
     thread_pool_run(c->pool, sequences * (size_t)s->heads, backward_item, &w);
-    thread_pool_run(c->pool, (size_t)((g->n_keys + TILE - 1) / TILE), add_item, &w);
+    thread_pool_run(c->pool, sequences * (size_t)w.key_blocks, add_item, &w);
 }

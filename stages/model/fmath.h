@@ -52,13 +52,14 @@ static inline float fm_rintf(float x)
 /*
  * exp(x) = 2^n exp(r), n = rint(x log2 e), |r| <= ln2/2; ln2 in two parts so that n * part is
  * exact; exp(r) = 1 + r + r^2 P4(r), relative error of P4's truncation below 1e-8. 2^n is applied
- * in two factors: results below the normal range are rounded once, and n = 128 works.
+ * in two factors: results below the normal range are rounded once, and n = 128 works. Where x
+ * is known to be at least FM_EXPF_LEAST, whose result is 0, a loop has one bound less.
  */
-static inline float fm_expf(float x)
+#define FM_EXPF_LEAST (-104.0f)
+static inline float fm_expf_from_least(float x)
 {
     const float big = 12582912.0f;
-    float v = x < -104.0f ? -104.0f : x;
-    v = v > 89.0f ? 89.0f : v;
+    float v = x > 89.0f ? 89.0f : x;
     float shifted = __builtin_fmaf(v, 1.44269504f, big);
     float n = shifted - big;
     int32_t i = (int32_t)(fm_bits_f32(shifted) - 0x4B400000u); /* bits of big */
@@ -74,6 +75,11 @@ static inline float fm_expf(float x)
     float a = fm_f32_bits((uint32_t)(half + 127) << 23);
     float b = fm_f32_bits((uint32_t)(i - half + 127) << 23);
     return (p * a) * b;
+}
+
+static inline float fm_expf(float x)
+{
+    return fm_expf_from_least(x < FM_EXPF_LEAST ? FM_EXPF_LEAST : x);
 }
 
 float fm_logf(float x);

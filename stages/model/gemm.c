@@ -275,28 +275,3 @@ void gemm_dw(struct compute *c, int m, int n, int k, const float *dy, int lddy, 
     };
     run_job(c, &job);
 }
-
-void gemm_local(const struct compute *c, int i_thread, enum gemm_form form, int m, int n, int k,
-                const float *a, int lda, const float *b, int ldb, float *y, int ldy, bool add)
-{
-    struct gemm_job job = {
-        .m = m,
-        .n = n,
-        .k = k,
-        .a = a,
-        .lda = (size_t)lda,
-        .a_by_k = form == GEMM_TN,
-        .b_by_k = form != GEMM_NT,
-        .b = form == GEMM_NT ? weight_dense(b, n, k) : weight_dense(b, k, n),
-        .ldb = (size_t)ldb,
-        .c = y,
-        .ldc = (size_t)ldy,
-        .add = add,
-    };
-    if (is_empty(&job))
-        return;
-    float *pack = c->pack + (size_t)i_thread * c->pack_floats;
-    for (int row = 0; row < m; row += GEMM_ROWS_MAX)
-        c->kernels->gemm_tile(&job, row, m - row < GEMM_ROWS_MAX ? m - row : GEMM_ROWS_MAX, 0, n,
-                              pack);
-}

@@ -43,16 +43,4 @@ void gemm_xwt_then(struct compute *c, int m, const float *x, int ldx, const stru
 void gemm_xw_then(struct compute *c, int m, const float *dy, int lddy, const struct weight *w,
                   float *dx, int lddx, bool add, int n_thin, const struct gemm_thin *thin);
 
-/* The letters say how A and B are stored: N = as written below, T = transposed. */
-enum gemm_form {
-    GEMM_NT, /* y[m][n] = a[m][k] . b[n][k]^T */
-    GEMM_NN, /* y[m][n] = a[m][k] . b[k][n] */
-    GEMM_TN, /* y[m][n] = a[k][m]^T . b[k][n] */
-};
-
-/* One product by the calling thread alone, for use inside an item of thread_pool_run (attention
- * tiles, one head of one segment); i_thread picks the packing space. Same chains as above. */
-void gemm_local(const struct compute *c, int i_thread, enum gemm_form form, int m, int n, int k,
-                const float *a, int lda, const float *b, int ldb, float *y, int ldy, bool add);
-
 #endif

@@ -8,7 +8,8 @@
  * - a sum along a row (norms, softmax, dots) has 16 lanes, element i goes to lane i % 16, and the
  *   lanes are added by the tree (l, l+8), (l, l+4), (l, l+2), (0, 1);
  * - everything else is element by element with IEEE operations in the order written.
- * Only compute.c, gemm.c, ops*.c and quant.c include this header. A kernel runs in one thread.
+ * Only attention.c, compute.c, gemm.c, ops*.c and quant.c include this header. A kernel runs in one
+ * thread.
  */
 
 #include <stdbool.h>
@@ -72,6 +73,30 @@ struct gemm_job {
     int n_then;
 };
 
+/* What row i of a product of attention leaves out, where `sees` is first + i / heads. */
+enum attention_part {
+    SEES_COLUMNS, /* columns from `sees` on; n is a multiple of GEMM_PANEL */
+    SEES_STEPS,   /* steps from `sees` on: A is 0 there, in the next 16 at least */
+    IS_SEEN,      /* steps before i - first: A is 0 there, for the columns of 15 rows before */
+};
+
+/* C[m][n] (+)= A . B with B in panels of GEMM_PANEL columns, b_panel floats apart. A is a[m][k], or
+ * a[k][m] of IS_SEEN, which may be read up to 16 floats beyond its rows. */
+struct attention_job {
+    enum attention_part part;
+    int first, heads; /* heads is 1 of IS_SEEN */
+    int m, n, k;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t b_panel;
+    float *c;
+    size_t ldc;
+    bool add;
+};
+/* Packing space: of the last rows where they are no whole micro kernel. */
+#define ATTENTION_PACK_FLOATS (17 * GEMM_K_BLOCK)
+
 struct adamw_factors {
     float decay; /* 1 - lr wd */
     float beta1, one_minus_beta1, beta2, one_minus_beta2;
@@ -93,6 +118,19 @@ struct kernels {
      * gemm_int16_rows(k, steps of what follows). */
     void (*gemm_int16_tile)(const struct gemm_job *job, int row, int rows, int col, int cols,
                             float *pack);
+
+    /* Panels of GEMM_PANEL columns for attention: panels[i / 32][step][i % 32] of n rows of k
+     * steps, or of `cols` columns of k rows with the panels so many floats apart; 0 beyond. */
+    void (*pack_rows)(int n, int k, const float *x, size_t ldx, float *panels);
+    void (*pack_columns)(int k, int cols, const float *x, size_t ldx, size_t apart, float *panels);
+    void (*attention_product)(const struct attention_job *job, float *pack);
+    /* In place exp(x * scale - largest * scale) of n scores; returns 1 / sum. The row has 16 more
+     * floats, which become 0. */
+    float (*softmax)(size_t n, float scale, float *p);
+    /* p *= inverse; dp = (p (dp - delta)) scale; the next 16 of both become 0. */
+    void (*softmax_backward)(size_t n, float inverse, float delta, float scale, float *p,
+                             float *dp);
+    void (*normalise)(size_t n, float factor, float *y); /* y = y factor + 0: no negative zeros */
 
     /* One row each; formulas in ops.h. */
     float (*rmsnorm)(int dim, const float *x, const float *w, float eps, float *y); /* rstd */

@@ -101,10 +101,11 @@ static inline float lanes_sum(struct lanes a)
 {
     float t[LANES];
     lanes_store(t, a);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            t[i] += t[i + half];
-    return t[0];
+    for (int i = 0; i < 8; i++)
+        t[i] += t[i + 8];
+    for (int i = 0; i < 4; i++)
+        t[i] += t[i + 4];
+    return (t[0] + t[2]) + (t[1] + t[3]);
 }
 
 static inline double lanes_sum_double(const double *lane)
@@ -118,6 +119,7 @@ static inline double lanes_sum_double(const double *lane)
 }
 
 #include "stages/model/kernels_gemm.h"
+#include "stages/model/kernels_heads.h"
 #include "stages/model/kernels_int16.h"
 #include "stages/model/kernels_norm.h"
 #include "stages/model/kernels_rows.h"
@@ -128,6 +130,12 @@ const struct kernels KERNELS_SYMBOL = {
     .rows_step = GEMM_ROWS,
     .gemm_tile = gemm_tile,
     .gemm_int16_tile = gemm_int16_tile,
+    .pack_rows = pack_rows,
+    .pack_columns = pack_columns,
+    .attention_product = attention_product,
+    .softmax = softmax_row,
+    .softmax_backward = softmax_backward_row,
+    .normalise = normalise_row,
     .rmsnorm = rmsnorm_row,
     .rmsnorm_backward = rmsnorm_backward_row,
     .rmsnorm_dw = rmsnorm_dw_cols,

@@ -26,9 +26,11 @@
 #define MICRO_LOAD(i)               \
     c##i##_0 = V_LOAD(c + (i)*ldc); \
     c##i##_1 = V_LOAD(c + (i)*ldc + V_WIDTH);
-#define MICRO_STEP(i)                         \
+#define MICRO_STEP(i) MICRO_STEP_OF(i, a[i])
+#define MICRO_STEP_APART(i) MICRO_STEP_OF(i, a[(i)*a_row])
+#define MICRO_STEP_OF(i, a_of_i)              \
     {                                         \
-        VF a_i = V_SET1(a[i]);                \
+        VF a_i = V_SET1(a_of_i);              \
         c##i##_0 = V_FMA(a_i, b_0, c##i##_0); \
         c##i##_1 = V_FMA(a_i, b_1, c##i##_1); \
     }
@@ -36,23 +38,32 @@
     V_STORE(c + (i)*ldc, c##i##_0); \
     V_STORE(c + (i)*ldc + V_WIDTH, c##i##_1);
 
-#define MICRO_KERNEL(R)                                                                    \
-    static void micro_##R(int steps, const float *a, const float *b, float *c, size_t ldc, \
-                          bool from_zero)                                                  \
-    {                                                                                      \
-        ROWS_##R(MICRO_DECLARE) if (from_zero)                                             \
-        {                                                                                  \
-            ROWS_##R(MICRO_ZERO)                                                           \
-        }                                                                                  \
-        else                                                                               \
-        {                                                                                  \
-            ROWS_##R(MICRO_LOAD)                                                           \
-        }                                                                                  \
-        for (int k = 0; k < steps; k++, a += R, b += GEMM_PANEL) {                         \
-            VF b_0 = V_LOAD(b), b_1 = V_LOAD(b + V_WIDTH);                                 \
-            ROWS_##R(MICRO_STEP)                                                           \
-        }                                                                                  \
-        ROWS_##R(MICRO_STORE)                                                              \
+#define MICRO_BODY(R, A_STEP, STEP)                                 \
+    ROWS_##R(MICRO_DECLARE) if (from_zero)                          \
+    {                                                               \
+        ROWS_##R(MICRO_ZERO)                                        \
+    }                                                               \
+    else                                                            \
+    {                                                               \
+        ROWS_##R(MICRO_LOAD)                                        \
+    }                                                               \
+    for (int k = 0; k < steps; k++, a += A_STEP, b += GEMM_PANEL) { \
+        VF b_0 = V_LOAD(b), b_1 = V_LOAD(b + V_WIDTH);              \
+        ROWS_##R(STEP)                                              \
+    }                                                               \
+    ROWS_##R(MICRO_STORE)
+
+/* A packed: a[step][R]; or apart: a[step a_step + row a_row]. */
+#define MICRO_KERNEL(R)                                                                           \
+    static void micro_##R(int steps, const float *a, const float *b, float *c, size_t ldc,        \
+                          bool from_zero)                                                         \
+    {                                                                                             \
+        MICRO_BODY(R, R, MICRO_STEP)                                                              \
+    }                                                                                             \
+    static void apart_##R(int steps, const float *a, size_t a_row, size_t a_step, const float *b, \
+                          float *c, size_t ldc, bool from_zero)                                   \
+    {                                                                                             \
+        MICRO_BODY(R, a_step, MICRO_STEP_APART)                                                   \
     }
 
 MICRO_KERNEL(1)
@@ -79,14 +90,15 @@ MICRO_KERNEL(14)
 #define MICRO_ROW_LOAD(i) c##i = V_LOAD(c + (i)*V_WIDTH);
 #define MICRO_ROW_STEP(i) c##i = V_FMA(a_k, V_LOAD(b + (i)*V_WIDTH), c##i);
 #define MICRO_ROW_STORE(i) V_STORE(c + (i)*V_WIDTH, c##i);
-static void micro_row(int steps, const float *a, const float *b, float *c, bool from_zero)
+static void micro_row(int steps, const float *a, size_t a_step, const float *b, float *c,
+                      bool from_zero)
 {
     PANEL_VECTORS(MICRO_ROW_DECLARE)
     if (!from_zero) {
         PANEL_VECTORS(MICRO_ROW_LOAD)
     }
-    for (int k = 0; k < steps; k++, b += GEMM_PANEL) {
-        VF a_k = V_SET1(a[k]);
+    for (int k = 0; k < steps; k++, a += a_step, b += GEMM_PANEL) {
+        VF a_k = V_SET1(*a);
         PANEL_VECTORS(MICRO_ROW_STEP)
     }
     PANEL_VECTORS(MICRO_ROW_STORE)
@@ -107,33 +119,28 @@ static int micro_rows(int n)
     return GEMM_ROWS;
 }
 
-static void micro_run(int r, int steps, const float *a, const float *b, float *c, size_t ldc,
-                      bool from_zero)
+#define MICRO_CASE(R)                                                 \
+    case R:                                                           \
+        if (a_row == 1 && a_step == R)                                \
+            micro_##R(steps, a, b, c, ldc, from_zero);                \
+        else                                                          \
+            apart_##R(steps, a, a_row, a_step, b, c, ldc, from_zero); \
+        break;
+static void micro_run(int r, int steps, const float *a, size_t a_row, size_t a_step, const float *b,
+                      float *c, size_t ldc, bool from_zero)
 {
     switch (r) {
-    case 1:
-        micro_1(steps, a, b, c, ldc, from_zero);
-        break;
-    case 2:
-        micro_2(steps, a, b, c, ldc, from_zero);
-        break;
-    case 4:
-        micro_4(steps, a, b, c, ldc, from_zero);
-        break;
+        MICRO_CASE(1)
+        MICRO_CASE(2)
+        MICRO_CASE(4)
 #if GEMM_ROWS == 6
-    case 6:
-        micro_6(steps, a, b, c, ldc, from_zero);
-        break;
+        MICRO_CASE(6)
 #endif
 #if GEMM_ROWS >= 8
-    case 8:
-        micro_8(steps, a, b, c, ldc, from_zero);
-        break;
+        MICRO_CASE(8)
 #endif
 #if GEMM_ROWS == 14
-    case 14:
-        micro_14(steps, a, b, c, ldc, from_zero);
-        break;
+        MICRO_CASE(14)
 #endif
     default:
         break;
@@ -321,35 +328,34 @@ static void pack_b_inputs(const struct gemm_job *job, int col, int n, int k0, in
     }
 }
 
-/* One row panel against one column panel: full columns go straight to C, ragged ones through a
- * spare tile. */
-static void gemm_panels(const struct gemm_job *job, int row, int rows, int col, int cols, int k0,
-                        int steps, const float *ap, const float *bp)
+/* One row panel against one column panel, c the corner of their product: full columns go straight
+ * to it, ragged ones through a spare tile. a_row, a_step: floats of A from row to row and from step
+ * to step. */
+static void gemm_panels(float *c, size_t ldc, int rows, int cols, int steps, const float *a,
+                        size_t a_row, size_t a_step, const float *bp, bool from_zero)
 {
     int r = micro_rows(rows);
-    bool from_zero = k0 == 0 && !job->add;
 #if V_WIDTH == 4 || V_WIDTH == 8
     if (rows == 1 && cols == GEMM_PANEL) {
-        micro_row(steps, ap, bp, job->c + (size_t)row * job->ldc + col, from_zero);
+        micro_row(steps, a, a_step, bp, c, from_zero);
         return;
     }
 #endif
-    for (int j = 0; j < cols; j += NR) {
+    for (int j = 0; j < cols; j += NR, c += NR) {
         int here = cols - j < NR ? cols - j : NR;
-        float *c = job->c + (size_t)row * job->ldc + col + j;
         if (here == NR && r == rows) {
-            micro_run(r, steps, ap, bp + j, c, job->ldc, from_zero);
+            micro_run(r, steps, a, a_row, a_step, bp + j, c, ldc, from_zero);
             continue;
         }
         float tile[GEMM_ROWS * NR];
         for (int y = 0; y < r; y++)
             for (int x = 0; x < NR; x++)
                 tile[y * NR + x] =
-                    from_zero || y >= rows || x >= here ? 0.0f : c[(size_t)y * job->ldc + x];
-        micro_run(r, steps, ap, bp + j, tile, NR, false);
+                    from_zero || y >= rows || x >= here ? 0.0f : c[(size_t)y * ldc + x];
+        micro_run(r, steps, a, a_row, a_step, bp + j, tile, NR, false);
         for (int y = 0; y < rows; y++)
             for (int x = 0; x < here; x++)
-                c[(size_t)y * job->ldc + x] = tile[y * NR + x];
+                c[(size_t)y * ldc + x] = tile[y * NR + x];
     }
 }
 
@@ -488,7 +494,7 @@ static float *then_space(const struct gemm_job *job, int rows, float *pack)
     return pack + GEMM_PACK_FLOATS - gemm_then_floats(then_steps(job), rows);
 }
 
-static void pack_rows(const struct gemm_job *job, int row, int rows, int k0, int steps, float *ap)
+static void pack_a(const struct gemm_job *job, int row, int rows, int k0, int steps, float *ap)
 {
     for (int y = 0; y < rows; y += GEMM_ROWS) {
         int n = rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS;
@@ -505,9 +511,11 @@ static void pack_rows(const struct gemm_job *job, int row, int rows, int k0, int
 static void sweep_rows(const struct gemm_job *job, int row, int rows, int col, int cols, int k0,
                        int steps, const float *ap, const float *bp)
 {
-    for (int y = 0; y < rows; y += GEMM_ROWS)
-        gemm_panels(job, row + y, rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS, col, cols, k0, steps,
-                    ap + (size_t)y * steps, bp);
+    for (int y = 0; y < rows; y += GEMM_ROWS) {
+        int here = rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS;
+        gemm_panels(job->c + (size_t)(row + y) * job->ldc + col, job->ldc, here, cols, steps,
+                    ap + (size_t)y * steps, 1, (size_t)micro_rows(here), bp, k0 == 0 && !job->add);
+    }
 }
 
 /* Their rows of A, one behind the other; space: then_space. */
@@ -515,7 +523,7 @@ static void then_pack(const struct gemm_job *job, int row, int rows, float *spac
 {
     float *ap = space + (16 + GEMM_THEN_STEPS) * GEMM_PANEL;
     for (int i = 0; i < job->n_then; i++) {
-        pack_rows(&job->then[i], row, rows, 0, job->then[i].k, ap);
+        pack_a(&job->then[i], row, rows, 0, job->then[i].k, ap);
         ap += (size_t)(rows + 16) * (size_t)job->then[i].k;
     }
 }
@@ -554,7 +562,7 @@ static void gemm_tile(const struct gemm_job *job, int row, int rows, int col, in
     then_pack(job, row, rows, then);
     for (int k0 = 0; k0 < job->k; k0 += GEMM_K_BLOCK) {
         int steps = job->k - k0 < GEMM_K_BLOCK ? job->k - k0 : GEMM_K_BLOCK;
-        pack_rows(job, row, rows, k0, steps, ap);
+        pack_a(job, row, rows, k0, steps, ap);
         for (int x = 0; x < cols; x += GEMM_PANEL) {
             int n = cols - x < GEMM_PANEL ? cols - x : GEMM_PANEL;
             if (job->b_by_k)

@@ -238,6 +238,51 @@ static void pieces_have_the_gradients_of_the_whole(void **state)
     }
 }
 
+/* One head of 300 queries: o, dq, dk and dv (300, D). */
+static float *one_head(int d, int n_used, float factor)
+{
+    enum { N = 300 };
+    struct shape one = {64, 96, 1, 0, 1, 1, d, 48, N, 10000, 1e-5, false};
+    struct compute c = {0};
+    struct err e = {0};
+    size_t n = (size_t)N * (size_t)d;
+    float *in = xalloc_array(3 * n, sizeof *in), *out = xalloc_array(6 * n, sizeof *out);
+    float *q = in, *k = in + n, *d_o = in + 2 * n, *o = out, *dq = o + n, *dk = dq + n;
+    struct rng r = rng_open(1, "one");
+    for (size_t i = 0; i < 3 * N; i++)
+        for (size_t j = 0; j < (size_t)n_used; j++)
+            in[i * (size_t)d + j] = rng_normal_at(&r, i * (size_t)n_used + j);
+    for (size_t i = 0; i < n; i++)
+        q[i] *= factor;
+    struct attention_run run = {0, N, 0, k, k, d, 0};
+    struct attention_grads g = {N, q, o, d_o, dq, dk, dk + n, dk + 2 * n, dk + 3 * n};
+    assert_int_equal(compute_open(&c, 1, "auto", &e), 0);
+    float *scratch = xalloc_array(attention_scratch_floats(&one, N, 1), sizeof *scratch);
+    attention_forward(&c, &one, 1, &run, q, o, N, scratch);
+    attention_backward(&c, &one, 1, &run, &g, N, scratch);
+    compute_close(&c);
+    xfree(scratch);
+    xfree(in);
+    return out;
+}
+
+/* A head so wide that the packing space holds a part of the keys at a time, and one with the same
+ * numbers that is narrow: scale is an eighth, so queries are eight times as large. */
+static void keys_in_parts_change_no_bit(void **state)
+{
+    enum { N = 300, WIDE = 1024, NARROW = 16 };
+    (void)state;
+    float *wide = one_head(WIDE, NARROW, 8), *narrow = one_head(NARROW, NARROW, 1);
+    for (int what = 0; what < 4; what++) /* o, dq, dk, dv */
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < NARROW; j++) {
+                float x = wide[(what * N + i) * WIDE + j];
+                assert_true((what == 1 ? 8 * x : x) == narrow[(what * N + i) * NARROW + j]);
+            }
+    xfree(wide);
+    xfree(narrow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +290,7 @@ int main(void)
         cmocka_unit_test(threads_and_kernels_change_no_bit),
         cmocka_unit_test(pieces_equal_the_whole),
         cmocka_unit_test(pieces_have_the_gradients_of_the_whole),
+        cmocka_unit_test(keys_in_parts_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

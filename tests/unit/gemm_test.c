@@ -538,34 +538,6 @@ static void test_rows_alone(void **state)
     compute_close(&c);
 }
 
-static void test_local(void **state)
-{
-    (void)state;
-    enum { M = 70, N = 65, K = 64 };
-    struct err e = {0};
-    struct compute c;
-    assert_int_equal(compute_open(&c, 2, "auto", &e), 0);
-    float *a = filled(M * K, 31), *b = filled(N * K, 32), *y = filled(M * N, 33);
-    gemm_local(&c, 1, GEMM_NT, M, N, K, a, K, b, K, y, N, false);
-    struct naive nt = {M, N, K, a, b, K, 1, 1, K, NULL, N};
-    assert_product(&nt, y);
-    gemm_local(&c, 0, GEMM_NN, M, N, K, a, K, b, N, y, N, false);
-    struct naive nn = {M, N, K, a, b, K, 1, N, 1, NULL, N};
-    assert_product(&nn, y);
-    gemm_local(&c, 1, GEMM_TN, M, N, K, a, M, b, N, y, N, false);
-    struct naive tn = {M, N, K, a, b, 1, M, N, 1, NULL, N};
-    assert_product(&tn, y);
-    gemm_local(&c, 0, GEMM_NN, M, N, 0, a, K, b, N, y, N, true);
-    assert_product(&tn, y);
-    gemm_local(&c, 0, GEMM_NN, M, N, 0, a, K, b, N, y, N, false);
-    for (int i = 0; i < M * N; i++)
-        assert_true(y[i] == 0.0f);
-    xfree(a);
-    xfree(b);
-    xfree(y);
-    compute_close(&c);
-}
-
 static void test_names(void **state)
 {
     (void)state;
@@ -643,7 +615,6 @@ int main(void)
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_thin_products_follow),
         cmocka_unit_test(test_rows_alone),
-        cmocka_unit_test(test_local),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_precision_names),
         cmocka_unit_test(test_halves),
