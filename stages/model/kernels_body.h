@@ -12,6 +12,7 @@
  *   INT16_ROWS   the same for integers: 4 or 8
  *   transpose_tile(src, ld, rows, dst, ldd)  V_WIDTH columns of `rows` <= V_WIDTH rows of src
  * become V_WIDTH rows of dst, each stored as one whole vector (0 beyond `rows`), in order
+ *   CODES_AHEAD(p)  optional: asks the memory for what follows the codes at p
  *   KERNELS_NAME, KERNELS_SYMBOL
  * Element-wise loops are plain C and vectorise at -O3; V_LOOP says that arrays are equal or apart.
  * No include guard on purpose: one set per translation unit.
@@ -32,6 +33,10 @@
 #else
 #define V_LOOP _Pragma("GCC ivdep")
 #define NOT_UNROLLED _Pragma("GCC unroll 1")
+#endif
+
+#ifndef CODES_AHEAD /* 1.25 x (one thread) */
+#define CODES_AHEAD(p) __builtin_prefetch((const char *)(p) + 4096)
 #endif
 
 #define LANES 16

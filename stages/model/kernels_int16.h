@@ -201,7 +201,6 @@ static void int16_scale(const struct gemm_job *job, int row, int rows, int col, 
  */
 #define INT16_BLOCK 1024
 #define INT16_BLOCK_Q4 512
-#define INT16_AHEAD 4096 /* bytes ahead that are asked of the memory: 1.25 x (one thread) */
 
 #if V_WIDTH == 4 || V_WIDTH == 8
 #define SWEEP_VECTORS 2
@@ -228,7 +227,7 @@ static inline void int16_groups(int n_groups, const uint32_t *codes, const pair_
              m3 = VI_SET1(0x00C000C0);
     EACH_VECTOR(SWEEP_DECLARE)
     for (int g = 0; g < n_groups; g++, codes += 16, x += 8) {
-        __builtin_prefetch((const char *)codes + INT16_AHEAD);
+        CODES_AHEAD(codes);
         EACH_VECTOR(SWEEP_LOAD)
 #define STEP(at, X)                             \
     {                                           \
@@ -264,7 +263,7 @@ static inline void int16_groups_q4(int n_groups, const uint32_t *codes, const pa
     const VI m0 = VI_SET1(0x000F000F), m1 = VI_SET1(0x00F000F0);
     EACH_VECTOR(SWEEP_DECLARE)
     for (int g = 0; g < n_groups; g++, codes += 16, x += 4) {
-        __builtin_prefetch((const char *)codes + INT16_AHEAD);
+        CODES_AHEAD(codes);
         EACH_VECTOR(SWEEP_LOAD)
 #define Q4_HIGH_2(v) SWEEP_DOT(v, 2, high, m0)
 #define Q4_HIGH_3(v) SWEEP_DOT(v, 3, high, m1)
@@ -327,7 +326,7 @@ static void int16_one(const struct weight *w, int col, const pair_t *x, int32_t 
         const VI mask = VI_SET1(MASK);                                                       \
         ROWS_##R(FEW_DECLARE) for (int g = 0; g < n_groups; g++, codes += 16, x += PER_WORD) \
         {                                                                                    \
-            __builtin_prefetch((const char *)codes + INT16_AHEAD);                           \
+            CODES_AHEAD(codes);                           \
             EACH_VECTOR(FEW_LOAD)                                                            \
             NOT_UNROLLED                                                                     \
             for (int i = 0; i < PER_WORD; i++) {                                             \
