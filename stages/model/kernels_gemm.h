@@ -359,6 +359,16 @@ static void gemm_panels(float *c, size_t ldc, int rows, int cols, int steps, con
     }
 }
 
+/* A panel of C that is written next: `most` rows of the n that are left. Worth it behind so many
+ * steps; fewer follow on a tile that is near. */
+#define ASK_STEPS 64
+static inline void ask_for_rows(const float *c, size_t ldc, int n, int most)
+{
+    for (int y = 0; y < n && y < most; y++)
+        for (int x = 0; x < GEMM_PANEL; x += 16)
+            __builtin_prefetch(c + (size_t)y * ldc + x, 1);
+}
+
 /* Of n rows that are left of GEMM_FEW_ROWS or less, those that are taken at once: equal shares. */
 static int few_rows(int n)
 {
@@ -513,8 +523,11 @@ static void sweep_rows(const struct gemm_job *job, int row, int rows, int col, i
 {
     for (int y = 0; y < rows; y += GEMM_ROWS) {
         int here = rows - y < GEMM_ROWS ? rows - y : GEMM_ROWS;
-        gemm_panels(job->c + (size_t)(row + y) * job->ldc + col, job->ldc, here, cols, steps,
-                    ap + (size_t)y * steps, 1, (size_t)micro_rows(here), bp, k0 == 0 && !job->add);
+        float *c = job->c + (size_t)(row + y) * job->ldc + col;
+        if (steps >= ASK_STEPS)
+            ask_for_rows(c + GEMM_ROWS * job->ldc, job->ldc, rows - y - GEMM_ROWS, GEMM_ROWS);
+        gemm_panels(c, job->ldc, here, cols, steps, ap + (size_t)y * steps, 1,
+                    (size_t)micro_rows(here), bp, k0 == 0 && !job->add);
     }
 }
 

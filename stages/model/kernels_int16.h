@@ -440,6 +440,8 @@ static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int c
             int16_pack_outputs(w, col + x, n, bp);
         for (int y = 0; y < rows; y += INT16_ROWS) {
             int here = rows - y < INT16_ROWS ? rows - y : INT16_ROWS;
+            ask_for_rows(job->c + (size_t)(row + y + INT16_ROWS) * job->ldc + col + x, job->ldc,
+                         rows - y - INT16_ROWS, INT16_ROWS);
             for (int j = 0; j < n; j += NR) {
                 int32_t sums[INT16_ROWS * NR];
                 if (here == 1)
