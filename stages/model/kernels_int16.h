@@ -326,7 +326,7 @@ static void int16_one(const struct weight *w, int col, const pair_t *x, int32_t 
         const VI mask = VI_SET1(MASK);                                                       \
         ROWS_##R(FEW_DECLARE) for (int g = 0; g < n_groups; g++, codes += 16, x += PER_WORD) \
         {                                                                                    \
-            CODES_AHEAD(codes);                           \
+            CODES_AHEAD(codes);                                                              \
             EACH_VECTOR(FEW_LOAD)                                                            \
             NOT_UNROLLED                                                                     \
             for (int i = 0; i < PER_WORD; i++) {                                             \
