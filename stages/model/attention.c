@@ -13,7 +13,7 @@
  *   O = P V        (queries, D)     chain over keys
  *   dP = dO V^T,  dS = P * (dP - delta) * scale,  delta_i = dO_i . O_i
  *   dQ = dS K      dK += dS^T Q      dV += P^T dO
- * What no query of a few neighbouring ones sees is left out (kernels_heads.h). The rest has
+ * What no query of a few neighbouring ones sees is left out (kernels_attention.h). The rest has
  * p = 0: fma(0, v, acc) changes at most the sign of a zero sum, which the + 0.0f of the
  * normalisation removes, and in dQ, dK and dV a last + 0.0f or sum with 0.
  *

@@ -123,8 +123,8 @@ static inline double lanes_sum_double(const double *lane)
     return t[0];
 }
 
+#include "stages/model/kernels_attention.h"
 #include "stages/model/kernels_gemm.h"
-#include "stages/model/kernels_heads.h"
 #include "stages/model/kernels_int16.h"
 #include "stages/model/kernels_norm.h"
 #include "stages/model/kernels_rows.h"

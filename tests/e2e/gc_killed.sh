@@ -20,10 +20,10 @@ for round in $(seq "$rounds"); do
     if [ $((round % 2)) = 0 ]; then
         sleep "0.0$((RANDOM % 60 + 10))"
     else
-        for _ in $(seq 2000); do
+        began=$SECONDS
+        while kill -0 $pid 2>/dev/null && [ $((SECONDS - began)) -lt 60 ]; do
             left=(.fmforge/actions/*/*)
             [ ${#left[@]} -lt ${#records[@]} ] && break
-            kill -0 $pid 2>/dev/null || break
         done
     fi
     kill -9 $pid 2>/dev/null && kills=$((kills + 1))
