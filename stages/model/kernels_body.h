@@ -123,12 +123,13 @@ static inline double lanes_sum_double(const double *lane)
     return t[0];
 }
 
-#include "stages/model/kernels_attention.h"
 #include "stages/model/kernels_gemm.h"
 #include "stages/model/kernels_int16.h"
 #include "stages/model/kernels_norm.h"
 #include "stages/model/kernels_rows.h"
 #include "stages/model/kernels_softmax.h"
+/* what takes from these */
+#include "stages/model/kernels_attention.h"
 
 const struct kernels KERNELS_SYMBOL = {
     .name = KERNELS_NAME,
