@@ -100,9 +100,8 @@ static int score_stride(int keys_max)
     return round_up(keys_max, GEMM_PANEL) + 16;
 }
 
-size_t attention_scratch_floats(const struct shape *s, int keys_max, int n_threads)
+size_t attention_scratch_floats(int keys_max, int n_threads)
 {
-    (void)s;
     size_t per_thread = size_mul(size_mul(2, TILE), (size_t)score_stride(keys_max));
     return size_mul(per_thread, (size_t)n_threads);
 }
@@ -360,7 +359,8 @@ static void score_gradients(const struct backward_work *w, const struct backward
     }
 }
 
-/* sums (keys, D) (+)= p (m, keys)^T . x (m, D), x in panels; rows from n_old on have no sum yet. */
+/* sums (keys, D) (+)= p (m, keys)^T . x (m, D), x in panels: added for the item's n_keys, which
+ * have a sum, and the first of it for the keys that only this tile sees. */
 static void collect_rows(const struct backward_work *w, const struct backward_item *item,
                          const struct rows *r, const float *p, const float *x, float *sums)
 {

@@ -28,7 +28,7 @@ struct attention_run {
 };
 
 /* Floats of scratch for runs of at most keys_max keys. */
-size_t attention_scratch_floats(const struct shape *s, int keys_max, int n_threads);
+size_t attention_scratch_floats(int keys_max, int n_threads);
 
 /* o (M, H*D) from q (M, H*D). */
 void attention_forward(struct compute *c, const struct shape *s, int n_runs,

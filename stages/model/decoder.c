@@ -65,7 +65,7 @@ static struct decoder_work *take_work(struct taker *t, const struct shape *s,
     layer_scratch_take(t, s, rows, rank, LAYER_KEEP_NOTHING, &w->scratch);
     take_cache(t, s, plan, w);
     w->runs = take_bytes(t, n, sizeof *w->runs);
-    w->attention = taker_floats(t, attention_scratch_floats(s, plan->positions, n_threads), 1);
+    w->attention = taker_floats(t, attention_scratch_floats(plan->positions, n_threads), 1);
     w->ids = take_bytes(t, n, sizeof *w->ids);
     w->pos = take_bytes(t, n, sizeof *w->pos);
     w->x = taker_floats(t, n, hidden);

@@ -35,7 +35,7 @@
 #define NOT_UNROLLED _Pragma("GCC unroll 1")
 #endif
 
-#ifndef CODES_AHEAD /* 1.25 x (one thread) */
+#ifndef CODES_AHEAD /* without it one row takes 1.25 x as long (AVX2, one thread) */
 #define CODES_AHEAD(p) __builtin_prefetch((const char *)(p) + 4096)
 #endif
 

@@ -157,7 +157,7 @@ static struct transformer_work *take_work(struct taker *t, const struct shape *s
     take_acts(t, s, plan, w->acts);
     layer_scratch_take(t, s, plan->tokens_max, plan->rank, how_to_keep(s, plan), &w->scratch);
     w->runs = take_bytes(t, n, sizeof *w->runs);
-    w->attention_floats = attention_scratch_floats(s, keys_max(s, plan), n_threads);
+    w->attention_floats = attention_scratch_floats(keys_max(s, plan), n_threads);
     w->attention = taker_floats(t, w->attention_floats, 1);
     w->late_x = taker_floats(t, late, hidden);
     w->late_pos = take_bytes(t, late, sizeof *w->late_pos);

@@ -51,7 +51,7 @@ static void data_open(struct data *d, int n_threads)
     d->dv = xalloc_array(d->n_kv, sizeof(float));
     d->dk_heads = xalloc_array(d->n_q, sizeof(float));
     d->dv_heads = xalloc_array(d->n_q, sizeof(float));
-    d->scratch = xalloc_array(attention_scratch_floats(&shape, 150, n_threads), sizeof(float));
+    d->scratch = xalloc_array(attention_scratch_floats(150, n_threads), sizeof(float));
     for (int i = 0; i < RUNS; i++)
         d->runs[i] = (struct attention_run){starts[i],
                                             starts[i + 1] - starts[i],
@@ -257,7 +257,7 @@ static float *one_head(int d, int n_used, float factor)
     struct attention_run run = {0, N, 0, k, k, d, 0};
     struct attention_grads g = {N, q, o, d_o, dq, dk, dk + n, dk + 2 * n, dk + 3 * n};
     assert_int_equal(compute_open(&c, 1, "auto", &e), 0);
-    float *scratch = xalloc_array(attention_scratch_floats(&one, N, 1), sizeof *scratch);
+    float *scratch = xalloc_array(attention_scratch_floats(N, 1), sizeof *scratch);
     attention_forward(&c, &one, 1, &run, q, o, N, scratch);
     attention_backward(&c, &one, 1, &run, &g, N, scratch);
     compute_close(&c);
