@@ -100,8 +100,9 @@ $(B)/stages/model/kernels_%.o: KERNEL_FLAGS := -O3
 $(B)/stages/model/grid.o $(B)/stages/model/quant.o $(B)/pipeline/store/planes.o: KERNEL_FLAGS := -O3
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 $(B)/stages/model/kernels_avx2.o: KERNEL_FLAGS := -O3 -mavx2 -mfma -mf16c
-$(B)/stages/model/kernels_avx512.o: KERNEL_FLAGS := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni \
-    -mavx2 -mfma -mprefer-vector-width=512
+AVX512_FLAGS := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mprefer-vector-width=512
+$(B)/stages/model/kernels_avx512.o: KERNEL_FLAGS := $(AVX512_FLAGS)
+$(B)/stages/model/kernels_amx.o: KERNEL_FLAGS := $(AVX512_FLAGS) -mavx512vbmi -mamx-tile -mamx-int8
 endif
 
 $(B)/%.o: %.c

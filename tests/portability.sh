@@ -51,7 +51,7 @@ failed=0 compared=0
 for precision in f32 int16; do
     first=
     for program in "${programs[@]}"; do
-        for kernels in portable avx2 avx512 neon; do
+        for kernels in portable avx2 avx512 amx neon; do
             for threads in 1 2; do
                 rm -rf out && mkdir out
                 # shellcheck disable=SC2086

@@ -12,12 +12,13 @@
 
 int cmd_check_kernels(const char *name, struct err *e)
 {
-    static const char *const known[] = {"auto", "portable", "avx2", "avx512", "neon"};
+    static const char *const known[] = {"auto", "portable", "avx2", "avx512", "amx", "neon"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (str_eq(name, known[i]))
             return 0;
     return err_set(e, ERR_CONFIG,
-                   "--kernels: expected auto, portable, avx2, avx512 or neon, found \"%s\"", name);
+                   "--kernels: expected auto, portable, avx2, avx512, amx or neon, found \"%s\"",
+                   name);
 }
 
 int cmd_need_name(const char *flag, const char *path, struct err *e)

@@ -45,7 +45,8 @@ int cmd_reproduce(int argc, char **argv, const struct cmd_context *c, struct err
         {"jobs", 'j', FLAG_INT, &jobs, "N", "stages at a time (default 1)"},
         {"threads", 0, FLAG_INT, &threads, "N",
          "threads of all stages together (default all CPUs)"},
-        {"kernels", 0, FLAG_STRING, &o.kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
+        {"kernels", 0, FLAG_STRING, &o.kernels, "NAME",
+         "auto, portable, avx2, avx512, amx or neon"},
         {"into", 0, FLAG_STRING, &o.into, "DIR",
          "a new folder for what is made, which stays (default: none stays)"},
     };

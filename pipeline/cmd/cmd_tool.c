@@ -84,7 +84,8 @@ static void make_flags(struct tool *t)
         {"toolkit", 0, FLAG_STRING, &t->toolkit_folder, "DIR",
          "toolkit (default: the one in " TOOLKIT_SHELF " that fits)"},
         {"threads", 0, FLAG_STRING, &t->threads, "N", "threads (default: one per CPU)"},
-        {"kernels", 0, FLAG_STRING, &t->kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
+        {"kernels", 0, FLAG_STRING, &t->kernels, "NAME",
+         "auto, portable, avx2, avx512, amx or neon"},
     };
     memcpy(t->flags, own, sizeof own);
     t->n_flags = OWN_FLAGS;

@@ -30,7 +30,8 @@ struct run_flags {
         {"out", 0, FLAG_STRING, &(f).out_root, "DIR", "where packages go (default out)"},          \
         {"reports",         0,     FLAG_STRING,                                                    \
          &(f).reports_root, "DIR", "where the run's page goes (default reports)"},                 \
-        {"kernels", 0, FLAG_STRING, &(f).kernels, "NAME", "auto, portable, avx2, avx512 or neon"}, \
+        {"kernels",    0,      FLAG_STRING,                                                        \
+         &(f).kernels, "NAME", "auto, portable, avx2, avx512, amx or neon"},                       \
         {"record", 0, FLAG_BOOL, &(f).record, NULL, "commit to the ledger also when nothing ran"}, \
         {"events",                                                                                 \
          0,                                                                                        \

@@ -343,7 +343,8 @@ int stage_main(int argc, char **argv, const struct stage_spec *spec,
         {"work", 0, FLAG_STRING, &o.work, "DIR", "a folder that survives a kill: checkpoints"},
         {"events", 0, FLAG_STRING, &o.events, "FILE", "progress and times, JSON lines"},
         {"threads", 0, FLAG_INT, &o.n_threads, "N", "threads (default: one per CPU)"},
-        {"kernels", 0, FLAG_STRING, &o.kernels, "NAME", "auto, portable, avx2, avx512 or neon"},
+        {"kernels", 0, FLAG_STRING, &o.kernels, "NAME",
+         "auto, portable, avx2, avx512, amx or neon"},
         {"describe", 0, FLAG_BOOL, &o.describe, NULL, "print inputs, outputs and parameters, JSON"},
     };
     size_t n_flags = sizeof flags / sizeof flags[0];

@@ -72,7 +72,7 @@ struct stage_run {
     const char *work;    /* folder that survives a kill; NULL when run by hand without one */
     const char *events;  /* path or NULL */
     int n_threads;       /* >= 1 */
-    const char *kernels; /* "auto", "portable", "avx2", "avx512", "neon" */
+    const char *kernels; /* "auto", "portable", "avx2", "avx512", "amx", "neon" */
 };
 
 /* Parses, validates, runs; prints "stage: message" to stderr; returns the exit status

@@ -3,6 +3,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include "pipeline/base/check.h"
@@ -28,8 +30,7 @@ const char *compute_precision_note(int choice)
 static const struct kernels *const all_kernels[] = {
     &kernels_portable,
 #if defined(__x86_64__)
-    &kernels_avx2,
-    &kernels_avx512,
+    &kernels_avx2,     &kernels_avx512, &kernels_amx,
 #endif
 #if defined(__aarch64__)
     &kernels_neon,
@@ -44,6 +45,23 @@ static bool cpu_has_f16c(void)
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
 }
+
+static bool cpu_has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+}
+
+/* AMX-TILE and AMX-INT8 (leaf 7: EDX bits 24, 25), and the kernel lets this process have the tiles'
+ * state, which it wants to be asked for (Linux 5.16: Documentation/arch/x86/xstate.rst). */
+static bool cpu_has_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    unsigned a = 0, b = 0, c = 0, d = 0, both = 1u << 24 | 1u << 25;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & both) == both &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #endif
 
 static bool cpu_runs(const struct kernels *k)
@@ -53,9 +71,9 @@ static bool cpu_runs(const struct kernels *k)
     if (k == &kernels_avx2)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
     if (k == &kernels_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+        return cpu_has_avx512();
+    if (k == &kernels_amx)
+        return cpu_has_avx512() && __builtin_cpu_supports("avx512vbmi") && cpu_has_tiles();
 #endif
     (void)k;
     return true;

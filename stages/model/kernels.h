@@ -32,7 +32,7 @@
  * 32 bits, but its panels hardly into the packing space). */
 #define GEMM_INT16_K_MAX 16384
 #define GEMM_INT16_K_MAX_Q4 4352
-#define GEMM_INT16_PANEL_ROWS 8 /* of the largest micro kernel of any set */
+#define GEMM_INT16_PANEL_ROWS 8 /* of the largest micro kernel of pairs */
 #define GEMM_INT16_SCALES 512   /* floats of packing space for the rows' scales */
 
 /* Packing space at the end of a tile's for the products that follow it (gemm_job.then), which have
@@ -44,11 +44,11 @@ static inline int gemm_then_floats(int steps, int rows)
 }
 
 /* Rows of a tile whose packed halves of A and B fit beside each other and beside what follows;
- * 0 = none do. */
+ * 0 = none do. As bytes (kernels_tiles.h) steps come in 64s and rows in 16s, B takes half. */
 static inline int gemm_int16_rows(int k, int then_steps)
 {
     int rows = (GEMM_PACK_FLOATS - GEMM_INT16_SCALES - 64 - gemm_then_floats(then_steps, 0)) /
-                   (k / 2 + 1 + then_steps) -
+                   ((k + 63) / 64 * 32 + 1 + then_steps) -
                GEMM_PANEL - GEMM_INT16_PANEL_ROWS;
     rows = rows > GEMM_ROWS_MAX ? GEMM_ROWS_MAX : rows;
     return rows < 0 ? 0 : rows / GEMM_INT16_PANEL_ROWS * GEMM_INT16_PANEL_ROWS;
@@ -172,6 +172,7 @@ extern const struct kernels kernels_portable;
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
+extern const struct kernels kernels_amx;
 #endif
 #if defined(__aarch64__)
 extern const struct kernels kernels_neon;

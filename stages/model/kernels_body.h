@@ -9,7 +9,7 @@
  *   VI_SET1(s) VI_LOAD(p) VI_STORE(p, v) VI_DOT(c, a, b) = c + a.low b.low + a.high b.high
  *   VI_ADD(a, b) VI_AND(a, b) VI_SHIFT_RIGHT(a, n) VI_SHIFT_RIGHT_SIGNED(a, n)
  *   GEMM_ROWS    rows of the largest micro kernel: 4, 6, 8 or 14
- *   INT16_ROWS   the same for integers: 4 or 8
+ *   INT16_ROWS   the same for integers: 4 or 8 by pairs, 16 by the tiles of AMX
  *   transpose_tile(src, ld, rows, dst, ldd)  V_WIDTH columns of `rows` <= V_WIDTH rows of src
  * become V_WIDTH rows of dst, each stored as one whole vector (0 beyond `rows`), in order
  *   CODES_AHEAD(p)  optional: asks the memory for what follows the codes at p

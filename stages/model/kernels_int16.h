@@ -9,48 +9,15 @@
  * change a bit. Where the reduction runs over outputs with a scale each (2 bits only), A is
  * multiplied with the scales first.
  *
- * The reduction is taken in pairs, which one instruction multiplies and adds: steps i and i + 8 of
- * every 16, since a half of a lane's 32 bits holds 8 codes of the storage form (weight.h); with 4
- * bits i and i + 4 of every 8. Rows are packed as ap[panel][pair][INT16_ROWS], columns as
- * bp[pair][32], both over the whole reduction, so sums never leave the registers.
+ * The sums are made in one of two ways, which the sets choose by INT16_ROWS: by pairs of int16
+ * (kernels_pairs.h), or by the tiles of bytes of AMX (kernels_tiles.h). Rows are packed over the
+ * whole reduction, and columns in panels of GEMM_PANEL, so sums never leave the registers.
  */
 
 #define INT16_SMALLEST 1e-30f /* a row below is 0: its inverse scale would overflow */
 
 typedef uint32_t __attribute__((may_alias)) pair_t; /* two int16: the earlier step is low */
 typedef uint16_t __attribute__((may_alias)) code_t;
-
-/* Accumulators are named variables, as in kernels_gemm.h. */
-#define INT16_DECLARE(i) VI c##i##_0 = VI_SET1(0), c##i##_1 = VI_SET1(0);
-#define INT16_STEP(i)                          \
-    {                                          \
-        VI a_i = VI_SET1((int32_t)a[i]);       \
-        c##i##_0 = VI_DOT(c##i##_0, a_i, b_0); \
-        c##i##_1 = VI_DOT(c##i##_1, a_i, b_1); \
-    }
-#define INT16_STORE(i)              \
-    VI_STORE(s + (i)*NR, c##i##_0); \
-    VI_STORE(s + (i)*NR + V_WIDTH, c##i##_1);
-
-#define INT16_KERNEL(R)                                                                  \
-    static void int16_micro_##R(int pairs, const pair_t *a, const pair_t *b, int32_t *s) \
-    {                                                                                    \
-        ROWS_##R(INT16_DECLARE) for (int p = 0; p < pairs; p++, a += R, b += GEMM_PANEL) \
-        {                                                                                \
-            VI b_0 = VI_LOAD(b), b_1 = VI_LOAD(b + V_WIDTH);                             \
-            ROWS_##R(INT16_STEP)                                                         \
-        }                                                                                \
-        ROWS_##R(INT16_STORE)                                                            \
-    }
-
-INT16_KERNEL(1)
-#if INT16_ROWS == 4
-INT16_KERNEL(4)
-#define int16_micro int16_micro_4
-#else
-INT16_KERNEL(8)
-#define int16_micro int16_micro_8
-#endif
 
 /* max |x * factor| (factor NULL = 1), as bits: NaN and infinity are the largest. */
 static uint32_t largest_bits(int k, const float *x, const float *factor)
@@ -83,13 +50,21 @@ static inline int pair_distance(const struct weight *w)
     return w->form == WEIGHT_Q4 ? 4 : 8;
 }
 
-/* Returns the row's scale: NaN when the row is not finite. factor: see largest_bits. */
-static float quantise_row(int k, const float *x, const float *factor, int distance, pair_t *out)
+/* The row's scale, NaN when the row is not finite; q = rint(x * factor * *inverse). factor: see
+ * largest_bits. */
+static float int16_row_scale(int k, const float *x, const float *factor, float *inverse)
 {
     uint32_t bits = largest_bits(k, x, factor);
     float most = fm_f32_bits(bits);
-    bool finite = bits < 0x7F800000u;
-    float inverse = finite && most >= INT16_SMALLEST ? 32767.0f / most : 0.0f;
+    bool finite = bits < 0x7F800000u, some = finite && most >= INT16_SMALLEST;
+    *inverse = some ? 32767.0f / most : 0.0f;
+    return !finite ? fm_f32_bits(0x7FC00000u) : some ? most / 32767.0f : 0.0f;
+}
+
+/* Steps i and i + distance of every 2 * distance as pairs; returns the scale. */
+static float quantise_row(int k, const float *x, const float *factor, int distance, pair_t *out)
+{
+    float inverse, scale = int16_row_scale(k, x, factor, &inverse);
     for (int g = 0; g < k; g += 16, out += 8) {
         float v[16];
         for (int i = 0; i < 16; i++)
@@ -103,27 +78,7 @@ static float quantise_row(int k, const float *x, const float *factor, int distan
                 out[i] = (rounded_bits(v[at]) & 0xFFFFu) | (rounded_bits(v[at + 4]) << 16);
             }
     }
-    if (!finite)
-        return fm_f32_bits(0x7FC00000u);
-    return most >= INT16_SMALLEST ? most / 32767.0f : 0.0f;
-}
-
-/* The 256 codes of a group as 2 code - 3: out[i][2n + h] = output n, input i + 8h. */
-static inline void unpack_int16(const unsigned char *group, code_t *out, size_t stride)
-{
-    const code_t *u = (const code_t *)(const void *)group;
-    for (int i = 0; i < 8; i++)
-        for (int n = 0; n < 32; n++)
-            out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (2 * i)) & 3) * 2) - 3);
-}
-
-/* The 128 codes of a 4-bit group as 2 code - 15: out[i][2n + h] = output n, input i + 4h. */
-static inline void unpack_int16_q4(const unsigned char *group, code_t *out, size_t stride)
-{
-    const code_t *u = (const code_t *)(const void *)group;
-    for (int i = 0; i < 4; i++)
-        for (int n = 0; n < 32; n++)
-            out[(size_t)i * stride + n] = (uint16_t)((((u[n] >> (4 * i)) & 15) * 2) - 15);
+    return scale;
 }
 
 static const unsigned char *codes_at(const struct weight *w, int n, int k)
@@ -133,48 +88,11 @@ static const unsigned char *codes_at(const struct weight *w, int n, int k)
            ((size_t)(n / 16) * ((size_t)w->k / per_group) + (size_t)k / per_group) * 64;
 }
 
-/* Outputs [col, col + n) against all inputs: bp[pair][32], 0 beyond n. */
-static void int16_pack_outputs(const struct weight *w, int col, int n, pair_t *bp)
-{
-    for (int i = 0; i < GEMM_PANEL; i += 16) {
-        pair_t *dst = bp + i;
-        for (int k = 0; k < w->k; k += 16, dst += (size_t)8 * GEMM_PANEL) {
-            if (i < n && w->form == WEIGHT_Q4) {
-                unpack_int16_q4(codes_at(w, col + i, k), (code_t *)dst, (size_t)2 * GEMM_PANEL);
-                unpack_int16_q4(codes_at(w, col + i, k + 8), (code_t *)(dst + 4 * GEMM_PANEL),
-                                (size_t)2 * GEMM_PANEL);
-            } else if (i < n)
-                unpack_int16(codes_at(w, col + i, k), (code_t *)dst, (size_t)2 * GEMM_PANEL);
-            else
-                for (int p = 0; p < 8; p++)
-                    memset(dst + (size_t)p * GEMM_PANEL, 0, 16 * sizeof *dst);
-        }
-    }
-}
-
-/* Inputs [col, col + n) against all outputs; 2 bits only. */
-static void int16_pack_inputs(const struct weight *w, int col, int n, pair_t *bp)
-{
-    float group[8 * 16], turned[16 * 8 + V_WIDTH];
-    pair_t *dst = bp;
-    if (n < GEMM_PANEL)
-        memset(bp, 0, (size_t)(w->n / 2) * GEMM_PANEL * sizeof *bp);
-    for (int o = 0; o < w->n; o += 16, dst += (size_t)8 * GEMM_PANEL) {
-        for (int i = 0; i < n; i += 16) {
-            unpack_int16(codes_at(w, o, col + i), (code_t *)group, 32);
-            pack_transposed(group, 16, 8, 8, 16, turned); /* [output][input i, i + 8 in halves] */
-            const pair_t *t = (const pair_t *)turned;
-            for (int p = 0; p < 8; p++) {
-                pair_t *to = dst + (size_t)p * GEMM_PANEL + i;
-                for (int j = 0; j < 8; j++) {
-                    uint32_t low = t[p * 8 + j], high = t[(p + 8) * 8 + j];
-                    to[j] = (low & 0xFFFFu) | (high << 16);
-                    to[j + 8] = (low >> 16) | (high & 0xFFFF0000u);
-                }
-            }
-        }
-    }
-}
+#if INT16_ROWS == 16
+#include "stages/model/kernels_tiles.h"
+#else
+#include "stages/model/kernels_pairs.h"
+#endif
 
 /* c (+)= sums of `rows` x [col, col + cols) of the job, times their scales. */
 static void int16_scale(const struct gemm_job *job, int row, int rows, int col, int cols,
@@ -402,38 +320,35 @@ static void int16_few_rows(const struct gemm_job *job, int row, int rows, int co
     }
 }
 
+/* Half the scales of columns [col, col + n). */
+static void int16_column_scales(const struct gemm_job *job, int col, int n, float *scale)
+{
+    const struct weight *w = &job->b;
+    for (int i = 0; i < GEMM_PANEL; i++)
+        scale[i] = w->n_scales == 1 ? 0.5f * w->scale[0]
+                   : job->b_by_k    ? 0.5f
+                   : i < n          ? 0.5f * w->scale[col + i]
+                                    : 0.0f;
+}
+
 /* As gemm_tile for a packed weight; rows <= gemm_int16_rows. */
 static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int col, int cols,
                             float *pack)
 {
     const struct weight *w = &job->b;
-    size_t pairs = (size_t)job->k / 2;
-    if (rows <= GEMM_FEW_ROWS && !job->b_by_k && job->n_then == 0) {
+    if (rows <= INT16_STRAIGHT_ROWS && !job->b_by_k && job->n_then == 0) {
         int16_few_rows(job, row, rows, col, cols, pack);
         return;
     }
-    bool one_scale = w->n_scales == 1;
     float *row_scale = pack, *then = then_space(job, rows, pack);
     then_pack(job, row, rows, then);
-    pair_t *straight = (pair_t *)(row_scale + GEMM_INT16_SCALES);
-    pair_t *bp = straight + GEMM_INT16_PANEL_ROWS * pairs, *ap = bp + pairs * GEMM_PANEL;
-    for (int y = 0; y < rows; y += INT16_ROWS) {
-        int n = rows - y < INT16_ROWS ? rows - y : INT16_ROWS;
-        for (int i = 0; i < n; i++)
-            row_scale[y + i] = quantise_row(job->k, job->a + (size_t)(row + y + i) * job->lda,
-                                            job->b_by_k && !one_scale ? w->scale : NULL,
-                                            pair_distance(w), straight + i * pairs);
-        pack_transposed((const float *)straight, pairs, n, n == 1 ? 1 : INT16_ROWS, (int)pairs,
-                        (float *)(ap + (size_t)y * pairs));
-    }
+    packed_t *bp = (packed_t *)(row_scale + GEMM_INT16_SCALES), *ap = bp + packed_panel(job->k);
+    int16_begin();
+    int16_pack_rows(job, row, rows, row_scale, ap, bp);
     for (int x = 0; x < cols; x += GEMM_PANEL) {
         int n = cols - x < GEMM_PANEL ? cols - x : GEMM_PANEL;
         float column_scale[GEMM_PANEL];
-        for (int i = 0; i < GEMM_PANEL; i++)
-            column_scale[i] = one_scale     ? 0.5f * w->scale[0]
-                              : job->b_by_k ? 0.5f
-                              : i < n       ? 0.5f * w->scale[col + x + i]
-                                            : 0.0f;
+        int16_column_scales(job, col + x, n, column_scale);
         if (job->b_by_k)
             int16_pack_inputs(w, col + x, n, bp);
         else
@@ -443,15 +358,13 @@ static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int c
             ask_for_rows(job->c + (size_t)(row + y + INT16_ROWS) * job->ldc + col + x, job->ldc,
                          rows - y - INT16_ROWS, INT16_ROWS);
             for (int j = 0; j < n; j += NR) {
-                int32_t sums[INT16_ROWS * NR];
-                if (here == 1)
-                    int16_micro_1((int)pairs, ap + (size_t)y * pairs, bp + j, sums);
-                else
-                    int16_micro((int)pairs, ap + (size_t)y * pairs, bp + j, sums);
+                int32_t sums[INT16_ROWS * NR] __attribute__((aligned(64)));
+                int16_sums(job->k, here, ap + (size_t)y * packed_row(job->k), bp + j, sums);
                 int16_scale(job, row + y, here, col + x + j, n - j < NR ? n - j : NR, sums,
                             row_scale + y, column_scale + j);
             }
         }
         then_add(job, row, rows, col + x, n, then);
     }
+    int16_end();
 }

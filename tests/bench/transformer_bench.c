@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "pipeline/base/str.h"
@@ -135,26 +136,49 @@ static int measure_pass(struct setup *s, const struct model *m, const struct ada
     return rc;
 }
 
-static int measure_speculation(struct setup *s, struct err *e)
+/* Passes over 1 to 9 tokens of a model with its adapter, in units of one of the draft too. */
+static int measure_passes(struct setup *s, const char *name, double draft, struct err *e)
 {
-    static const int lengths[] = {1, 2, 3, 5, 9};
-    struct shape shape = {4096, 64, 3, 0, 2, 1, 32, 192, 512, 500000, 1e-5, false};
-    struct model draft = {0};
-    double one = 0, median = 0;
-    int rc = model_init(&draft, &shape, e);
-    if (rc == 0) {
-        model_randomise(&draft, 2);
-        rc = measure_pass(s, &draft, NULL, 1, &one, e);
-    }
-    if (rc == 0)
-        printf("draft, pass over 1     %7.3f ms\n", 1e3 * one);
+    static const int lengths[] = {1, 2, 3, 4, 5, 9};
+    double median = 0;
+    int rc = 0;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0] && rc == 0; i++) {
         rc = measure_pass(s, &s->m, &s->a, lengths[i], &median, e);
         if (rc == 0)
-            printf("base, pass over %d      %7.3f ms, %.1f draft passes\n", lengths[i],
-                   1e3 * median, median / one);
+            printf("%s, pass over %d  %7.3f ms, %.1f draft passes\n", name, lengths[i],
+                   1e3 * median, median / draft);
     }
+    return rc;
+}
+
+/* What speculative decoding is made of: over a dense base, and over one of 2 bits in both
+ * precisions. */
+static int measure_speculation(const struct setup *s, const char *path, struct err *e)
+{
+    struct shape shape = {4096, 64, 3, 0, 2, 1, 32, 192, 512, 500000, 1e-5, false};
+    struct model draft = {0};
+    struct setup dense = *s, packed = *s;
+    double one = 0;
+    memset(&packed.m, 0, sizeof packed.m);
+    int rc = model_init(&draft, &shape, e);
+    if (rc == 0) {
+        model_randomise(&draft, 2);
+        rc = measure_pass(&dense, &draft, NULL, 1, &one, e);
+    }
+    if (rc == 0)
+        printf("draft, pass over 1     %7.3f ms\n", 1e3 * one);
+    if (rc == 0)
+        rc = measure_passes(&dense, "dense base", one, e);
     model_release(&draft);
+    if (rc == 0)
+        rc = model_open(&packed.m, path, e);
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        char name[64];
+        packed.c.precision = (enum compute_precision)i;
+        snprintf(name, sizeof name, "2-bit base, %s", compute_precision_names[i]);
+        rc = measure_passes(&packed, name, one, e);
+    }
+    model_release(&packed.m);
     return rc;
 }
 
@@ -162,6 +186,7 @@ int main(int argc, char **argv)
 {
     struct shape shape = {4096, 256, 5, 3, 4, 2, 64, 832, 512, 500000, 1e-5, true};
     static int32_t ids[TOKENS], pos[TOKENS], target[TOKENS], start[SEGMENTS + 1];
+    const char *path = argc > 4 ? argv[4] : "configs/toolkits/nano-1.0/base.safetensors";
     struct setup s = {.repetitions = 5};
     struct err e = {0};
     int64_t threads = 2, repetitions = 5;
@@ -192,14 +217,13 @@ int main(int argc, char **argv)
     if (rc == 0)
         rc = measure(&s, "step, LoRA rank 32", TRAIN_LORA, true, &e);
     if (rc == 0)
-        rc = measure_packed(&s, argc > 4 ? argv[4] : "configs/toolkits/nano-1.0/base.safetensors",
-                            &e);
+        rc = measure_packed(&s, path, &e);
     if (rc == 0)
         rc = measure_decoding(&s, 1, &e);
     if (rc == 0)
         rc = measure_decoding(&s, 8, &e);
     if (rc == 0)
-        rc = measure_speculation(&s, &e);
+        rc = measure_speculation(&s, path, &e);
     if (rc != 0)
         fprintf(stderr, "transformer_bench: %s\n", e.text);
     adapter_release(&s.a);

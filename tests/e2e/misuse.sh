@@ -55,7 +55,7 @@ for place in file file/below; do
     refused 2 '' "nothing was run, $place/m/index.html could not be written: file: not a folder" --reports $place
 done
 for option in --home --out --reports; do refused 2 '' "$option: expected a folder, found nothing" $option ''; done
-refused 2 '' '--kernels: expected auto, portable, avx2, avx512 or neon, found "avx3"' --kernels avx3
+refused 2 '' '--kernels: expected auto, portable, avx2, avx512, amx or neon, found "avx3"' --kernels avx3
 expect 2 fm reproduce last --kernels avx3
 has stderr.txt '--kernels: expected auto'
 mkdir night

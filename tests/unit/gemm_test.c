@@ -21,7 +21,7 @@
 #include "stages/model/gemm.h"
 #include "stages/model/tensorfile.h"
 
-static const char *const kernel_names[] = {"portable", "avx2", "avx512", "neon"};
+static const char *const kernel_names[] = {"portable", "avx2", "avx512", "amx", "neon"};
 #define N_KERNELS (sizeof kernel_names / sizeof kernel_names[0])
 
 static float value_at(unsigned seed, size_t i)
@@ -555,7 +555,7 @@ static void test_halves(void **state)
 {
     (void)state;
     enum { M = 9, N = 300, K = 1040 };
-    static const char *const sets[] = {"portable", "avx2", "avx512", "neon"};
+    static const char *const sets[] = {"portable", "avx2", "avx512", "amx", "neon"};
     uint16_t *half = xalloc_array((size_t)N * K, sizeof *half);
     float *full = xalloc_array((size_t)N * K, sizeof *full);
     float *x = xalloc_array((size_t)M * K, sizeof *x), *y[2];

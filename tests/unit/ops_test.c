@@ -16,7 +16,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/model/ops.h"
 
-static const char *const kernel_names[] = {"portable", "avx2", "avx512", "neon"};
+static const char *const kernel_names[] = {"portable", "avx2", "avx512", "amx", "neon"};
 #define N_KERNELS (sizeof kernel_names / sizeof kernel_names[0])
 
 enum { M = 5, DIM = 37, HEADS = 3, HEAD = 20, VOCAB = 301 };

@@ -15,7 +15,7 @@
 #include "stages/model/quant.h"
 #include "stages/model/weight.h"
 
-static const char *const kernel_names[] = {"portable", "avx2", "avx512", "neon"};
+static const char *const kernel_names[] = {"portable", "avx2", "avx512", "amx", "neon"};
 #define N_KERNELS (sizeof kernel_names / sizeof kernel_names[0])
 
 enum { ROWS = 48, COLUMNS = 208, SIZE = ROWS * COLUMNS };
