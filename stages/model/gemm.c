@@ -10,8 +10,10 @@
  * element.
  */
 #define PACK_COST 8
-/* Multiplications of few rows with a half-precision matrix: from so many on, in parts. */
-#define HALF_PARTS 32768
+/* Multiplications of few rows with a matrix straight from where it is: from so many on, in parts.
+ * Of STRAIGHT_COLUMNS: a line of the cache, or half of one. */
+#define STRAIGHT_PARTS 32768
+#define STRAIGHT_COLUMNS 16
 /* Parts that each thread takes of few rows' product with packed weights, where what counts is the
  * memory's speed: with one part each the others wait for the thread that has less of it. */
 #define ROW_PARTS 2
@@ -103,11 +105,13 @@ static void run_columns(struct gemm_run *g, int parts, int step)
 static void run_few(struct gemm_run *g, bool int16, bool tiny)
 {
     const struct gemm_job *job = g->job;
-    bool half = job->b.form == WEIGHT_F16 && job->b_by_k;
+    bool straight =
+        (job->b.form == WEIGHT_F16 || job->b.form == WEIGHT_F32) && job->b_by_k && !job->a_by_k;
     int n_threads = thread_pool_size(g->c->pool);
-    bool parts = half ? (double)job->m * job->n * job->k >= HALF_PARTS : !tiny;
+    bool parts = straight ? (double)job->m * job->n * job->k >= STRAIGHT_PARTS : !tiny;
     if (parts && n_threads > 1)
-        run_columns(g, int16 ? ROW_PARTS * n_threads : n_threads, half ? 16 : GEMM_PANEL);
+        run_columns(g, int16 ? ROW_PARTS * n_threads : n_threads,
+                    straight ? STRAIGHT_COLUMNS : GEMM_PANEL);
     else
         g->tile(job, 0, job->m, 0, job->n, g->c->pack);
 }

@@ -20,50 +20,65 @@
 #define ROWS_8(X) ROWS_6(X) X(6) X(7)
 #define ROWS_14(X) ROWS_8(X) X(8) X(9) X(10) X(11) X(12) X(13)
 
-/* Accumulators are named variables: gcc 12 keeps an array of them in memory. */
-#define MICRO_DECLARE(i) VF c##i##_0, c##i##_1;
-#define MICRO_ZERO(i) c##i##_0 = c##i##_1 = V_SET1(0.0f);
-#define MICRO_LOAD(i)               \
-    c##i##_0 = V_LOAD(c + (i)*ldc); \
-    c##i##_1 = V_LOAD(c + (i)*ldc + V_WIDTH);
-#define MICRO_STEP(i) MICRO_STEP_OF(i, a[i])
-#define MICRO_STEP_APART(i) MICRO_STEP_OF(i, a[(i)*a_row])
-#define MICRO_STEP_OF(i, a_of_i)              \
-    {                                         \
-        VF a_i = V_SET1(a_of_i);              \
-        c##i##_0 = V_FMA(a_i, b_0, c##i##_0); \
-        c##i##_1 = V_FMA(a_i, b_1, c##i##_1); \
-    }
-#define MICRO_STORE(i)              \
-    V_STORE(c + (i)*ldc, c##i##_0); \
-    V_STORE(c + (i)*ldc + V_WIDTH, c##i##_1);
+/* R rows against N vectors of columns. Accumulators are named variables: gcc 12 keeps an array of
+ * them in memory. */
+#define MICRO_DECLARE_1(i) VF c##i##_0;
+#define MICRO_DECLARE_2(i) MICRO_DECLARE_1(i) VF c##i##_1;
+#define MICRO_DECLARE_4(i) MICRO_DECLARE_2(i) VF c##i##_2, c##i##_3;
+#define MICRO_ZERO_1(i) c##i##_0 = V_SET1(0.0f);
+#define MICRO_ZERO_2(i) MICRO_ZERO_1(i) c##i##_1 = c##i##_0;
+#define MICRO_ZERO_4(i) MICRO_ZERO_2(i) c##i##_2 = c##i##_3 = c##i##_0;
+#define MICRO_LOAD_1(i) c##i##_0 = V_LOAD(c + (i)*ldc);
+#define MICRO_LOAD_2(i) MICRO_LOAD_1(i) c##i##_1 = V_LOAD(c + (i)*ldc + V_WIDTH);
+#define MICRO_LOAD_4(i)                           \
+    MICRO_LOAD_2(i)                               \
+    c##i##_2 = V_LOAD(c + (i)*ldc + 2 * V_WIDTH); \
+    c##i##_3 = V_LOAD(c + (i)*ldc + 3 * V_WIDTH);
+#define MICRO_B_1(LOAD) VF b_0 = LOAD(b);
+#define MICRO_B_2(LOAD) MICRO_B_1(LOAD) VF b_1 = LOAD(b + V_WIDTH);
+#define MICRO_B_4(LOAD) MICRO_B_2(LOAD) VF b_2 = LOAD(b + 2 * V_WIDTH), b_3 = LOAD(b + 3 * V_WIDTH);
+#define MICRO_FMA_1(i) c##i##_0 = V_FMA(a_##i, b_0, c##i##_0);
+#define MICRO_FMA_2(i) MICRO_FMA_1(i) c##i##_1 = V_FMA(a_##i, b_1, c##i##_1);
+#define MICRO_FMA_4(i)                      \
+    MICRO_FMA_2(i)                          \
+    c##i##_2 = V_FMA(a_##i, b_2, c##i##_2); \
+    c##i##_3 = V_FMA(a_##i, b_3, c##i##_3);
+#define MICRO_STORE_1(i) V_STORE(c + (i)*ldc, c##i##_0);
+#define MICRO_STORE_2(i) MICRO_STORE_1(i) V_STORE(c + (i)*ldc + V_WIDTH, c##i##_1);
+#define MICRO_STORE_4(i)                          \
+    MICRO_STORE_2(i)                              \
+    V_STORE(c + (i)*ldc + 2 * V_WIDTH, c##i##_2); \
+    V_STORE(c + (i)*ldc + 3 * V_WIDTH, c##i##_3);
+#define MICRO_A(i) VF a_##i = V_SET1(a[i]);
+#define MICRO_A_APART(i) VF a_##i = V_SET1(a[(i)*a_row]);
+#define MICRO_STEP(i) MICRO_A(i) MICRO_FMA_2(i)
+#define MICRO_STEP_APART(i) MICRO_A_APART(i) MICRO_FMA_2(i)
 
-#define MICRO_BODY(R, A_STEP, STEP)                                 \
-    ROWS_##R(MICRO_DECLARE) if (from_zero)                          \
-    {                                                               \
-        ROWS_##R(MICRO_ZERO)                                        \
-    }                                                               \
-    else                                                            \
-    {                                                               \
-        ROWS_##R(MICRO_LOAD)                                        \
-    }                                                               \
-    for (int k = 0; k < steps; k++, a += A_STEP, b += GEMM_PANEL) { \
-        VF b_0 = V_LOAD(b), b_1 = V_LOAD(b + V_WIDTH);              \
-        ROWS_##R(STEP)                                              \
-    }                                                               \
-    ROWS_##R(MICRO_STORE)
+#define MICRO_BODY(R, N, A_STEP, STEP, B_STEP, LOAD_B)          \
+    ROWS_##R(MICRO_DECLARE_##N) if (from_zero)                  \
+    {                                                           \
+        ROWS_##R(MICRO_ZERO_##N)                                \
+    }                                                           \
+    else                                                        \
+    {                                                           \
+        ROWS_##R(MICRO_LOAD_##N)                                \
+    }                                                           \
+    for (int k = 0; k < steps; k++, a += A_STEP, b += B_STEP) { \
+        MICRO_B_##N(LOAD_B) ROWS_##R(STEP)                      \
+    }                                                           \
+    ROWS_##R(MICRO_STORE_##N)
 
 /* A packed: a[step][R]; or apart: a[step a_step + row a_row]. */
 #define MICRO_KERNEL(R)                                                                           \
     static void micro_##R(int steps, const float *a, const float *b, float *c, size_t ldc,        \
                           bool from_zero)                                                         \
     {                                                                                             \
-        MICRO_BODY(R, R, MICRO_STEP)                                                              \
+        MICRO_BODY(R, 2, R, MICRO_STEP, GEMM_PANEL, V_LOAD)                                       \
     }                                                                                             \
     static void apart_##R(int steps, const float *a, size_t a_row, size_t a_step, const float *b, \
                           float *c, size_t ldc, bool from_zero)                                   \
     {                                                                                             \
-        MICRO_BODY(R, a_step, MICRO_STEP_APART)                                                   \
+        MICRO_BODY(R, 2, a_step, MICRO_STEP_APART, GEMM_PANEL, V_LOAD)                            \
     }
 
 MICRO_KERNEL(1)
@@ -375,118 +390,76 @@ static int few_rows(int n)
     return n <= 4 ? n : (n + 1) / 2;
 }
 
-/* One row against rows of halves, straight from where they are: what counts is the memory's speed.
- * The same chains; 8 vectors of columns at a time, so that enough of them are under way. */
-#define HALF_AHEAD 64
-#define HALF_DECLARE(i) VF c##i = V_SET1(0.0f);
-#define HALF_LOAD(i) c##i = V_LOAD(c + (i)*V_WIDTH);
-#define HALF_STEP(i) c##i = V_FMA(a_k, V_LOAD_HALF(b + (i)*V_WIDTH), c##i);
-#define HALF_STORE(i) V_STORE(c + (i)*V_WIDTH, c##i);
-#define HALF_KERNEL(N)                                                                           \
-    static void half_row_##N(int steps, const float *a, const uint16_t *b, size_t ldb, float *c, \
-                             bool add)                                                           \
-    {                                                                                            \
-        ROWS_##N(HALF_DECLARE) if (add)                                                          \
-        {                                                                                        \
-            ROWS_##N(HALF_LOAD)                                                                  \
-        }                                                                                        \
-        for (int k = 0; k < steps; k++, b += ldb) {                                              \
-            VF a_k = V_SET1(a[k]);                                                               \
-            __builtin_prefetch(b + HALF_AHEAD);                                                  \
-            __builtin_prefetch(b + HALF_AHEAD + 32);                                             \
-            ROWS_##N(HALF_STEP)                                                                  \
-        }                                                                                        \
-        ROWS_##N(HALF_STORE)                                                                     \
+/* R rows against N vectors of columns of floats or halves, straight from where these are: what
+ * counts is the memory's speed, so what is read some steps later is asked for. */
+#define STRAIGHT_AHEAD 128
+#define STRAIGHT_LOAD_float(p) (__builtin_prefetch((p) + STRAIGHT_AHEAD), V_LOAD(p))
+#define STRAIGHT_LOAD_half(p) (__builtin_prefetch((p) + STRAIGHT_AHEAD), V_LOAD_HALF(p))
+#define STRAIGHT_STEP_1(i) MICRO_A_APART(i) MICRO_FMA_1(i)
+#define STRAIGHT_STEP_2(i) MICRO_A_APART(i) MICRO_FMA_2(i)
+#define STRAIGHT_STEP_4(i) MICRO_A_APART(i) MICRO_FMA_4(i)
+#define STRAIGHT_KERNEL(R, N, T, ELEMENT)                                   \
+    static void T##_##R##_##N(const struct gemm_job *job, int row, int col) \
+    {                                                                       \
+        int steps = job->k;                                                 \
+        size_t a_row = job->lda, ldc = job->ldc;                            \
+        const float *a = job->a + (size_t)row * a_row;                      \
+        const ELEMENT *b = (const ELEMENT *)job->b.data + col;              \
+        float *c = job->c + (size_t)row * ldc + col;                        \
+        bool from_zero = !job->add;                                         \
+        MICRO_BODY(R, N, 1, STRAIGHT_STEP_##N, job->ldb, STRAIGHT_LOAD_##T) \
     }
-HALF_KERNEL(1)
-HALF_KERNEL(4)
-HALF_KERNEL(8)
+#define STRAIGHT_KERNELS(R, N)          \
+    STRAIGHT_KERNEL(R, N, float, float) \
+    STRAIGHT_KERNEL(R, N, half, uint16_t)
+STRAIGHT_KERNELS(1, 1)
+STRAIGHT_KERNELS(1, 2)
+STRAIGHT_KERNELS(1, 4)
+STRAIGHT_KERNELS(2, 1)
+STRAIGHT_KERNELS(2, 2)
+STRAIGHT_KERNELS(2, 4)
+STRAIGHT_KERNELS(3, 1)
+STRAIGHT_KERNELS(3, 2)
+STRAIGHT_KERNELS(4, 1)
+STRAIGHT_KERNELS(4, 2)
 
-/* R rows against N vectors of columns, which are read and widened once for all of them. */
-#define HALVES_DECLARE_2(i) VF c##i##_0 = V_SET1(0.0f), c##i##_1 = c##i##_0;
-#define HALVES_DECLARE_4(i) HALVES_DECLARE_2(i) VF c##i##_2 = c##i##_0, c##i##_3 = c##i##_0;
-#define HALVES_LOAD_2(i)            \
-    c##i##_0 = V_LOAD(c + (i)*ldc); \
-    c##i##_1 = V_LOAD(c + (i)*ldc + V_WIDTH);
-#define HALVES_LOAD_4(i)                          \
-    HALVES_LOAD_2(i)                              \
-    c##i##_2 = V_LOAD(c + (i)*ldc + 2 * V_WIDTH); \
-    c##i##_3 = V_LOAD(c + (i)*ldc + 3 * V_WIDTH);
-#define HALVES_B_2 VF b_0 = V_LOAD_HALF(b), b_1 = V_LOAD_HALF(b + V_WIDTH);
-#define HALVES_B_4 \
-    HALVES_B_2 VF b_2 = V_LOAD_HALF(b + 2 * V_WIDTH), b_3 = V_LOAD_HALF(b + 3 * V_WIDTH);
-#define HALVES_STEP_2(i)                    \
-    VF a_##i = V_SET1(a[(i)*lda]);          \
-    c##i##_0 = V_FMA(a_##i, b_0, c##i##_0); \
-    c##i##_1 = V_FMA(a_##i, b_1, c##i##_1);
-#define HALVES_STEP_4(i)                    \
-    HALVES_STEP_2(i)                        \
-    c##i##_2 = V_FMA(a_##i, b_2, c##i##_2); \
-    c##i##_3 = V_FMA(a_##i, b_3, c##i##_3);
-#define HALVES_STORE_2(i)           \
-    V_STORE(c + (i)*ldc, c##i##_0); \
-    V_STORE(c + (i)*ldc + V_WIDTH, c##i##_1);
-#define HALVES_STORE_4(i)                         \
-    HALVES_STORE_2(i)                             \
-    V_STORE(c + (i)*ldc + 2 * V_WIDTH, c##i##_2); \
-    V_STORE(c + (i)*ldc + 3 * V_WIDTH, c##i##_3);
-#define HALVES_KERNEL(R, N)                                                                \
-    static void halves_##R##_##N(int steps, const float *a, size_t lda, const uint16_t *b, \
-                                 size_t ldb, float *c, size_t ldc, bool add)               \
-    {                                                                                      \
-        ROWS_##R(HALVES_DECLARE_##N) if (add)                                              \
-        {                                                                                  \
-            ROWS_##R(HALVES_LOAD_##N)                                                      \
-        }                                                                                  \
-        for (int k = 0; k < steps; k++, a++, b += ldb) {                                   \
-            __builtin_prefetch(b + HALF_AHEAD);                                            \
-            HALVES_B_##N ROWS_##R(HALVES_STEP_##N)                                         \
-        }                                                                                  \
-        ROWS_##R(HALVES_STORE_##N)                                                         \
-    }
-HALVES_KERNEL(2, 2)
-HALVES_KERNEL(2, 4)
-HALVES_KERNEL(3, 2)
-HALVES_KERNEL(4, 2)
-
-/* One row, columns [x, end) of the job. */
-static void half_row(const struct gemm_job *job, int row, int x, int end)
+static bool takes_straight(const struct gemm_job *job, int rows)
 {
-    const float *a = job->a + (size_t)row * job->lda;
-    const uint16_t *b = job->b.data;
-    float *c = job->c + (size_t)row * job->ldc;
-    for (; x + 8 * V_WIDTH <= end; x += 8 * V_WIDTH)
-        half_row_8(job->k, a, b + x, job->ldb, c + x, job->add);
-    for (; x + 4 * V_WIDTH <= end; x += 4 * V_WIDTH)
-        half_row_4(job->k, a, b + x, job->ldb, c + x, job->add);
-    for (; x + V_WIDTH <= end; x += V_WIDTH)
-        half_row_1(job->k, a, b + x, job->ldb, c + x, job->add);
-    for (; x < end; x++) {
-        float sum = job->add ? c[x] : 0.0f;
-        for (int k = 0; k < job->k; k++)
-            sum = __builtin_fmaf(a[k], fm_of_half(b[(size_t)k * job->ldb + (size_t)x]), sum);
-        c[x] = sum;
+    return rows <= GEMM_FEW_ROWS && job->b_by_k && !job->a_by_k && job->n_then == 0 &&
+           (job->b.form == WEIGHT_F32 || job->b.form == WEIGHT_F16);
+}
+
+#define STRAIGHT_CASE(R, N)                                                          \
+    case R * 8 + N:                                                                  \
+        (job->b.form == WEIGHT_F16 ? half_##R##_##N : float_##R##_##N)(job, row, x); \
+        break;
+static void straight_run(const struct gemm_job *job, int row, int rows, int x, int vectors)
+{
+    switch (rows * 8 + vectors) {
+        STRAIGHT_CASE(1, 1)
+        STRAIGHT_CASE(1, 2)
+        STRAIGHT_CASE(1, 4)
+        STRAIGHT_CASE(2, 1)
+        STRAIGHT_CASE(2, 2)
+        STRAIGHT_CASE(2, 4)
+        STRAIGHT_CASE(3, 1)
+        STRAIGHT_CASE(3, 2)
+        STRAIGHT_CASE(4, 1)
+        STRAIGHT_CASE(4, 2)
+    default:
+        break;
     }
 }
 
-/* Up to four rows. */
-static void half_rows(const struct gemm_job *job, int row, int rows, int x, int end)
+/* The columns [col, end) that are whole vectors; returns the first one that is not. */
+static int straight_rows(const struct gemm_job *job, int row, int rows, int col, int end)
 {
-    const float *a = job->a + (size_t)row * job->lda;
-    const uint16_t *b = job->b.data;
-    float *c = job->c + (size_t)row * job->ldc;
-    for (; rows == 2 && x + 4 * V_WIDTH <= end; x += 4 * V_WIDTH)
-        halves_2_4(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
-    for (; rows > 1 && x + 2 * V_WIDTH <= end; x += 2 * V_WIDTH) {
-        if (rows == 2)
-            halves_2_2(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
-        else if (rows == 3)
-            halves_3_2(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
-        else
-            halves_4_2(job->k, a, job->lda, b + x, job->ldb, c + x, job->ldc, job->add);
-    }
-    for (int i = 0; i < rows && x < end; i++)
-        half_row(job, row + i, x, end);
+    int x = col;
+    for (int n = rows <= 2 ? 4 : 2; n > 0; n /= 2)
+        for (; x + n * V_WIDTH <= end; x += n * V_WIDTH)
+            for (int y = 0, r = few_rows(rows); y < rows; y += r, r = few_rows(rows - y))
+                straight_run(job, row + y, r, x, n);
+    return x;
 }
 
 /* ---- what follows on a tile (gemm_job.then) ---- */
@@ -562,11 +535,12 @@ static void then_add(const struct gemm_job *job, int row, int rows, int col, int
 
 static void gemm_tile(const struct gemm_job *job, int row, int rows, int col, int cols, float *pack)
 {
-    if (rows <= GEMM_FEW_ROWS && job->b.form == WEIGHT_F16 && job->b_by_k && !job->a_by_k &&
-        job->n_then == 0) {
-        for (int y = 0, n = few_rows(rows); y < rows; y += n, n = few_rows(rows - y))
-            half_rows(job, row + y, n, col, col + cols);
-        return;
+    if (takes_straight(job, rows)) {
+        int rest = straight_rows(job, row, rows, col, col + cols);
+        cols -= rest - col;
+        col = rest;
+        if (cols == 0)
+            return;
     }
     float *spare = pack;
     float *ap = spare + 16 * GEMM_PANEL;

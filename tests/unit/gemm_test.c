@@ -243,6 +243,60 @@ static void test_same_bits(void **state)
     }
 }
 
+/* What few rows are to give: each element its chain of fma over k in order. y (+)= x w; x (m, n), w
+ * (n, k), y (m, k). */
+static void chains(int m, int ldx, const float *x, const struct sample_weight *w, bool add, int ldy,
+                   float *y)
+{
+    int n = w->w.n, k = w->w.k;
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < k; j++) {
+            float sum = add ? y[i * ldy + j] : 0.0f;
+            for (int r = 0; r < n; r++)
+                sum = fmaf(x[i * ldx + r], w->dense[r * k + j], sum);
+            y[i * ldy + j] = sum;
+        }
+}
+
+static void check_straight(struct compute *c, const struct sample_weight *w, int m, bool add)
+{
+    int n = w->w.n, k = w->w.k, ldx = n + 3, ldy = k + 5;
+    size_t bytes = (size_t)(m * ldy) * sizeof(float);
+    float *x = filled((size_t)(m * ldx), 61), *y = filled((size_t)(m * ldy), 62);
+    float *expected = filled((size_t)(m * ldy), 62);
+    for (int i = 0; i < m; i++) /* is 0 times it, not left out */
+        x[i * ldx + n / 2] = -0.0f;
+    chains(m, ldx, x, w, add, ldy, expected);
+    gemm_xw(c, m, x, ldx, &w->w, y, ldy, add);
+    assert_memory_equal(y, expected, bytes);
+    xfree(x);
+    xfree(y);
+    xfree(expected);
+}
+
+/* Few rows go straight to the floats and halves, 9 to what is packed of them: the same chains. */
+static void test_few_rows_straight(void **state)
+{
+    static const int steps[] = {1, 31, 257, 700}, columns[] = {1, 7, 16, 31, 32, 33, 48, 100, 160};
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        for (size_t j = 0; j < sizeof columns / sizeof *columns; j++) {
+            struct sample_weight w = make_weight(WEIGHT_F32, steps[i], columns[j], false);
+            for (size_t s = 0; s < 2 * N_KERNELS; s++) {
+                struct err e = {0};
+                struct compute c;
+                if (!compute_has(kernel_names[s / 2]))
+                    continue;
+                assert_int_equal(compute_open(&c, 1 + (int)s % 2, kernel_names[s / 2], &e), 0);
+                for (int m = 1; m <= 9; m++)
+                    for (int add = 0; add < 2; add++)
+                        check_straight(&c, &w, m, add == 1);
+                compute_close(&c);
+            }
+            free_weight(&w);
+        }
+}
+
 /* Thin products behind w's, in one go or apart: out = y (m, n), then dx (m, k). */
 static void thin_products(struct compute *c, const struct sample_weight *w, int m,
                           const struct gemm_thin *forth, int n_forth, const struct gemm_thin *back,
@@ -613,6 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_naive),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_few_rows_straight),
         cmocka_unit_test(test_thin_products_follow),
         cmocka_unit_test(test_rows_alone),
         cmocka_unit_test(test_names),
