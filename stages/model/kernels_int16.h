@@ -343,7 +343,7 @@ static void gemm_int16_tile(const struct gemm_job *job, int row, int rows, int c
     float *row_scale = pack, *then = then_space(job, rows, pack);
     then_pack(job, row, rows, then);
     packed_t *bp = (packed_t *)(row_scale + GEMM_INT16_SCALES), *ap = bp + packed_panel(job->k);
-    int16_begin();
+    int16_begin(rows);
     int16_pack_rows(job, row, rows, row_scale, ap, bp);
     for (int x = 0; x < cols; x += GEMM_PANEL) {
         int n = cols - x < GEMM_PANEL ? cols - x : GEMM_PANEL;

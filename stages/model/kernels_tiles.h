@@ -30,15 +30,19 @@ static inline size_t packed_panel(int k)
     return tile_steps(k) * GEMM_PANEL;
 }
 
-/* All eight tiles are of 16 rows of 64 bytes. */
-static inline void int16_begin(void)
+/* Tiles 6 and 7 are of B; the others have as many rows as A, up to 16: less of them, less time. */
+static inline void int16_begin(int rows)
 {
-    static const struct {
+    struct {
         uint8_t palette, start_row, reserved[14];
         uint16_t row_bytes[16];
         uint8_t rows[16];
-    } config __attribute__((aligned(64))) = {
-        1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+    } config __attribute__((aligned(64))) = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = (uint8_t)(rows < 16 && i < 6 ? rows : 16);
+    }
+    __asm__ volatile("" ::"m"(config)); /* gcc's intrinsic says that it reads 8 bytes of it */
     _tile_loadconfig(&config);
 }
 static inline void int16_end(void)
@@ -175,11 +179,10 @@ static void int16_pack_rows(const struct gemm_job *job, int row, int rows, float
     }
 }
 
-/* s[i][j] of 16 rows and NR columns. */
+/* s[i][j] of `rows` rows and NR columns. */
 static void int16_sums(int k, int rows, const packed_t *a, const packed_t *b, int32_t *s)
 {
     int32_t low[16 * NR] __attribute__((aligned(64)));
-    (void)rows;
     __asm__ volatile("" ::: "memory"); /* gcc's loads of tiles do not say that they read */
     _tile_zero(0);
     _tile_zero(1);
@@ -199,6 +202,6 @@ static void int16_sums(int k, int rows, const packed_t *a, const packed_t *b, in
     _tile_stored(1, s + 16, NR * sizeof *s);
     _tile_stored(2, low, NR * sizeof *low);
     _tile_stored(3, low + 16, NR * sizeof *low);
-    for (int i = 0; i < 16 * NR; i++)
+    for (int i = 0; i < rows * NR; i++)
         s[i] = (int32_t)(((uint32_t)s[i] << 8) + (uint32_t)low[i]);
 }
