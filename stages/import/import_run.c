@@ -27,6 +27,7 @@ int import_run_open(struct import_run *p, const struct stage_run *run, struct er
         rc = compute_open(&p->compute, run->n_threads, run->kernels, e);
     if (rc)
         return rc;
+    p->from.tensors.pool = p->compute.pool;
     p->owned = xalloc_array(2 * (size_t)shape_n_tensors(&p->from.shape), sizeof *p->owned);
     if (base_source_check(&p->from, e))
         rc = err_wrap(e, "%s", p->port);
@@ -120,6 +121,17 @@ static int pack_matrix(struct import_run *p, const struct shape_tensor *t, const
     return packing.rc;
 }
 
+static void expect_tensor(const struct import_run *p, int i)
+{
+    struct shape_tensor t;
+    char name[SHAPE_NAME_BYTES];
+    if (i == shape_n_tensors(&p->from.shape))
+        return;
+    shape_tensor(&p->from.shape, i, &t);
+    base_source_tensor_name(&p->from, &t, name);
+    tensor_source_expect(tensor_source_find(&p->from.tensors, name));
+}
+
 static int pack_tensor(struct import_run *p, int i, struct err *e)
 {
     static const char *const form_notes[IMPORT_FORMS] = {"f32, as it is", "bf16, exact",
@@ -133,6 +145,7 @@ static int pack_tensor(struct import_run *p, int i, struct err *e)
     int rc = load(p, name, &l, e);
     if (rc)
         return rc;
+    expect_tensor(p, i + 1);
     float *scale = xalloc_array((size_t)t.n, sizeof *scale);
     struct grid_found f = grid_find(&p->compute, l.values, t.n, t.k, scale);
     int64_t rounded = p->n_rounded;

@@ -6,7 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pipeline/base/thread.h"
+
 /* sum: of the bytes before, 0 at first. */
 uint32_t crc32_add(uint32_t sum, const void *bytes, size_t n_bytes);
+/* Of all of them, by the threads of the pool; NULL: by this one. */
+uint32_t crc32_of(struct thread_pool *pool, const void *bytes, size_t n_bytes);
 
 #endif

@@ -10,8 +10,8 @@
  * element.
  */
 #define PACK_COST 8
-/* Multiplications of few rows with a matrix straight from where it is: from so many on, in parts.
- * Of STRAIGHT_COLUMNS: a line of the cache, or half of one. */
+/* Multiplications of few rows with a matrix straight from where it is: from so many on, in parts
+ * of a multiple of STRAIGHT_COLUMNS. */
 #define STRAIGHT_PARTS 32768
 #define STRAIGHT_COLUMNS 16
 /* Parts that each thread takes of few rows' product with packed weights, where what counts is the

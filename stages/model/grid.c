@@ -22,26 +22,40 @@ static void note(struct values *v, uint32_t bits)
         v->bits[v->n++] = bits;
 }
 
-/* Are these 16 among the values? Plain loops that vectorise: nearly all blocks of a matrix on a
- * grid bring nothing new. */
+/* So many values are looked at together: nearly all blocks of a matrix on a grid bring nothing new.
+ */
+#define LOOK 64
+
+/* How many are not a, b, c or d. A plain loop, which vectorises. */
+static uint32_t count_others(const uint32_t *bits, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    uint32_t others = 0;
+    for (int j = 0; j < LOOK; j++)
+        others += 1u ^ ((uint32_t)(bits[j] == a) | (uint32_t)(bits[j] == b) |
+                        (uint32_t)(bits[j] == c) | (uint32_t)(bits[j] == d));
+    return others;
+}
+
+/* Are these LOOK among the values, of which none is there twice? */
 static bool all_known(const uint32_t *bits, const struct values *v)
 {
-    uint32_t hit[16] = {0}, all = 1;
-    for (int i = 0; i < v->n; i++)
-        for (int j = 0; j < 16; j++)
-            hit[j] |= bits[j] == v->bits[i];
-    for (int j = 0; j < 16; j++)
-        all &= hit[j];
-    return all != 0;
+    uint32_t known = 0;
+    for (int i = 0; i < v->n; i += 4) {
+        uint32_t four[4];
+        for (int j = 0; j < 4; j++)
+            four[j] = v->bits[i + j < v->n ? i + j : i];
+        known += LOOK - count_others(bits, four[0], four[1], four[2], four[3]);
+    }
+    return known == LOOK;
 }
 
 static void count(const float *row, int k, struct values *v)
 {
-    uint32_t bits[16];
-    for (int i = 0; i < k && v->n < GRID_DISTINCT_MAX; i += 16) {
-        int n = k - i < 16 ? k - i : 16;
+    uint32_t bits[LOOK];
+    for (int i = 0; i < k && v->n < GRID_DISTINCT_MAX; i += LOOK) {
+        int n = k - i < LOOK ? k - i : LOOK;
         memcpy(bits, row + i, (size_t)n * sizeof *bits);
-        if (n == 16 && all_known(bits, v))
+        if (n == LOOK && all_known(bits, v))
             continue;
         for (int j = 0; j < n; j++)
             note(v, bits[j]);
@@ -105,15 +119,14 @@ static void look_at_rows(void *context, int first, int n)
     const struct look *l = context;
     for (int r = first; r < first + n; r++) {
         const float *row = l->w + (size_t)r * (size_t)l->k;
-        uint32_t most = 0, low = 0;
+        uint32_t endless = 0, low = 0;
         for (int i = 0; i < l->k; i++) {
             uint32_t bits;
             memcpy(&bits, row + i, sizeof bits);
-            low |= bits & 0xFFFF;
-            bits &= 0x7FFFFFFF;
-            most = bits > most ? bits : most;
+            low |= bits;
+            endless |= (bits & 0x7F800000) == 0x7F800000;
         }
-        l->rows[r] = (struct row){.finite = most < 0x7F800000, .bf16 = low == 0};
+        l->rows[r] = (struct row){.finite = endless == 0, .bf16 = (low & 0xFFFF) == 0};
         count(row, l->k, &l->rows[r].values);
     }
 }

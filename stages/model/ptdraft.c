@@ -95,7 +95,7 @@ static int take(struct reading *r, const struct shape_tensor *want, struct err *
     struct tensor view;
     const struct pt_tensor *t = find(r, want->name);
     size_t entry = (size_t)(t->storage - r->file.zip.entries), n = (size_t)pt_tensor_elements(t);
-    int rc = r->summed[entry] ? 0 : zipdir_check_crc(&r->file.zip, t->storage, e);
+    int rc = r->summed[entry] ? 0 : zipdir_check_crc(&r->file.zip, t->storage, NULL, e);
     r->summed[entry] = 1;
     if (rc == 0)
         rc = pt_tensor_view(t, &view, e);

@@ -338,7 +338,7 @@ static int read_small(const struct reading *r, const struct zipdir_entry *entry,
     if (entry->n_bytes >= 24)
         return err_set(e, ERR_FORMAT, "entry %.*s has %" PRIu64 " bytes, expected a word",
                        (int)entry->name_bytes, entry->name, entry->n_bytes);
-    int rc = zipdir_check_crc(&r->f->zip, entry, e);
+    int rc = zipdir_check_crc(&r->f->zip, entry, NULL, e);
     if (rc != 0)
         return rc;
     size_t n = (size_t)entry->n_bytes;
@@ -403,7 +403,7 @@ int ptfile_parse(struct ptfile *f, const unsigned char *bytes, size_t n_bytes, s
     if (rc == 0)
         rc = check_surroundings(&r, e);
     if (rc == 0)
-        rc = zipdir_check_crc(&f->zip, entry, e);
+        rc = zipdir_check_crc(&f->zip, entry, NULL, e);
     if (rc == 0)
         rc = read_tensors(&r, entry, e);
     xfree(r.open);
@@ -452,6 +452,6 @@ int ptfile_check_crc(const struct ptfile *f, struct err *e)
 {
     int rc = 0;
     for (size_t i = 0; i < f->zip.n_entries && rc == 0; i++)
-        rc = zipdir_check_crc(&f->zip, &f->zip.entries[i], e);
+        rc = zipdir_check_crc(&f->zip, &f->zip.entries[i], NULL, e);
     return rc;
 }

@@ -128,7 +128,7 @@ int tensor_source_load(struct tensor_source *s, const struct source_tensor *t,
     *out = (struct source_values){.t = t};
     if (t->pt != NULL) {
         size_t entry = (size_t)(t->pt->storage - s->pt.zip.entries);
-        int rc = s->summed[entry] ? 0 : zipdir_check_crc(&s->pt.zip, t->pt->storage, e);
+        int rc = s->summed[entry] ? 0 : zipdir_check_crc(&s->pt.zip, t->pt->storage, s->pool, e);
         if (rc != 0)
             return err_wrap(e, "%s", t->name);
         s->summed[entry] = 1;
@@ -142,15 +142,26 @@ int tensor_source_load(struct tensor_source *s, const struct source_tensor *t,
     return 0;
 }
 
+/* Of the whole pages of a tensor; nothing depends on it. */
+static void advise(const struct source_tensor *t, int advice)
+{
+    uintptr_t page = 4096, data = (uintptr_t)t->view.data;
+    uintptr_t first = (data + page - 1) / page * page, end = (data + t->view.n_bytes) / page * page;
+    if (end > first)
+        (void)madvise((void *)first, end - first, advice);
+}
+
+void tensor_source_expect(const struct source_tensor *t)
+{
+    if (t->is_float)
+        advise(t, MADV_WILLNEED);
+}
+
 void tensor_source_unload(struct source_values *v)
 {
     if (v->t == NULL)
         return;
-    const struct tensor *t = &v->t->view;
-    uintptr_t page = 4096, first = ((uintptr_t)t->data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)t->data + t->n_bytes) / page * page;
-    if (end > first)
-        madvise((void *)first, end - first, MADV_DONTNEED); /* advice: nothing depends on it */
+    advise(v->t, MADV_DONTNEED);
     xfree(v->own);
     memset(v, 0, sizeof *v);
 }

@@ -20,7 +20,8 @@ struct source_tensor {
 
 struct tensor_source {
     struct ptfile pt;
-    unsigned char *summed; /* by entry of its zip: the checksum was compared */
+    unsigned char *summed;    /* by entry of its zip: the checksum was compared */
+    struct thread_pool *pool; /* for checksums; borrowed; NULL: none */
     struct tensorfile *files;
     size_t n_files;
     struct source_tensor *tensors; /* sorted by name */
@@ -51,6 +52,8 @@ struct source_values {
  * saved, or there is none (ERR_FORMAT). */
 int tensor_source_load(struct tensor_source *s, const struct source_tensor *t,
                        struct source_values *out, struct err *e) MUST_USE;
+/* It is loaded next: the disk may read ahead while another one is in use. */
+void tensor_source_expect(const struct source_tensor *t);
 /* Gives back the pages of the file too: resident memory stays that of one tensor. */
 void tensor_source_unload(struct source_values *v);
 

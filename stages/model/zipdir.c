@@ -445,9 +445,10 @@ const struct zipdir_entry *zipdir_find(const struct zipdir *d, const char *name,
     return NULL;
 }
 
-int zipdir_check_crc(const struct zipdir *d, const struct zipdir_entry *entry, struct err *e)
+int zipdir_check_crc(const struct zipdir *d, const struct zipdir_entry *entry,
+                     struct thread_pool *pool, struct err *e)
 {
-    uint32_t sum = crc32_add(0, d->bytes + entry->data_at, (size_t)entry->n_bytes);
+    uint32_t sum = crc32_of(pool, d->bytes + entry->data_at, (size_t)entry->n_bytes);
     if (sum == entry->crc)
         return 0;
     (void)err_set(e, ERR_FORMAT,

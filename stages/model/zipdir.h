@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "pipeline/base/err.h"
+#include "pipeline/base/thread.h"
 
 struct zipdir_entry {
     const char *name; /* borrowed from the bytes; UTF-8 without control characters, no NUL behind */
@@ -45,8 +46,9 @@ void zipdir_release(struct zipdir *d); /* safe on zeroed, safe twice */
 
 /* Or NULL. */
 const struct zipdir_entry *zipdir_find(const struct zipdir *d, const char *name, size_t name_bytes);
-/* Reads all data of the entry: ERR_FORMAT with its name when they are not what was written. */
+/* Reads all data of the entry, with the threads of the pool or, NULL, with this one: ERR_FORMAT
+ * with its name when they are not what was written. */
 int zipdir_check_crc(const struct zipdir *d, const struct zipdir_entry *entry,
-                     struct err *e) MUST_USE;
+                     struct thread_pool *pool, struct err *e) MUST_USE;
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pipeline/base/limits.h"
+#include "pipeline/base/xalloc.h"
 #include "stages/model/crc32.h"
 #include "stages/model/zipdir.h"
 #include "tests/unit/scratch.h"
@@ -59,15 +60,34 @@ static void entries_are_found(void **state)
         assert_int_equal(b->central_at, z.entries[0].central_at);
         assert_null(zipdir_find(&d, "archive/", 8));
         assert_null(zipdir_find(&d, "archive/bb", 10));
-        need(zipdir_check_crc(&d, b, &e), &e);
+        need(zipdir_check_crc(&d, b, NULL, &e), &e);
         z.bytes.bytes[b->data_at + 3] ^= 1;
-        assert_int_equal(zipdir_check_crc(&d, b, &e), ERR_FORMAT);
+        assert_int_equal(zipdir_check_crc(&d, b, NULL, &e), ERR_FORMAT);
         assert_non_null(strstr(e.text, "entry archive/b: "));
         assert_non_null(strstr(e.text, "expected cbf43926: the file is damaged"));
         zipdir_release(&d);
         zipdir_release(&d);
         tiny_zip_release(&z);
     }
+}
+
+/* In parts by threads as in one. */
+static void checksums_are_joined(void **state)
+{
+    enum { PART = 1 << 20, MOST = 3 * PART + 5 };
+    static const size_t sizes[] = {0, 1, PART - 1, PART, PART + 1, 2 * PART, MOST};
+    struct thread_pool *pool = thread_pool_open(2);
+    unsigned char *bytes = xalloc(MOST);
+    (void)state;
+    for (size_t i = 0; i < MOST; i++)
+        bytes[i] = (unsigned char)(i * 2654435761u >> 13);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint32_t whole = crc32_add(0, bytes, sizes[i]);
+        assert_int_equal(crc32_of(pool, bytes, sizes[i]), whole);
+        assert_int_equal(crc32_of(NULL, bytes, sizes[i]), whole);
+    }
+    xfree(bytes);
+    thread_pool_close(pool);
 }
 
 static void comments_are_skipped(void **state)
@@ -352,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc_is_the_known_one),
         cmocka_unit_test(entries_are_found),
+        cmocka_unit_test(checksums_are_joined),
         cmocka_unit_test(comments_are_skipped),
         cmocka_unit_test(descriptors_stand_for_zeros),
         cmocka_unit_test(damaged_fields_are_refused),
