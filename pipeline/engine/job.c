@@ -385,17 +385,25 @@ static int publish(struct job_env *env, struct job *j, struct err *e)
     return 0;
 }
 
-/* The stage's own last line says most. */
+/* The stage's own last line says most: where it is long, what it begins with and what it ends with.
+ */
 static char *last_line(const struct job *j)
 {
+    enum { END_BYTES = 150 };
     const char *text = buf_text(&j->log);
     size_t end = j->log.n_bytes;
     while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r'))
         end--;
     size_t start = end;
-    while (start > 0 && text[start - 1] != '\n' && end - start < 300)
+    while (start > 0 && text[start - 1] != '\n')
         start--;
-    return xstrndup(text + start, end - start);
+    if (end - start <= 2 * END_BYTES)
+        return xstrndup(text + start, end - start);
+    size_t last = end - END_BYTES;
+    while (((unsigned char)text[last] & 0xC0) == 0x80) /* not within a letter of UTF-8 */
+        last++;
+    return xasprintf("%.*s ... %.*s", (int)str_utf8_prefix(text + start, END_BYTES), text + start,
+                     (int)(end - last), text + last);
 }
 
 static void record_failure(struct job_env *env, const struct job *j, const char *reason)

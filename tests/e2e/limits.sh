@@ -135,5 +135,13 @@ manifest die 2 'retries: 2' >m.yaml
 expect 0 fm run m.yaml
 has stderr.txt 'was killed by signal 9'
 has stderr.txt 'after 2 retries'
+
+# Of a long last line the beginning and the end are said.
+long=$(printf 'a%.0s' $(seq 200))/$(printf 'b%.0s' $(seq 200))
+manifest read 1 'retries: 0' | sed "s|does: read|does: read, path: in.txt/$long|" >m.yaml
+expect 1 fm run m.yaml
+has stderr.txt "stage-probe exited with status 1: probe: in.txt/aaa"
+has stderr.txt 'aaa ... bbb'
+grep -qE 'exited with status 1: .*bbb: no such file' stderr.txt || die "the end of the stage's last line is not said"
 expect 0 fm verify
 echo ok
