@@ -30,7 +30,8 @@ static inline size_t packed_panel(int k)
     return tile_steps(k) * GEMM_PANEL;
 }
 
-/* Tiles 6 and 7 are of B; the others have as many rows as A, up to 16: less of them, less time. */
+/* Tiles 6 and 7 are of B; the others have as many rows as A, up to 16: fewer
+ * take less time. */
 static inline void int16_begin(int rows)
 {
     struct {
@@ -50,61 +51,49 @@ static inline void int16_end(void)
     _tile_release();
 }
 
-static inline unsigned char *tile_row(unsigned char *tiles, int step, size_t tile_apart)
+/* Where a step and the three beside it begin: of the first or second 16 columns. */
+static inline packed_t *tile_row(packed_t *bp, int step, int column)
 {
-    return tiles + (size_t)(step / TILE_STEPS) * tile_apart + (size_t)(step % TILE_STEPS / 4) * 64;
+    return bp + (size_t)(step / TILE_STEPS) * 2 * TILE_BYTES + column / 16 * TILE_BYTES +
+           step % TILE_STEPS / 4 * 64;
 }
 
-/* The levels of 64 codes, 2 code - last. */
-static inline __m512i levels_of(__m512i codes, __m512i level)
+/* 16 outputs against k inputs, whose codes of so many bits are in groups of 64 bytes. level: by
+ * code, in each 16 bytes. */
+static inline void tile_outputs(const unsigned char *codes, int k, int bits, __m512i level,
+                                packed_t *bp, int column)
 {
-    return _mm512_shuffle_epi8(level, codes);
-}
-static inline __m512i levels_q2(void)
-{
-    return _mm512_set1_epi32(0x0301FFFD);
-}
-static inline __m512i levels_q4(void)
-{
-    return _mm512_broadcast_i32x4(
-        _mm_setr_epi8(-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15));
+    const __m512i mask = _mm512_set1_epi8((char)((1 << bits) - 1));
+    for (int step = 0; step < k; step += 32 / bits, codes += 64) {
+        __m512i group = _mm512_loadu_si512(codes);
+        packed_t *to = tile_row(bp, step, column);
+        for (int i = 0; i < 8 / bits; i++, group = _mm512_srli_epi32(group, (unsigned)bits))
+            _mm512_storeu_si512(to + i * 64,
+                                _mm512_shuffle_epi8(level, _mm512_and_si512(group, mask)));
+    }
 }
 
 /* Outputs [col, col + n) against all inputs. */
 static void int16_pack_outputs(const struct weight *w, int col, int n, packed_t *bp)
 {
-    const __m512i two = _mm512_set1_epi8(3), four = _mm512_set1_epi8(15);
-    const __m512i level_q2 = levels_q2(), level_q4 = levels_q4();
+    const __m512i level_q2 = _mm512_set1_epi32(0x0301FFFD), /* -3, -1, 1, 3 */
+        level_q4 = _mm512_broadcast_i32x4(
+            _mm_setr_epi8(-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15));
     if (n < GEMM_PANEL || w->k % TILE_STEPS != 0)
         memset(bp, 0, packed_panel(w->k));
-    for (int c = 0; c < n; c += 16) {
-        const unsigned char *codes = codes_at(w, col + c, 0);
-        packed_t *tiles = bp + c / 16 * TILE_BYTES;
+    for (int c = 0; c < n; c += 16)
         if (w->form == WEIGHT_Q4)
-            for (int k = 0; k < w->k; k += 8, codes += 64) {
-                __m512i word = _mm512_loadu_si512(codes);
-                unsigned char *to = tile_row(tiles, k, 2 * TILE_BYTES);
-                for (int i = 0; i < 2; i++, word = _mm512_srli_epi32(word, 4))
-                    _mm512_storeu_si512(to + i * 64,
-                                        levels_of(_mm512_and_si512(word, four), level_q4));
-            }
+            tile_outputs(codes_at(w, col + c, 0), w->k, 4, level_q4, bp, c);
         else
-            for (int k = 0; k < w->k; k += 16, codes += 64) {
-                __m512i word = _mm512_loadu_si512(codes);
-                unsigned char *to = tile_row(tiles, k, 2 * TILE_BYTES);
-                for (int i = 0; i < 4; i++, word = _mm512_srli_epi32(word, 2))
-                    _mm512_storeu_si512(to + i * 64,
-                                        levels_of(_mm512_and_si512(word, two), level_q2));
-            }
-    }
+            tile_outputs(codes_at(w, col + c, 0), w->k, 2, level_q2, bp, c);
 }
 
 /* Inputs [col, col + n) against all outputs; 2 bits only. A row of a tile takes from four outputs
  * the byte with an input's code, for each of 16 inputs, and turns that to where the level comes
- * from: bits 1 and 2. */
+ * from: bits 1 and 2, which are twice the code. */
 static void int16_pack_inputs(const struct weight *w, int col, int n, packed_t *bp)
 {
-    const __m512i two = _mm512_set1_epi8(6), three = _mm512_set1_epi8(3);
+    const __m512i mask = _mm512_set1_epi8(6), three = _mm512_set1_epi8(3);
     unsigned char from[4][64];
     int32_t turn[16];
     for (int i = 0; i < 16; i++) {
@@ -113,8 +102,6 @@ static void int16_pack_inputs(const struct weight *w, int col, int n, packed_t *
             from[j / 4][4 * i + j % 4] = (unsigned char)(4 * j + i / 4);
     }
     const __m512i turns = _mm512_loadu_si512(turn);
-    const __m512i from_0 = _mm512_loadu_si512(from[0]), from_1 = _mm512_loadu_si512(from[1]),
-                  from_2 = _mm512_loadu_si512(from[2]), from_3 = _mm512_loadu_si512(from[3]);
     if (n < GEMM_PANEL || w->n % TILE_STEPS != 0)
         memset(bp, 0, packed_panel(w->n));
     for (int o = 0; o < w->n; o += 16)
@@ -122,19 +109,12 @@ static void int16_pack_inputs(const struct weight *w, int col, int n, packed_t *
             const unsigned char *codes = codes_at(w, o, col + c);
             __m512i group = _mm512_loadu_si512(codes);
             __builtin_prefetch(codes + (size_t)w->k * 32); /* 8 groups on: they lie apart */
-            unsigned char *to = tile_row(bp + c / 16 * TILE_BYTES, o, 2 * TILE_BYTES);
-#define TILE_ROW(r)                                                                              \
-    _mm512_storeu_si512(                                                                         \
-        to + (r)*64,                                                                             \
-        _mm512_sub_epi8(                                                                         \
-            _mm512_and_si512(_mm512_rorv_epi32(_mm512_permutexvar_epi8(from_##r, group), turns), \
-                             two),                                                               \
-            three));
-            TILE_ROW(0)
-            TILE_ROW(1)
-            TILE_ROW(2)
-            TILE_ROW(3)
-#undef TILE_ROW
+            packed_t *to = tile_row(bp, o, c);
+            for (int r = 0; r < 4; r++) {
+                __m512i bytes = _mm512_permutexvar_epi8(_mm512_loadu_si512(from[r]), group);
+                bytes = _mm512_and_si512(_mm512_rorv_epi32(bytes, turns), mask);
+                _mm512_storeu_si512(to + r * 64, _mm512_sub_epi8(bytes, three));
+            }
         }
 }
 
