@@ -112,7 +112,7 @@ static int pack_matrix(struct import_run *p, const struct shape_tensor *t, const
         p->n_rounded++;
     }
     unsigned char *out = xalloc(weight_bytes(f->form, t->n, t->k));
-    *w = (struct weight){f->form, t->n, t->k, out, scale, f->n_scales};
+    *w = weight_codes(f->form, t->n, t->k, out, scale, f->n_scales);
     struct packing packing = {
         .values = values, .w = w, .out = out, .rounds = rounds, .lock = PTHREAD_MUTEX_INITIALIZER};
     thread_pool_run(p->compute.pool, ((size_t)t->n + 15) / 16, pack_rows, &packing);

@@ -46,7 +46,7 @@ int adapted_open_draft(const struct adapted *a, const char *path, struct model *
     if (rc == 0 && draft->shape.vocab != a->model.shape.vocab)
         rc = err_set(e, ERR_CONFIG, "the draft has a vocabulary of %d, the base one of %d",
                      draft->shape.vocab, a->model.shape.vocab);
-    return rc;
+    return rc == 0 ? model_to_panels(draft, e) : rc;
 }
 
 void adapted_release(struct adapted *a)

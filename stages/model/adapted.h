@@ -19,8 +19,8 @@ int adapted_open(struct adapted *a, const char *base_path, const char *adapter_p
                  const char *package_path, struct err *e) MUST_USE;
 /* For what only answers: see adapter_halve. */
 void adapted_halve(struct adapted *a);
-/* Opens a draft for it: ERR_CONFIG when their vocabularies differ. The caller releases the draft.
- */
+/* Opens a draft for it, by panels: ERR_CONFIG when their vocabularies differ. The caller releases
+ * the draft. */
 int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,
                        struct err *e) MUST_USE;
 void adapted_release(struct adapted *a); /* safe on zeroed, safe twice */

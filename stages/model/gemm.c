@@ -105,13 +105,14 @@ static void run_columns(struct gemm_run *g, int parts, int step)
 static void run_few(struct gemm_run *g, bool int16, bool tiny)
 {
     const struct gemm_job *job = g->job;
-    bool straight =
-        (job->b.form == WEIGHT_F16 || job->b.form == WEIGHT_F32) && job->b_by_k && !job->a_by_k;
+    bool straight = gemm_is_straight(job);
     int n_threads = thread_pool_size(g->c->pool);
     bool parts = straight ? (double)job->m * job->n * job->k >= STRAIGHT_PARTS : !tiny;
     if (parts && n_threads > 1)
         run_columns(g, int16 ? ROW_PARTS * n_threads : n_threads,
-                    straight ? STRAIGHT_COLUMNS : GEMM_PANEL);
+                    job->b.panels ? WEIGHT_PANEL
+                    : straight    ? STRAIGHT_COLUMNS
+                                  : GEMM_PANEL);
     else
         g->tile(job, 0, job->m, 0, job->n, g->c->pack);
 }
@@ -193,8 +194,9 @@ static struct gemm_job job_xwt(int m, const float *x, int ldx, const struct weig
         .k = w->k,
         .a = x,
         .lda = (size_t)ldx,
+        .b_by_k = w->panels,
         .b = *w,
-        .ldb = (size_t)w->k,
+        .ldb = w->panels ? WEIGHT_PANEL : (size_t)w->k,
         .c = y,
         .ldc = (size_t)ldy,
         .add = add,
@@ -204,7 +206,7 @@ static struct gemm_job job_xwt(int m, const float *x, int ldx, const struct weig
 static struct gemm_job job_xw(int m, const float *dy, int lddy, const struct weight *w, float *dx,
                               int lddx, bool add)
 {
-    CHECK(lddy >= w->n && lddx >= w->k);
+    CHECK(lddy >= w->n && lddx >= w->k && !w->panels);
     check_codes(w);
     return (struct gemm_job){
         .m = m,

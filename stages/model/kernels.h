@@ -55,14 +55,14 @@ static inline int gemm_int16_rows(int k, int then_steps)
 }
 
 /* C[m][n] (+)= A . B. A is a[m][k], or a[k][m] when a_by_k. B is b(n, k) as a weight (b_by_k false,
- * W rows are outputs) or b(k, n) (b_by_k true). */
+ * W rows are outputs) or b(k, n) (b_by_k true; a weight by panels too). */
 struct gemm_job {
     int m, n, k;
     const float *a;
     size_t lda;
     bool a_by_k, b_by_k;
     struct weight b;
-    size_t ldb; /* F32 and BF16: row stride of b.data in elements */
+    size_t ldb; /* F32, F16 and BF16: row stride of b.data in elements; by panels: of a step */
     float *c;
     size_t ldc;
     bool add;
@@ -72,6 +72,13 @@ struct gemm_job {
     const struct gemm_job *then;
     int n_then;
 };
+
+/* Few rows are multiplied with B where it is: its elements lie in the order of the reduction. */
+static inline bool gemm_is_straight(const struct gemm_job *job)
+{
+    return job->b_by_k && !job->a_by_k &&
+           (job->b.form == WEIGHT_F32 || job->b.form == WEIGHT_F16 || job->b.form == WEIGHT_BF16);
+}
 
 /* What row i of a product of attention leaves out, where `sees` is first + i / heads. */
 enum attention_part {

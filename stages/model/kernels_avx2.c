@@ -10,6 +10,9 @@
 #define VF __m256
 #define V_LOAD(p) _mm256_loadu_ps(p)
 #define V_LOAD_HALF(p) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
+#define V_LOAD_BF16(p)   \
+    _mm256_castsi256_ps( \
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p))), 16))
 #define V_STORE(p, v) _mm256_storeu_ps((p), (v))
 #define V_SET1(s) _mm256_set1_ps(s)
 #define V_ADD(a, b) _mm256_add_ps((a), (b))

@@ -10,6 +10,9 @@
 #define VF __m512
 #define V_LOAD(p) _mm512_loadu_ps(p)
 #define V_LOAD_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
+#define V_LOAD_BF16(p)   \
+    _mm512_castsi512_ps( \
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p))), 16))
 #define V_STORE(p, v) _mm512_storeu_ps((p), (v))
 #define V_SET1(s) _mm512_set1_ps(s)
 #define V_ADD(a, b) _mm512_add_ps((a), (b))

@@ -2,7 +2,7 @@
  * The text of every kernel set. A kernels_<set>.c defines, then includes this file once:
  *   V_WIDTH      floats per vector: 1, 4, 8 or 16
  *   VF           vector of V_WIDTH floats
- *   V_LOAD_HALF(p)  V_WIDTH finite halves as floats
+ *   V_LOAD_HALF(p) V_LOAD_BF16(p)  V_WIDTH finite halves, or bf16, as floats
  *   V_LOAD(p) V_STORE(p, v) V_SET1(s) V_ADD(a, b) V_MUL(a, b) V_MAX(a, b) V_FMA(a, b, c) = a b + c
  *                (V_MAX: a > b ? a : b)
  *   VI           vector of V_WIDTH int32, each also a pair of int16

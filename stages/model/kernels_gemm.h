@@ -214,13 +214,8 @@ static inline void floats_of_16(const struct weight *w, size_t at, int n, float 
 {
     const uint16_t *h = (const uint16_t *)w->data + at;
     int i = 0;
-    if (w->form == WEIGHT_F16)
-        for (; i + V_WIDTH <= n; i += V_WIDTH)
-            V_STORE(out + i, V_LOAD_HALF(h + i));
-    else
-        for (; i + 8 <= n; i += 8)
-            for (int j = 0; j < 8; j++)
-                out[i + j] = fm_f32_bits((uint32_t)h[i + j] << 16);
+    for (; i + V_WIDTH <= n; i += V_WIDTH)
+        V_STORE(out + i, w->form == WEIGHT_F16 ? V_LOAD_HALF(h + i) : V_LOAD_BF16(h + i));
     for (; i < n; i++)
         out[i] = float_of_16(w, at + (size_t)i);
 }
@@ -309,16 +304,28 @@ static void pack_b_outputs(const struct gemm_job *job, int col, int n, int k0, i
     }
 }
 
-/* As above where the reduction runs over the rows of W (or of a plain matrix). */
+/* Where op(B) of b_by_k has step k of a column: elements before it. */
+static inline size_t element_at(const struct gemm_job *job, int k, int col)
+{
+    size_t panel = 0, at = (size_t)col;
+    if (job->b.panels) {
+        panel = at / WEIGHT_PANEL * (size_t)job->k * WEIGHT_PANEL;
+        at %= WEIGHT_PANEL;
+    }
+    return panel + (size_t)k * job->ldb + at;
+}
+
+/* As above where the reduction runs over the rows of W (or of a plain matrix), or W is by panels;
+ * the columns are of one. */
 static void pack_b_inputs(const struct gemm_job *job, int col, int n, int k0, int steps, float *bp,
                           float *spare)
 {
     const struct weight *w = &job->b;
     if (w->form == WEIGHT_F32) {
-        const float *src = (const float *)w->data + (size_t)k0 * job->ldb + col;
+        const float *src = (const float *)w->data + element_at(job, k0, col);
         pack_straight(src, job->ldb, n, GEMM_PANEL, steps, bp);
     } else if (is_16(w)) {
-        size_t first = (size_t)k0 * job->ldb + (size_t)col;
+        size_t first = element_at(job, k0, col);
         for (int k = 0; k < steps; k++, bp += GEMM_PANEL) {
             floats_of_16(w, first + (size_t)k * job->ldb, n, bp);
             for (int i = n; i < GEMM_PANEL; i++)
@@ -390,28 +397,30 @@ static int few_rows(int n)
     return n <= 4 ? n : (n + 1) / 2;
 }
 
-/* R rows against N vectors of columns of floats or halves, straight from where these are: what
- * counts is the memory's speed, so what is read some steps later is asked for. */
+/* R rows against N vectors of columns of floats, halves or bf16, straight from where these are:
+ * what counts is the memory's speed, so what is read some steps later is asked for. */
 #define STRAIGHT_AHEAD 128
 #define STRAIGHT_LOAD_float(p) (__builtin_prefetch((p) + STRAIGHT_AHEAD), V_LOAD(p))
 #define STRAIGHT_LOAD_half(p) (__builtin_prefetch((p) + STRAIGHT_AHEAD), V_LOAD_HALF(p))
+#define STRAIGHT_LOAD_bf16(p) (__builtin_prefetch((p) + STRAIGHT_AHEAD), V_LOAD_BF16(p))
 #define STRAIGHT_STEP_1(i) MICRO_A_APART(i) MICRO_FMA_1(i)
 #define STRAIGHT_STEP_2(i) MICRO_A_APART(i) MICRO_FMA_2(i)
 #define STRAIGHT_STEP_4(i) MICRO_A_APART(i) MICRO_FMA_4(i)
-#define STRAIGHT_KERNEL(R, N, T, ELEMENT)                                   \
-    static void T##_##R##_##N(const struct gemm_job *job, int row, int col) \
-    {                                                                       \
-        int steps = job->k;                                                 \
-        size_t a_row = job->lda, ldc = job->ldc;                            \
-        const float *a = job->a + (size_t)row * a_row;                      \
-        const ELEMENT *b = (const ELEMENT *)job->b.data + col;              \
-        float *c = job->c + (size_t)row * ldc + col;                        \
-        bool from_zero = !job->add;                                         \
-        MICRO_BODY(R, N, 1, STRAIGHT_STEP_##N, job->ldb, STRAIGHT_LOAD_##T) \
+#define STRAIGHT_KERNEL(R, N, T, ELEMENT)                                          \
+    static void T##_##R##_##N(const struct gemm_job *job, int row, int col)        \
+    {                                                                              \
+        int steps = job->k;                                                        \
+        size_t a_row = job->lda, ldc = job->ldc;                                   \
+        const float *a = job->a + (size_t)row * a_row;                             \
+        const ELEMENT *b = (const ELEMENT *)job->b.data + element_at(job, 0, col); \
+        float *c = job->c + (size_t)row * ldc + col;                               \
+        bool from_zero = !job->add;                                                \
+        MICRO_BODY(R, N, 1, STRAIGHT_STEP_##N, job->ldb, STRAIGHT_LOAD_##T)        \
     }
-#define STRAIGHT_KERNELS(R, N)          \
-    STRAIGHT_KERNEL(R, N, float, float) \
-    STRAIGHT_KERNEL(R, N, half, uint16_t)
+#define STRAIGHT_KERNELS(R, N)            \
+    STRAIGHT_KERNEL(R, N, float, float)   \
+    STRAIGHT_KERNEL(R, N, half, uint16_t) \
+    STRAIGHT_KERNEL(R, N, bf16, uint16_t)
 STRAIGHT_KERNELS(1, 1)
 STRAIGHT_KERNELS(1, 2)
 STRAIGHT_KERNELS(1, 4)
@@ -425,13 +434,14 @@ STRAIGHT_KERNELS(4, 2)
 
 static bool takes_straight(const struct gemm_job *job, int rows)
 {
-    return rows <= GEMM_FEW_ROWS && job->b_by_k && !job->a_by_k && job->n_then == 0 &&
-           (job->b.form == WEIGHT_F32 || job->b.form == WEIGHT_F16);
+    return rows <= GEMM_FEW_ROWS && gemm_is_straight(job) && job->n_then == 0;
 }
 
-#define STRAIGHT_CASE(R, N)                                                          \
-    case R * 8 + N:                                                                  \
-        (job->b.form == WEIGHT_F16 ? half_##R##_##N : float_##R##_##N)(job, row, x); \
+#define STRAIGHT_CASE(R, N)                                            \
+    case R * 8 + N:                                                    \
+        (job->b.form == WEIGHT_F16    ? half_##R##_##N                 \
+         : job->b.form == WEIGHT_BF16 ? bf16_##R##_##N                 \
+                                      : float_##R##_##N)(job, row, x); \
         break;
 static void straight_run(const struct gemm_job *job, int row, int rows, int x, int vectors)
 {
@@ -451,12 +461,19 @@ static void straight_run(const struct gemm_job *job, int row, int rows, int x, i
     }
 }
 
+/* Whether n vectors from column x on are in one panel; tiles begin at any multiple of
+ * GEMM_PANEL. */
+static bool in_panel(const struct gemm_job *job, int x, int n)
+{
+    return !job->b.panels || x % WEIGHT_PANEL + n * V_WIDTH <= WEIGHT_PANEL;
+}
+
 /* The columns [col, end) that are whole vectors; returns the first one that is not. */
 static int straight_rows(const struct gemm_job *job, int row, int rows, int col, int end)
 {
     int x = col;
     for (int n = rows <= 2 ? 4 : 2; n > 0; n /= 2)
-        for (; x + n * V_WIDTH <= end; x += n * V_WIDTH)
+        for (; x + n * V_WIDTH <= end && in_panel(job, x, n); x += n * V_WIDTH)
             for (int y = 0, r = few_rows(rows); y < rows; y += r, r = few_rows(rows - y))
                 straight_run(job, row + y, r, x, n);
     return x;

@@ -10,6 +10,7 @@
 #define VF float32x4_t
 #define V_LOAD(p) vld1q_f32(p)
 #define V_LOAD_HALF(p) vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))
+#define V_LOAD_BF16(p) vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16))
 #define V_STORE(p, v) vst1q_f32((p), (v))
 #define V_SET1(s) vdupq_n_f32(s)
 #define V_ADD(a, b) vaddq_f32((a), (b))

@@ -10,6 +10,7 @@
 #define VF float
 #define V_LOAD(p) (*(p))
 #define V_LOAD_HALF(p) fm_of_half(*(p))
+#define V_LOAD_BF16(p) fm_f32_bits((uint32_t) * (p) << 16)
 #define V_STORE(p, v) (*(p) = (v))
 #define V_SET1(s) (s)
 #define V_ADD(a, b) ((a) + (b))

@@ -207,7 +207,7 @@ static void fill_random(const struct rng *r, uint32_t *words, size_t n_words)
 /* Variance of levels -1.5 .. 1.5 is 1.25, of -7.5 .. 7.5 is 21.25. */
 static struct weight random_weight(struct model *m, const struct shape_tensor *t, int64_t seed)
 {
-    struct weight w = {packed_form(t), t->n, t->k, NULL, NULL, 0};
+    struct weight w = {.form = packed_form(t), .n = t->n, .k = t->k};
     size_t bytes = weight_bytes(w.form, w.n, w.k);
     void *data = arena_take(&m->arena, bytes);
     float *scale = arena_take(&m->arena, (size_t)t->n * sizeof *scale);
@@ -273,7 +273,48 @@ void model_release(struct model *m)
 {
     tensorfile_close(&m->file);
     arena_release(&m->arena);
+    arena_release(&m->panels);
     memset(m, 0, sizeof *m);
+}
+
+/* ---- by panels ---- */
+
+static bool can_be_panels(const struct shape_tensor *t, const struct weight *w)
+{
+    return !shape_is_norm(t) && w->form != WEIGHT_Q2 && w->form != WEIGHT_Q4;
+}
+
+size_t model_panel_bytes(const struct model *m)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < shape_n_tensors(&m->shape); i++) {
+        struct shape_tensor t;
+        shape_tensor(&m->shape, i, &t);
+        struct weight w = get_tensor(m, &t);
+        if (can_be_panels(&t, &w))
+            bytes = size_add(bytes, arena_cost(weight_panel_bytes(&w)));
+    }
+    return bytes;
+}
+
+int model_to_panels(struct model *m, struct err *e)
+{
+    CHECK(m->flat == NULL && m->panels.capacity_bytes == 0);
+    size_t bytes = model_panel_bytes(m);
+    int rc = bytes == 0 ? 0 : arena_reserve(&m->panels, "model by panels", bytes, e);
+    for (int i = 0; i < shape_n_tensors(&m->shape) && bytes > 0 && rc == 0; i++) {
+        struct shape_tensor t;
+        shape_tensor(&m->shape, i, &t);
+        struct weight w = get_tensor(m, &t);
+        if (!can_be_panels(&t, &w))
+            continue;
+        w = weight_to_panels(&w, arena_take(&m->panels, weight_panel_bytes(&w)));
+        if (t.role == ROLE_EMBEDDING) /* its rows are looked up too */
+            m->output = w;
+        else
+            model_set_tensor(m, &t, w);
+    }
+    return rc;
 }
 
 /* ---- KV quantiser ranges ---- */

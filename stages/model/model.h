@@ -30,13 +30,14 @@ struct model_layer {
 struct model {
     struct shape shape;
     struct weight embedding;    /* (V, C), also the output matrix; may be replaced by a caller */
+    struct weight output;       /* by panels: the embedding's values as output matrix */
     const float *final_norm;    /* (C) */
     struct model_layer *layers; /* L */
     struct rope_table rope;     /* positions = shape.context */
     float *flat;                /* trainable: all parameters, shape_flat_floats; else NULL */
     size_t n_flat;
     struct tensorfile file; /* mapped models */
-    struct arena arena;
+    struct arena arena, panels;
 };
 
 /* The shape that a base or draft file carries; nothing else of it is read. */
@@ -63,6 +64,12 @@ void model_set_tensor(struct model *m, const struct shape_tensor *t, struct weig
 void model_release(struct model *m); /* safe on zeroed, safe twice */
 /* Bytes that model_init reserves. */
 size_t model_trainable_bytes(const struct shape *shape);
+
+/* For what only answers, few tokens at a time: dense matrices by panels (weight.h), in memory of
+ * their own. The same bits come out. Such a model is not trained or saved. */
+int model_to_panels(struct model *m, struct err *e) MUST_USE;
+/* Bytes that it reserves. */
+size_t model_panel_bytes(const struct model *m);
 
 /* Bytes that model_open reserves beside the mapped file, at least: layers and RoPE table. */
 size_t model_frame_bytes(const struct shape *shape);

@@ -244,14 +244,38 @@ float ops_row_dot(const struct compute *c, int n, const float *x, const float *y
     return c->kernels->dot((size_t)n, x, y);
 }
 
+/* The largest of n values and `least`, 16 side by side: in one chain each waits for the one before.
+ */
+static float largest_of(int n, const float *x, float least)
+{
+    float t[16];
+    for (int j = 0; j < 16; j++)
+        t[j] = least;
+    int i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            t[j] = x[i + j] > t[j] ? x[i + j] : t[j];
+    for (; i < n; i++)
+        t[0] = x[i] > t[0] ? x[i] : t[0];
+    for (int j = 1; j < 16; j++)
+        t[0] = t[j] > t[0] ? t[j] : t[0];
+    return t[0];
+}
+
 int32_t ops_argmax(const float *x, int n)
 {
-    int32_t best = 0;
+    enum { BLOCK = 256 };
     float most = x[0];
-    for (int32_t i = 1; i < n; i++)
-        if (x[i] > most) {
-            most = x[i];
+    int32_t best = 0;
+    for (int32_t i = 0; i < n; i += BLOCK) {
+        float largest = largest_of(n - i < BLOCK ? n - i : BLOCK, x + i, most);
+        if (largest > most) {
+            most = largest;
             best = i;
         }
-    return best;
+    }
+    for (int32_t i = best; i < n; i++)
+        if (x[i] == most)
+            return i;
+    return 0;
 }

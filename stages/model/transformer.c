@@ -438,7 +438,8 @@ int transformer_hidden(struct transformer *t, const struct model *m, const struc
 void transformer_logits(struct compute *c, const struct model *m, int n_rows, const float *hidden,
                         float *logits)
 {
-    gemm_xwt(c, n_rows, hidden, m->shape.hidden, &m->embedding, logits, m->shape.vocab, false);
+    const struct weight *output = m->output.panels ? &m->output : &m->embedding;
+    gemm_xwt(c, n_rows, hidden, m->shape.hidden, output, logits, m->shape.vocab, false);
 }
 
 /* ---- head and backward ---- */

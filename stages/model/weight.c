@@ -12,6 +12,13 @@ struct weight weight_dense(const float *data, int n, int k)
     return (struct weight){.form = WEIGHT_F32, .n = n, .k = k, .data = data};
 }
 
+struct weight weight_codes(enum weight_form form, int n, int k, const void *codes,
+                           const float *scale, int n_scales)
+{
+    return (struct weight){
+        .form = form, .n = n, .k = k, .data = codes, .scale = scale, .n_scales = n_scales};
+}
+
 struct weight weight_half(const uint16_t *data, int n, int k)
 {
     return (struct weight){.form = WEIGHT_F16, .n = n, .k = k, .data = data};
@@ -35,6 +42,36 @@ size_t weight_bytes(enum weight_form form, int n, int k)
     return 0;
 }
 
+static size_t element_bytes(const struct weight *w)
+{
+    CHECK(w->form == WEIGHT_F32 || w->form == WEIGHT_BF16 || w->form == WEIGHT_F16);
+    return w->form == WEIGHT_F32 ? 4 : 2;
+}
+
+size_t weight_panel_bytes(const struct weight *w)
+{
+    size_t n_panels = ((size_t)w->n + WEIGHT_PANEL - 1) / WEIGHT_PANEL;
+    return size_mul(size_mul(n_panels, (size_t)w->k), WEIGHT_PANEL * element_bytes(w));
+}
+
+struct weight weight_to_panels(const struct weight *w, void *panels)
+{
+    size_t k = (size_t)w->k, bytes = element_bytes(w);
+    struct weight out = *w;
+    CHECK(!w->panels);
+    memset(panels, 0, weight_panel_bytes(w));
+    for (size_t row = 0; row < (size_t)w->n; row++) {
+        const unsigned char *from = (const unsigned char *)w->data + row * k * bytes;
+        size_t first = row / WEIGHT_PANEL * k * WEIGHT_PANEL + row % WEIGHT_PANEL;
+        for (size_t i = 0; i < k; i++)
+            memcpy((unsigned char *)panels + (first + i * WEIGHT_PANEL) * bytes, from + i * bytes,
+                   bytes);
+    }
+    out.data = panels;
+    out.panels = true;
+    return out;
+}
+
 /* The code of (row, column); `bits` is 2 or 4, a lane of 32 bits holds 32/bits inputs. */
 static unsigned code_at(const struct weight *w, int row, int column, int bits)
 {
@@ -48,7 +85,7 @@ static unsigned code_at(const struct weight *w, int row, int column, int bits)
 
 void weight_unpack_row(const struct weight *w, int row, float *out)
 {
-    CHECK(row >= 0 && row < w->n);
+    CHECK(row >= 0 && row < w->n && !w->panels);
     size_t k = (size_t)w->k;
     if (w->form == WEIGHT_F32) {
         memcpy(out, (const float *)w->data + (size_t)row * k, k * sizeof *out);

@@ -193,7 +193,7 @@ int qat_pack(struct qat *q, struct err *e)
         if (rc)
             return err_wrap(e, "%s", t.name);
         *model_linear(&q->view, i) =
-            (struct weight){WEIGHT_Q2, t.n, t.k, q->packed[i], &q->scale[i], 1};
+            weight_codes(WEIGHT_Q2, t.n, t.k, q->packed[i], &q->scale[i], 1);
     }
     shape_tensor(s, 0, &t);
     unsigned char *codes = arena_take(&q->arena, weight_bytes(WEIGHT_Q4, t.n, t.k));
@@ -201,6 +201,6 @@ int qat_pack(struct qat *q, struct err *e)
     rc = quant_pack_q4(q->fake + t.offset, t.n, t.k, q->row_scale, true, codes, e);
     if (rc)
         return err_wrap(e, "%s", t.name);
-    q->view.embedding = (struct weight){WEIGHT_Q4, t.n, t.k, codes, q->row_scale, t.n};
+    q->view.embedding = weight_codes(WEIGHT_Q4, t.n, t.k, codes, q->row_scale, t.n);
     return 0;
 }

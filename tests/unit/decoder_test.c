@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pipeline/base/xalloc.h"
@@ -244,6 +245,56 @@ static void too_large_is_no_answer(void **state)
     fixture_close(&f);
 }
 
+/* Pieces of few tokens and of many, then one by one: (LENGTH, V). */
+static void logits_of(struct compute *c, const struct model *m, const int32_t *ids, float *logits)
+{
+    static const int pieces[] = {1, 2, 3, 5, 8, 9, 40};
+    struct decoder d = {0};
+    struct decoder_plan plan = {1, LENGTH, 0};
+    struct err e = {0};
+    int at = 0;
+    need(decoder_reserve(&d, c, m, NULL, &plan, &e), &e);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; at += pieces[i++])
+        need(decoder_feed(&d, 0, ids + at, pieces[i], logits + (size_t)at * VOCAB, &e), &e);
+    for (; at < LENGTH; at++) {
+        need(decoder_feed(&d, 0, ids + at, 1, NULL, &e), &e);
+        memcpy(logits + (size_t)at * VOCAB, decoder_logits(&d, 0), VOCAB * sizeof *logits);
+    }
+    decoder_release(&d);
+}
+
+/* A model that was opened by panels is the same model. */
+static void panels_change_no_bit(void **state)
+{
+    static const enum tensor_dtype dtypes[] = {DTYPE_F32, DTYPE_BF16};
+    float *logits[2] = {xalloc_array((size_t)LENGTH * VOCAB, sizeof **logits),
+                        xalloc_array((size_t)LENGTH * VOCAB, sizeof **logits)};
+    char folder[SCRATCH_BYTES], path[SCRATCH_BYTES + 16];
+    struct fixture f;
+    struct err e = {0};
+    (void)state;
+    fixture_open(&f);
+    assert_int_equal(scratch_open(folder), 0);
+    snprintf(path, sizeof path, "%s/draft", folder);
+    for (int i = 0; i < 2; i++) {
+        struct model m;
+        need(model_save(&f.m, path, "draft", dtypes[i], NULL, 0, &e), &e);
+        need(model_open(&m, path, &e), &e);
+        logits_of(&f.c, &m, f.ids, logits[0]);
+        size_t bytes = model_panel_bytes(&m);
+        need(model_to_panels(&m, &e), &e);
+        assert_true(m.output.panels && !m.embedding.panels && model_linear(&m, 7)->panels);
+        assert_true(bytes > 0 && m.panels.capacity_bytes == bytes && m.panels.used_bytes == bytes);
+        logits_of(&f.c, &m, f.ids, logits[1]);
+        assert_memory_equal(logits[0], logits[1], (size_t)LENGTH * VOCAB * sizeof **logits);
+        model_release(&m);
+    }
+    assert_int_equal(scratch_remove(folder), 0);
+    xfree(logits[0]);
+    xfree(logits[1]);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +304,7 @@ int main(void)
         cmocka_unit_test(greedy_is_independent_of_batching),
         cmocka_unit_test(greedy_is_argmax),
         cmocka_unit_test(too_large_is_no_answer),
+        cmocka_unit_test(panels_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

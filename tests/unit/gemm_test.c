@@ -72,7 +72,7 @@ static struct sample_weight make_weight(enum weight_form form, int n, int k, boo
             s.data[2 * i + 1] = (unsigned char)(bits >> 24);
         }
     }
-    s.w = (struct weight){form, n, k, s.data, s.scale, row_scales ? n : 1};
+    s.w = weight_codes(form, n, k, s.data, s.scale, row_scales ? n : 1);
     for (int i = 0; i < n; i++)
         weight_unpack_row(&s.w, i, s.dense + (size_t)i * (size_t)k);
     return s;
@@ -529,7 +529,7 @@ static void test_integers_fit(void **state)
             memset(codes, sign > 0 ? 0xFF : 0, bytes);
             for (int j = 0; j < M * k; j++)
                 x[j] = 1;
-            struct weight w = {cases[i / 2].form, N, k, codes, &scale, 1};
+            struct weight w = weight_codes(cases[i / 2].form, N, k, codes, &scale, 1);
             assert_int_equal(compute_open(&c, 1, kernel_names[s], &e), 0);
             c.precision = COMPUTE_INT16;
             for (int m = 1; m <= M; m++) {
@@ -650,6 +650,53 @@ static void test_halves(void **state)
     xfree(y[1]);
 }
 
+static void check_panels(struct compute *c, const struct weight *rows, const struct weight *panels,
+                         int m)
+{
+    int ldx = rows->k + 3, ldy = rows->n + 5;
+    size_t bytes = (size_t)(m * ldy) * sizeof(float);
+    float *x = filled((size_t)(m * ldx), 63);
+    for (int add = 0; add < 2; add++) {
+        float *y = filled((size_t)(m * ldy), 64), *expected = filled((size_t)(m * ldy), 64);
+        gemm_xwt(c, m, x, ldx, rows, expected, ldy, add == 1);
+        gemm_xwt(c, m, x, ldx, panels, y, ldy, add == 1);
+        assert_memory_equal(y, expected, bytes);
+        xfree(y);
+        xfree(expected);
+    }
+    xfree(x);
+}
+
+/* A matrix by panels is the same matrix: the same bits, few rows or many. */
+static void test_panels(void **state)
+{
+    static const enum weight_form forms[] = {WEIGHT_F32, WEIGHT_BF16, WEIGHT_F16};
+    static const int inputs[] = {1, 31, 300}, outputs[] = {1, 16, 31, 64, 70, 96, 160, 200};
+    static const int rows[] = {1, 2, 3, 4, 5, 8, 9, 40};
+    (void)state;
+    for (int i = 0; i < 3 * 3 * 8; i++) {
+        struct sample_weight w =
+            make_weight(forms[i % 3], outputs[i / 9], inputs[i / 3 % 3], false);
+        for (size_t j = 0; w.w.form == WEIGHT_F16 && j < weight_bytes(w.w.form, w.w.n, w.w.k);
+             j += 2)
+            w.data[j + 1] &= 0xBF; /* finite */
+        void *space = xalloc(weight_panel_bytes(&w.w));
+        struct weight panels = weight_to_panels(&w.w, space);
+        for (size_t s = 0; s < 2 * N_KERNELS; s++) {
+            struct err e = {0};
+            struct compute c;
+            if (!compute_has(kernel_names[s / 2]))
+                continue;
+            assert_int_equal(compute_open(&c, 1 + (int)s % 2, kernel_names[s / 2], &e), 0);
+            for (size_t m = 0; m < sizeof rows / sizeof *rows; m++)
+                check_panels(&c, &w.w, &panels, rows[m]);
+            compute_close(&c);
+        }
+        xfree(space);
+        free_weight(&w);
+    }
+}
+
 /* The toolkit's names of a precision mean integers, which is said; our own need no word. */
 static void test_precision_names(void **state)
 {
@@ -673,6 +720,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_precision_names),
         cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_panels),
         cmocka_unit_test(test_integers_are_exact),
         cmocka_unit_test(test_integers_against_fp32),
         cmocka_unit_test(test_integers_fit),

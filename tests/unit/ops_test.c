@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "pipeline/base/xalloc.h"
+#include "stages/kit/rng.h"
 #include "stages/model/ops.h"
 
 static const char *const kernel_names[] = {"portable", "avx2", "avx512", "amx", "neon"};
@@ -442,6 +443,32 @@ static void test_flat(void **state)
     xfree(y);
 }
 
+/* The first of the largest, whatever the length; what is not a number is larger than nothing. */
+static void test_argmax(void **state)
+{
+    enum { LONGEST = 600 };
+    float x[LONGEST];
+    (void)state;
+    struct rng r = rng_open(4, "argmax");
+    for (int n = 1; n <= LONGEST; n++) {
+        int largest = 0;
+        for (int i = 0; i < n; i++) {
+            x[i] = (float)(rng_u32_at(&r, (uint64_t)(n * LONGEST + i)) % (n % 3 ? 1000000 : 9));
+            if (i % 37 == 36)
+                x[i] = NAN;
+            largest = x[i] > x[largest] ? i : largest;
+        }
+        assert_int_equal(ops_argmax(x, n), largest);
+        for (int i = 0; i < n; i++)
+            x[i] = -1;
+        assert_int_equal(ops_argmax(x, n), 0);
+        x[n - 1] = -x[0];
+        assert_int_equal(ops_argmax(x, n), n - 1);
+    }
+    x[0] = NAN;
+    assert_int_equal(ops_argmax(x, LONGEST), 0);
+}
+
 static void test_rows(void **state)
 {
     (void)state;
@@ -600,8 +627,8 @@ int main(void)
         cmocka_unit_test(test_kv_quant),   cmocka_unit_test(test_swiglu),
         cmocka_unit_test(test_embed),      cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_reverse_kl), cmocka_unit_test(test_flat),
-        cmocka_unit_test(test_rows),       cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_argmax),     cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_adamw),      cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, open_best, close_best);
 }

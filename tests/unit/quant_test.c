@@ -91,8 +91,8 @@ static void test_pack_is_what_training_used(void **state)
     float *x = bell(5 * COLUMNS, 4), y[5 * ROWS], z[5 * ROWS], scale[ROWS];
     unsigned char *codes = xalloc(SIZE / 2), *direct = xalloc(SIZE / 2);
     for (int bits = 2; bits <= 4; bits += 2) {
-        struct weight packed = {
-            bits == 2 ? WEIGHT_Q2 : WEIGHT_Q4, ROWS, COLUMNS, codes, scale, bits == 2 ? 1 : ROWS};
+        struct weight packed = weight_codes(bits == 2 ? WEIGHT_Q2 : WEIGHT_Q4, ROWS, COLUMNS, codes,
+                                            scale, bits == 2 ? 1 : ROWS);
         if (bits == 2) {
             scale[0] = 0.21f * quant_abs_max(&c, w, SIZE);
             quant_fake_q2(&c, w, SIZE, scale[0], used);

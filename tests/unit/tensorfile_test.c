@@ -282,11 +282,11 @@ static void packed_models_round_trip(void **state)
         size_t n = (size_t)w->n * (size_t)w->k;
         scales[i] = quant_scale_search_q2(&c, w->data, n);
         need(quant_pack_q2(w->data, w->n, w->k, scales[i], false, codes[i], &e), &e);
-        *w = (struct weight){WEIGHT_Q2, w->n, w->k, codes[i], &scales[i], 1};
+        *w = weight_codes(WEIGHT_Q2, w->n, w->k, codes[i], &scales[i], 1);
     }
     quant_scales_q4(&c, m.flat, 64, 32, row_scales);
     need(quant_pack_q4(m.flat, 64, 32, row_scales, false, table, &e), &e);
-    m.embedding = (struct weight){WEIGHT_Q4, 64, 32, table, row_scales, 64};
+    m.embedding = weight_codes(WEIGHT_Q4, 64, 32, table, row_scales, 64);
     need(model_save(&m, path, "base", DTYPE_F32, NULL, 0, &e), &e);
     need(model_open(&mapped, path, &e), &e);
     need(model_open_trainable(&dense, path, &e), &e);
@@ -408,7 +408,7 @@ static void models_with_nan_are_refused(void **state)
     model_randomise(&m, 3);
     quant_scales_q4(&c, m.flat, 64, 32, row_scales);
     need(quant_pack_q4(m.flat, 64, 32, row_scales, false, table, &e), &e);
-    m.embedding = (struct weight){WEIGHT_Q4, 64, 32, table, row_scales, 64};
+    m.embedding = weight_codes(WEIGHT_Q4, 64, 32, table, row_scales, 64);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         need(model_save(&m, path, "base", DTYPE_F32, NULL, 0, &e), &e);
         spoil(names[i]);

@@ -338,7 +338,7 @@ static unsigned char *pack_linears(struct fixture *f, float *scales)
             assert_true(weight_bytes(WEIGHT_Q2, w->n, w->k) <= BYTES);
             *scales = quant_scale_search_q2(&f->c, w->data, (size_t)w->n * (size_t)w->k);
             need(quant_pack_q2(w->data, w->n, w->k, *scales, false, at, &e), &e);
-            *w = (struct weight){WEIGHT_Q2, w->n, w->k, at, scales, 1};
+            *w = weight_codes(WEIGHT_Q2, w->n, w->k, at, scales, 1);
         }
     }
     return all;

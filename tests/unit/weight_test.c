@@ -38,12 +38,32 @@ static void test_bf16(void **state)
 {
     (void)state;
     uint16_t data[4] = {0x3F80, 0xC000, 0x0000, 0x3E20};
-    struct weight w = {WEIGHT_BF16, 2, 2, data, NULL, 0};
+    struct weight w = {.form = WEIGHT_BF16, .n = 2, .k = 2, .data = data};
     float row[2];
     weight_unpack_row(&w, 0, row);
     assert_true(row[0] == 1.0f && row[1] == -2.0f);
     weight_unpack_row(&w, 1, row);
     assert_true(row[0] == 0.0f && row[1] == 0.15625f);
+}
+
+/* 70 outputs are two panels, the second one filled up with zeros. */
+static void test_panels(void **state)
+{
+    (void)state;
+    enum { OUTPUTS = 70, INPUTS = 3 };
+    uint16_t data[OUTPUTS * INPUTS], panels[2 * WEIGHT_PANEL * INPUTS];
+    for (int i = 0; i < OUTPUTS * INPUTS; i++)
+        data[i] = (uint16_t)(i + 1);
+    memset(panels, 0xFF, sizeof panels);
+    struct weight rows = {.form = WEIGHT_BF16, .n = OUTPUTS, .k = INPUTS, .data = data};
+    assert_int_equal(weight_panel_bytes(&rows), sizeof panels);
+    struct weight w = weight_to_panels(&rows, panels);
+    assert_true(w.panels && w.data == panels && w.form == WEIGHT_BF16 && w.n == OUTPUTS);
+    for (int n = 0; n < 2 * WEIGHT_PANEL; n++)
+        for (int k = 0; k < INPUTS; k++)
+            assert_int_equal(panels[n / WEIGHT_PANEL * WEIGHT_PANEL * INPUTS + k * WEIGHT_PANEL +
+                                    n % WEIGHT_PANEL],
+                             n < OUTPUTS ? data[n * INPUTS + k] : 0);
 }
 
 enum { N = 48, K = 64 };
@@ -74,8 +94,8 @@ static void check_codes(enum weight_form form, int bits, float zero)
     float scale[N], row[K];
     for (int n = 0; n < N; n++)
         scale[n] = 0.5f + 0.013f * (float)n;
-    struct weight per_row = {form, N, K, data, scale, N};
-    struct weight whole = {form, N, K, data, scale, 1};
+    struct weight per_row = weight_codes(form, N, K, data, scale, N);
+    struct weight whole = weight_codes(form, N, K, data, scale, 1);
     for (int n = 0; n < N; n++) {
         weight_unpack_row(&per_row, n, row);
         for (int k = 0; k < K; k++)
@@ -102,8 +122,8 @@ static void test_q4(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_dense), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_q2),    cmocka_unit_test(test_q4),
+        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_dense), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_panels), cmocka_unit_test(test_q2),    cmocka_unit_test(test_q4),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
