@@ -367,8 +367,10 @@ static void on_interrupt(struct run *r, int number)
     r->interrupts++;
     progress_erase(&r->progress);
     if (r->interrupts == 1)
-        term_note(r->term, "interrupted: waiting for the running stages to save their work; two "
-                           "more signals kill them\n");
+        term_note(r->term, r->n_running == 0
+                               ? "interrupted: no stage of this run is running\n"
+                               : "interrupted: waiting for the running stages to save their work; "
+                                 "two more signals kill them\n");
     for (size_t k = 0; k < r->n_running; k++) {
         struct job *j = &r->jobs[k];
         if (!is_alive(j))

@@ -77,6 +77,23 @@ sleep 0.1
 kill -INT "$PID"
 ends 130 10
 
+# A run that only waits for another one's stage has none to wait for.
+manifest steps 43 >m.yaml
+begin "$BIN/fmforge" run m.yaml
+"$BIN/fmforge" run m.yaml >other_out.txt 2>other.txt &
+other=$!
+for _ in $(seq 300); do
+    grep -q 'another run is making it' other.txt && break
+    sleep 0.02
+done
+kill -INT $other
+wait $other
+rc=$?
+[ $rc -eq 130 ] || die "exit $rc of a run that only waited: $(cat other.txt)"
+has other.txt 'interrupted: no stage of this run is running'
+! grep -q 'save their work' other.txt || die "it says that it waits for stages: $(cat other.txt)"
+ends 0 30
+
 # Who started us may have ignored that children end.
 manifest copy 1 >m.yaml
 expect 0 timeout -s KILL 20 sh -c 'trap "" CHLD; exec "$0" run m.yaml' "$BIN/fmforge"
