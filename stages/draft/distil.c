@@ -154,14 +154,17 @@ static int reserve(struct distil *d, struct err *e)
     size_t groups = size_mul((size_t)shape_n_tensors(s), sizeof(struct trainer_group));
     size_t own = arena_cost(hidden) + arena_cost(logits) + arena_cost(groups) +
                  arena_cost(SLICE_ROWS * sizeof(double));
-    struct plan_mem parts = {0};
+    struct plan_mem parts = d->beside;
+    model_memory(d->base, &parts);
+    model_memory(d->student, &parts);
+    plan_mem_add(&parts, "adapter", d->adapter ? d->adapter->arena.capacity_bytes : 0);
+    plan_mem_add(&parts, "packing", d->compute->space.capacity_bytes);
+    plan_mem_taken(&parts);
     transformer_memory(b, &teacher, d->run->n_threads, &parts);
     transformer_memory(s, &student, d->run->n_threads, &parts);
     plan_mem_add(&parts, "scratch", own);
     trainer_memory(d->student->n_flat, d->rows.n_rows, &parts);
-    char *text = plan_mem_text(&parts);
-    stage_say(d->run, "memory: %s", text);
-    xfree(text);
+    plan_mem_say(&parts, d->run, "shorter rows take less");
     int rc = arena_reserve(&d->arena, "distillation", own, e);
     if (rc)
         return rc;

@@ -44,6 +44,7 @@ struct distil {
     struct model *student;         /* trainable */
     struct rows rows, valid;
     struct distil_options options;
+    struct plan_mem beside; /* what the caller took beside the models: for the plan it prints */
 
     struct transformer teacher_pass, student_pass;
     struct train_loop ce, kl;

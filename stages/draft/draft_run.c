@@ -182,6 +182,9 @@ int draft_run_open(struct draft_run *d, const struct stage_run *run, struct err 
     rc = arena_reserve(&d->batches, "batches", 2 * token_batch_bytes(tokens_max), e);
     if (rc)
         return rc;
+    plan_mem_add(&d->distil.beside, "rows of a batch", d->batches.capacity_bytes);
+    windows_memory(&d->text, &d->distil.beside);
+    windows_memory(&d->valid_text, &d->distil.beside);
     row_source_reserve(&d->rows, &d->batches, tokens_max);
     row_source_reserve(&d->valid_rows, &d->batches, tokens_max);
     return 0;

@@ -52,14 +52,16 @@ static int find_longest(struct expected *x, int context, int *longest, struct er
     return 0;
 }
 
-static void say_memory(const struct expected *x, const struct transformer_plan *plan, int n_threads)
+static void say_memory(const struct expected *x, const struct transformer_plan *plan,
+                       const struct compute *c)
 {
     struct plan_mem parts = {0};
-    transformer_memory(&x->job->adapted->model.shape, plan, n_threads, &parts);
-    char *text = plan_mem_text(&parts);
-    stage_say(x->job->run, "expected answers: rows of up to %d tokens; memory: %s",
-              plan->tokens_max, text);
-    xfree(text);
+    adapted_memory(x->job->adapted, &parts);
+    plan_mem_add(&parts, "packing", c->space.capacity_bytes);
+    plan_mem_taken(&parts);
+    transformer_memory(&x->job->adapted->model.shape, plan, thread_pool_size(c->pool), &parts);
+    stage_say(x->job->run, "expected answers: rows of up to %d tokens", plan->tokens_max);
+    plan_mem_say(&parts, x->job->run, "shorter golden rows take less");
 }
 
 int expected_measure(const struct expected_job *job, struct compute *c, struct loss_sum *sum,
@@ -75,7 +77,7 @@ int expected_measure(const struct expected_job *job, struct compute *c, struct l
     x.pos = xalloc_array((size_t)plan.tokens_max, sizeof *x.pos);
     x.target = xalloc_array((size_t)plan.tokens_max, sizeof *x.target);
     if (!rc) {
-        say_memory(&x, &plan, job->run->n_threads);
+        say_memory(&x, &plan, c);
         rc = transformer_reserve(&x.pass, c, s, &plan, e);
     }
     for (size_t i = 0; !rc && i < job->golden->rows.n_rows; i++) {

@@ -151,12 +151,14 @@ static void say_memory(const struct eval *v, const struct decoder_plan *plan)
 {
     const struct adapter *adapter = v->adapted.adapter;
     struct plan_mem parts = {0};
+    adapted_memory(&v->adapted, &parts);
+    plan_mem_add(&parts, "packing", v->compute.space.capacity_bytes);
+    plan_mem_taken(&parts);
     decoder_memory(&v->adapted.model.shape, plan, adapter ? adapter->rank : 0, v->run->n_threads,
                    &parts);
-    char *text = plan_mem_text(&parts);
-    stage_say(v->run, "%zu rows, %s; memory: %s", v->golden.rows.n_rows,
-              adapter ? "with an adapter" : "the base alone", text);
-    xfree(text);
+    stage_say(v->run, "%zu rows, %s, %d at a time", v->golden.rows.n_rows,
+              adapter ? "with an adapter" : "the base alone", plan->sequences);
+    plan_mem_say(&parts, v->run, "fewer sequences or max_new_tokens take less");
 }
 
 static int answer_all(struct eval *v, struct err *e)

@@ -62,10 +62,9 @@ static int run(const struct stage_run *run, struct err *e)
     if (rc == 0) {
         struct plan_mem plan = {.n_parts = 0};
         plan_mem_add(&plan, "adapter", adapter_bytes(&shape, a.rank));
+        plan_mem_taken(&plan);
         plan_mem_add(&plan, "transposed", lora_export_bytes(&shape, a.rank, LORA_PEFT));
-        char *text = plan_mem_text(&plan);
-        stage_say(run, "memory: %s", text);
-        xfree(text);
+        plan_mem_say(&plan, run, "it needs a machine with more");
         rc = publish(run, &a, e);
     }
     adapter_release(&a);

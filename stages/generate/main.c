@@ -169,6 +169,22 @@ static bool on_tokens(void *context, const int32_t *ids, int n_ids)
     return stream(g, ids, n_ids, false, &g->stream_error) == 0;
 }
 
+/* Who waits for an answer is told of the memory only where there is too little: `inspect` plans it.
+ */
+static void warn_of_memory(const struct generate *g, const struct decoder_plan *plan,
+                           const struct decoder_plan *of_draft)
+{
+    const struct adapter *a = g->adapted.adapter;
+    struct plan_mem parts = {0};
+    decoder_memory(&g->adapted.model.shape, plan, a ? a->rank : 0, g->run->n_threads, &parts);
+    if (g->draft.layers)
+        decoder_memory(&g->draft.shape, of_draft, 0, g->run->n_threads, &parts);
+    char *shortage = plan_mem_shortage(&parts, "a shorter prompt and --max-new-tokens take less");
+    if (shortage)
+        stage_say(g->run, "warning: memory: %s", shortage);
+    xfree(shortage);
+}
+
 static int reserve(struct generate *g, int positions, struct err *e)
 {
     const struct generate_config *c = g->config;
@@ -181,10 +197,11 @@ static int reserve(struct generate *g, int positions, struct err *e)
         .n_stop = 2,
     };
     bool has_draft = g->draft.layers != NULL;
-    int status =
-        decoder_reserve(&g->decoder, &g->compute, &g->adapted.model, g->adapted.adapter, &plan, e);
     if (small.positions > g->draft.shape.context)
         small.positions = g->draft.shape.context;
+    warn_of_memory(g, &plan, &small);
+    int status =
+        decoder_reserve(&g->decoder, &g->compute, &g->adapted.model, g->adapted.adapter, &plan, e);
     if (status == 0 && has_draft)
         status = decoder_reserve(&g->draft_decoder, &g->compute, &g->draft, NULL, &small, e);
     if (status == 0)

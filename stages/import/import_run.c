@@ -246,9 +246,45 @@ static int take_adapter(struct import_run *p, struct err *e)
     return rc;
 }
 
+static uint64_t packed_bytes(const struct shape_tensor *t)
+{
+    enum weight_form form = shape_is_norm(t)            ? WEIGHT_F32
+                            : t->role == ROLE_EMBEDDING ? WEIGHT_Q4
+                                                        : WEIGHT_Q2;
+    return weight_bytes(form, t->n, t->k);
+}
+
+/* What the matrices become only shows when they are looked at: the plan is that of a base on the
+ * grid. A tensor is there in fp32 while it is packed; the adapter comes behind all of them. */
+static void say_memory(const struct import_run *p)
+{
+    const struct shape *s = &p->from.shape;
+    struct plan_mem parts = {0};
+    uint64_t packed = 0, peak = 0;
+    char size[16];
+    for (int i = 0; i < shape_n_tensors(s); i++) {
+        struct shape_tensor t;
+        shape_tensor(s, i, &t);
+        packed += packed_bytes(&t);
+        uint64_t now = packed + weight_bytes(WEIGHT_F32, t.n, t.k);
+        peak = now > peak ? now : peak;
+    }
+    uint64_t last = packed + adapter_bytes(s, p->from.rank ? p->from.rank : 32);
+    peak = last > peak ? last : peak;
+    model_memory(&p->model, &parts);
+    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
+    plan_mem_taken(&parts);
+    plan_mem_add(&parts, "matrices of 2 bits and an embedding of 4", packed);
+    plan_mem_add(&parts, "the adapter, or a tensor while it is packed", peak - packed);
+    plan_mem_say(&parts, p->run, "it needs a machine with more");
+    stage_say(p->run, "what is on no grid takes more: all matrices in bf16 %s",
+              str_format_bytes(model_tensor_bytes(s, WEIGHT_BF16, WEIGHT_BF16), size));
+}
+
 int import_run_pack(struct import_run *p, struct err *e)
 {
     int rc = 0, n = shape_n_tensors(&p->from.shape);
+    say_memory(p);
     for (int i = 0; i < n && !rc; i++) {
         rc = stage_interrupted() ? err_set(e, ERR_IO, "interrupted") : pack_tensor(p, i, e);
         stage_progress(p->run, "tensors", i + 1, n);

@@ -157,14 +157,28 @@ struct json *facts_metadata(const struct tensorfile *f)
 
 struct facts_model facts_model_open(const struct model *m)
 {
-    return (struct facts_model){m->shape, m->file.map.n_bytes, m->arena.capacity_bytes, NULL};
+    return (struct facts_model){m->shape, m->file.map.n_bytes, m->arena.capacity_bytes,
+                                model_panel_bytes(m), NULL};
+}
+
+/* Of a draft in BF16. */
+static uint64_t planned_panel_bytes(const struct shape *s)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < shape_n_tensors(s); i++) {
+        struct shape_tensor t;
+        shape_tensor(s, i, &t);
+        struct weight w = {.form = WEIGHT_BF16, .n = t.n, .k = t.k};
+        bytes += shape_is_norm(&t) ? 0 : weight_panel_bytes(&w);
+    }
+    return bytes;
 }
 
 struct facts_model facts_model_planned(const struct shape *s, bool is_draft)
 {
     uint64_t bytes = is_draft ? model_tensor_bytes(s, WEIGHT_BF16, WEIGHT_BF16)
                               : model_tensor_bytes(s, WEIGHT_Q2, WEIGHT_Q4);
-    return (struct facts_model){*s, bytes, model_frame_bytes(s),
+    return (struct facts_model){*s, bytes, model_frame_bytes(s), planned_panel_bytes(s),
                                 is_draft ? "BF16" : "2-bit matrices and a 4-bit embedding"};
 }
 
@@ -249,7 +263,7 @@ static struct json *answering(const struct stage_run *run, const struct facts_mo
     decoder_memory(&draft->shape, &plan, 0, run->n_threads, &of_draft);
     put_count(o, "with_draft_bytes",
               plan_mem_total(&p) + plan_mem_total(&of_draft) + draft->mapped_bytes +
-                  draft->own_bytes);
+                  draft->own_bytes + draft->panel_bytes);
     return o;
 }
 

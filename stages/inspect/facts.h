@@ -23,6 +23,7 @@ struct facts_model {
     struct shape shape;
     uint64_t mapped_bytes;  /* of its file */
     uint64_t own_bytes;     /* beside it */
+    uint64_t panel_bytes;   /* and, of a draft that answers, its matrices by panels */
     const char *planned_as; /* how it will be stored; NULL: it is there */
 };
 struct facts_model facts_model_open(const struct model *m);

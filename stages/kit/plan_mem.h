@@ -20,12 +20,22 @@ struct plan_mem_part {
 struct plan_mem {
     struct plan_mem_part parts[PLAN_MEM_PARTS_MAX];
     size_t n_parts;
+    uint64_t taken_bytes; /* of it, in memory already */
 };
+
+struct stage_run;
 
 /* A part without bytes is left out; one more of a name that is there is added to it. */
 void plan_mem_add(struct plan_mem *p, const char *name, uint64_t bytes);
 uint64_t plan_mem_total(const struct plan_mem *p);
-/* "304 MiB activations, 14.0 MiB gradients"; caller xfrees. */
+/* What is in the plan so far is in memory already. */
+void plan_mem_taken(struct plan_mem *p);
+/* "337 MiB: 304 MiB activations, 14.0 MiB gradients, ..."; caller xfrees. */
 char *plan_mem_text(const struct plan_mem *p);
+/* NULL when the machine has what the plan will take, or does not say; else what is missing, then
+ * `smaller`, a sentence on what would make it fit. Caller xfrees. */
+char *plan_mem_shortage(const struct plan_mem *p, const char *smaller);
+/* Says both to people, the shortage as a warning. */
+void plan_mem_say(const struct plan_mem *p, const struct stage_run *run, const char *smaller);
 
 #endif

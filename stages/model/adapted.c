@@ -49,6 +49,12 @@ int adapted_open_draft(const struct adapted *a, const char *path, struct model *
     return rc == 0 ? model_to_panels(draft, e) : rc;
 }
 
+void adapted_memory(const struct adapted *a, struct plan_mem *out)
+{
+    model_memory(&a->model, out);
+    plan_mem_add(out, "adapter", a->own.arena.capacity_bytes);
+}
+
 void adapted_release(struct adapted *a)
 {
     adapter_release(&a->own);

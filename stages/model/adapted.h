@@ -23,6 +23,8 @@ void adapted_halve(struct adapted *a);
  * the draft. */
 int adapted_open_draft(const struct adapted *a, const char *path, struct model *draft,
                        struct err *e) MUST_USE;
+/* What both have taken, by parts. */
+void adapted_memory(const struct adapted *a, struct plan_mem *out);
 void adapted_release(struct adapted *a); /* safe on zeroed, safe twice */
 
 #endif

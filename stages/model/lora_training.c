@@ -151,11 +151,9 @@ char *lora_training_advice(const struct lora_training *t, uint64_t available_byt
 /* All that is in memory while it runs: what is taken already comes first. */
 static void say_memory(struct lora_training *t)
 {
-    char size[16];
     struct plan_mem parts = {0};
     struct machine_memory machine;
-    plan_mem_add(&parts, "weights, mapped", t->base->file.map.n_bytes);
-    plan_mem_add(&parts, "weights, rest", t->base->arena.capacity_bytes);
+    model_memory(t->base, &parts);
     plan_mem_add(&parts, "adapter", t->adapter->arena.capacity_bytes);
     plan_mem_add(&parts, "packing", t->compute->space.capacity_bytes);
     for (size_t i = 0; i < t->beside.n_parts; i++)
@@ -163,12 +161,10 @@ static void say_memory(struct lora_training *t)
     lora_training_memory(t, &parts);
     char *text = plan_mem_text(&parts);
     struct transformer_plan plan = transformer_plan(t);
-    stage_say(
-        t->run,
-        "memory: %s: %s; %lld steps of %u rows, up to %d tokens at a time, %d of them labelled",
-        str_format_bytes(plan_mem_total(&parts), size), text, (long long)t->options.total_steps,
-        t->options.rows_per_step, plan.tokens_max,
-        plan.late_max > 0 ? plan.late_max : plan.tokens_max);
+    stage_say(t->run,
+              "memory: %s; %lld steps of %u rows, up to %d tokens at a time, %d of them labelled",
+              text, (long long)t->options.total_steps, t->options.rows_per_step, plan.tokens_max,
+              plan.late_max > 0 ? plan.late_max : plan.tokens_max);
     xfree(text);
     text = machine_memory(&machine) ? lora_training_advice(t, machine.available_bytes) : NULL;
     if (text)

@@ -317,6 +317,13 @@ int model_to_panels(struct model *m, struct err *e)
     return rc;
 }
 
+void model_memory(const struct model *m, struct plan_mem *out)
+{
+    plan_mem_add(out, "weights, mapped", m->file.map.n_bytes);
+    plan_mem_add(out, "weights, rest", m->arena.capacity_bytes);
+    plan_mem_add(out, "weights by panels", m->panels.capacity_bytes);
+}
+
 /* ---- KV quantiser ranges ---- */
 
 float kv_range_scale(const struct kv_range *r)

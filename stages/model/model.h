@@ -8,6 +8,7 @@
  */
 
 #include "pipeline/base/arena.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/model/ops.h"
 #include "stages/model/shape.h"
 #include "stages/model/tensorfile.h"
@@ -71,6 +72,8 @@ int model_to_panels(struct model *m, struct err *e) MUST_USE;
 /* Bytes that it reserves. */
 size_t model_panel_bytes(const struct model *m);
 
+/* What an open model has taken, by parts. */
+void model_memory(const struct model *m, struct plan_mem *out);
 /* Bytes that model_open reserves beside the mapped file, at least: layers and RoPE table. */
 size_t model_frame_bytes(const struct shape *shape);
 /* Bytes of the tensors in the file of a model with its matrices and its embedding in these forms:

@@ -209,18 +209,14 @@ static int tokens_max(const struct perplexity *p)
 
 static void say_memory(const struct perplexity *p, const struct transformer_plan *plan)
 {
-    const struct model *m = &p->adapted.model;
     struct plan_mem parts = {0};
-    char size[16];
-    plan_mem_add(&parts, "weights, mapped", m->file.map.n_bytes);
-    plan_mem_add(&parts, "weights, rest", m->arena.capacity_bytes);
-    plan_mem_add(&parts, "adapter", p->adapted.own.arena.capacity_bytes);
+    adapted_memory(&p->adapted, &parts);
     plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     plan_mem_add(&parts, "rows of a batch", p->batches.capacity_bytes);
-    transformer_memory(&m->shape, plan, p->run->n_threads, &parts);
-    char *text = plan_mem_text(&parts);
-    stage_say(p->run, "memory: %s: %s", str_format_bytes(plan_mem_total(&parts), size), text);
-    xfree(text);
+    windows_memory(&p->text, &parts);
+    plan_mem_taken(&parts);
+    transformer_memory(&p->adapted.model.shape, plan, p->run->n_threads, &parts);
+    plan_mem_say(&parts, p->run, "a smaller window takes less");
 }
 
 static int reserve(struct perplexity *p, struct err *e)

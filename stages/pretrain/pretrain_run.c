@@ -134,12 +134,17 @@ static int reserve(struct pretrain_run *p, struct err *e)
     size_t groups = (size_t)shape_n_tensors(&p->shape) * sizeof(struct trainer_group);
     size_t own = arena_cost(groups) + 2 * token_batch_bytes(tokens_max);
     struct plan_mem parts = {0};
+    model_memory(&p->model, &parts);
+    plan_mem_add(&parts, "adapter", p->own.arena.capacity_bytes);
+    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
+    windows_memory(&p->text, &parts);
+    windows_memory(&p->valid, &parts);
+    plan_mem_taken(&parts);
+    plan_mem_add(&parts, "weights on the grid", qat_bytes(&p->shape));
+    plan_mem_add(&parts, "rows of a batch", own);
     transformer_memory(&p->shape, &plan, p->run->n_threads, &parts);
-    plan_mem_add(&parts, "weights", model_trainable_bytes(&p->shape) + qat_bytes(&p->shape));
     trainer_memory(p->model.n_flat, p->text.n_rows, &parts);
-    char *text = plan_mem_text(&parts);
-    stage_say(p->run, "memory: %s", text);
-    xfree(text);
+    plan_mem_say(&parts, p->run, "a shorter sequence_length takes less");
     int rc = arena_reserve(&p->arena, "batches", own, e);
     if (rc)
         return rc;

@@ -74,6 +74,8 @@ static int reserve_batches(struct recover_run *r, struct err *e)
     row_source_reserve(&r->text_rows, &r->batches, tokens_max);
     row_source_reserve(&r->valid_rows, &r->batches, tokens_max);
     plan_mem_add(&r->training.beside, "rows of a batch", r->batches.capacity_bytes);
+    windows_memory(&r->text, &r->training.beside);
+    windows_memory(&r->valid, &r->training.beside);
     return 0;
 }
 

@@ -149,6 +149,20 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
+static void say_memory(const struct speculate *s, const struct decoder_plan *base,
+                       const struct decoder_plan *draft)
+{
+    const struct adapter *a = s->adapted.adapter;
+    struct plan_mem parts = {0};
+    adapted_memory(&s->adapted, &parts);
+    model_memory(&s->draft, &parts);
+    plan_mem_add(&parts, "packing", s->compute.space.capacity_bytes);
+    plan_mem_taken(&parts);
+    decoder_memory(&s->adapted.model.shape, base, a ? a->rank : 0, s->run->n_threads, &parts);
+    decoder_memory(&s->draft.shape, draft, 0, s->run->n_threads, &parts);
+    plan_mem_say(&parts, s->run, "fewer max_new_tokens take less");
+}
+
 static int reserve(struct speculate *s, struct err *e)
 {
     const struct speculate_config *c = s->config;
@@ -167,6 +181,7 @@ static int reserve(struct speculate *s, struct err *e)
                                 .positions = smaller(longest, s->adapted.model.shape.context)};
     struct decoder_plan draft = {.sequences = 1,
                                  .positions = smaller(longest, s->draft.shape.context)};
+    say_memory(s, &base, &draft);
     int rc =
         decoder_reserve(&s->decoder, &s->compute, &s->adapted.model, s->adapted.adapter, &base, e);
     if (rc == 0)

@@ -238,6 +238,11 @@ void windows_close(struct windows *w)
     memset(w, 0, sizeof *w);
 }
 
+void windows_memory(const struct windows *w, struct plan_mem *out)
+{
+    plan_mem_add(out, "tokens of the text", w->n_tokens * sizeof(int32_t));
+}
+
 static void take_findings(struct windows *w, const char *name, struct json *rows)
 {
     corpus_take_findings(&w->corpus, name, rows);

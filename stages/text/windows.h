@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "pipeline/base/err.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/kit/rng.h"
 #include "stages/text/batch.h"
 #include "stages/text/corpus.h"
@@ -65,6 +66,8 @@ int windows_check_length(const char *param, int64_t tokens, int context, struct 
 int windows_open(struct windows *w, const char *path, const struct windows_plan *plan,
                  struct spm *spm, struct err *e) MUST_USE;
 void windows_close(struct windows *w); /* safe on zeroed, safe twice */
+/* The tokens that it keeps. */
+void windows_memory(const struct windows *w, struct plan_mem *out);
 
 /* Adds what was odd about the texts to a report, and forgets it; nothing when nothing was. valid: a
  * zeroed one when there is none. */

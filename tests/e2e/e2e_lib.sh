@@ -23,6 +23,7 @@ need_stages() {
 }
 
 fm() { "$BIN/fmforge" "$@"; }
+is_built_with() { grep -q -e "__$1_init" "$BIN/fmforge"; } # asan, tsan
 
 # From here on BIN is a folder of this case with fmforge and the stage of probe_stage.c alone.
 probe_programs() {

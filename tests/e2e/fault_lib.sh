@@ -14,8 +14,6 @@ preloaded() {
     realpath "$BIN/../probe/$1.so"
 }
 
-is_built_with() { grep -q -e "__$1_init" "$BIN/fmforge"; } # asan, tsan
-
 # A pipeline of two probes in m.yaml, and two states to begin from: before.fresh is nothing,
 # before.second a store and a delivery of other bytes. want.txt and before.text are what is right.
 probe_pipeline() {

@@ -41,8 +41,27 @@ static void parts_add_up(void **state)
     assert_int_equal(p.n_parts, 2);
     assert_true(plan_mem_total(&p) == (4 << 20) + 512);
     char *text = plan_mem_text(&p);
-    assert_string_equal(text, "4.0 MiB weights, 512 B scratch");
+    assert_string_equal(text, "4.0 MiB: 4.0 MiB weights, 512 B scratch");
     xfree(text);
+}
+
+/* No machine has an exbibyte; what is taken already is not missing. */
+static void shortage(void **state)
+{
+    struct plan_mem p = {0};
+    struct machine_memory machine;
+    (void)state;
+    if (!machine_memory(&machine))
+        skip();
+    plan_mem_add(&p, "weights", (uint64_t)1 << 60);
+    char *text = plan_mem_shortage(&p, "buy it");
+    assert_non_null(text);
+    assert_non_null(strstr(text, " more are needed, "));
+    assert_non_null(strstr(text, " are left here: buy it"));
+    xfree(text);
+    plan_mem_taken(&p);
+    plan_mem_add(&p, "scratch", 1);
+    assert_null(plan_mem_shortage(&p, "buy it"));
 }
 
 static void passes(void **state)
@@ -166,8 +185,8 @@ static void the_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parts_add_up), cmocka_unit_test(passes),      cmocka_unit_test(training),
-        cmocka_unit_test(weights),      cmocka_unit_test(the_machine),
+        cmocka_unit_test(parts_add_up), cmocka_unit_test(shortage), cmocka_unit_test(passes),
+        cmocka_unit_test(training),     cmocka_unit_test(weights),  cmocka_unit_test(the_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
