@@ -11,12 +11,22 @@
 #include "pipeline/engine/spawn.h"
 
 #define INTERVAL_MS 200.0
+#define FIRST_LINE_MS 10e3 /* in a file */
+#define MOST_LINE_MS 300e3
 #define TAIL_BYTES 16384 /* a stage tells more than progress */
 
 void progress_init(struct progress *p, const struct term *term)
 {
     memset(p, 0, sizeof *p);
     p->term = term;
+    p->wait_ms = term->note_is_terminal ? INTERVAL_MS : FIRST_LINE_MS;
+    p->last_ms = clock_ms();
+}
+
+int progress_due(const struct progress *p)
+{
+    double left = p->last_ms + p->wait_ms - clock_ms();
+    return left > 0 ? (int)left + 1 : 0;
 }
 
 /* A stage's words are part of one line: nothing in them moves the cursor. */
@@ -79,10 +89,14 @@ void progress_draw(struct progress *p, size_t n_done, size_t n_all,
                    const struct progress_item *items, size_t n_items)
 {
     double now = clock_ms();
-    if (!p->term->note_is_terminal || n_items == 0 || now - p->last_ms < INTERVAL_MS)
+    bool line = !p->term->note_is_terminal;
+    if (now - p->last_ms < p->wait_ms)
         return;
     p->last_ms = now;
+    if (n_items == 0)
+        return;
     struct buf b;
+    char took[24];
     buf_init(&b, BUF_MAX_DEFAULT);
     buf_printf(&b, "[%zu/%zu]", n_done, n_all);
     for (size_t i = 0; i < n_items; i++) {
@@ -91,6 +105,14 @@ void progress_draw(struct progress *p, size_t n_done, size_t n_all,
         if (last)
             add_event(last, &b);
         json_free(last);
+        if (line)
+            buf_printf(&b, ", %s", str_format_seconds((now - items[i].started_ms) / 1e3, took));
+    }
+    if (line) {
+        term_notef(p->term, "%s\n", buf_text(&b));
+        buf_release(&b);
+        p->wait_ms = 2 * p->wait_ms < MOST_LINE_MS ? 2 * p->wait_ms : MOST_LINE_MS;
+        return;
     }
     size_t room = (size_t)p->term->columns - 1;
     size_t shown = b.n_bytes < room ? b.n_bytes : room;
@@ -105,4 +127,8 @@ void progress_erase(struct progress *p)
     if (p->drawn)
         term_note(p->term, "\r\033[K");
     p->drawn = false;
+    if (!p->term->note_is_terminal) { /* something else is printed now */
+        p->wait_ms = FIRST_LINE_MS;
+        p->last_ms = clock_ms();
+    }
 }

@@ -394,6 +394,7 @@ static void draw(struct run *r)
     for (size_t k = 0; k < r->n_running; k++) {
         items[k].name = r->session->graph.instances[r->jobs[k].i]->name;
         items[k].events = r->jobs[k].events;
+        items[k].started_ms = r->jobs[k].started_ms;
     }
     progress_draw(&r->progress, n_done, r->session->graph.n_instances, items, r->n_running);
     xfree(items);
@@ -450,7 +451,7 @@ static void wait_events(struct run *r)
                   : r->waits_for_lock         ? LOCK_POLL_MS
                   : r->term->note_is_terminal ? TICK_MS
                   : r->options->events        ? TICK_MS
-                                              : -1;
+                                              : progress_due(&r->progress);
     r->tended = false;
     take_events(r, timeout, true);
     reap(r);

@@ -38,6 +38,11 @@ goes_on() { # the next run begins where the stage was told to end
     [ "$(sed -n 's/^  probe: began at step //p' stderr.txt)" -ge 1 ] || die "nothing was saved: $(cat stderr.txt)"
 }
 
+# Who reads a log sees that a long stage goes on, too.
+manifest steps 220 >m.yaml
+expect 0 fm run m.yaml
+grep -qE '^\[0/1\] one [0-9]+ %.*, 10\.?[0-9]* s$' stderr.txt || die "nothing was said for as long as a stage ran: $(cat stderr.txt)"
+
 # Below nohup the end of the terminal is none of ours.
 manifest steps 20 >m.yaml
 begin sh -c 'trap "" HUP; exec "$0" run m.yaml' "$BIN/fmforge"
@@ -80,6 +85,7 @@ ends 130 10
 # A run that only waits for another one's stage has none to wait for.
 manifest steps 43 >m.yaml
 begin "$BIN/fmforge" run m.yaml
+: >other.txt
 "$BIN/fmforge" run m.yaml >other_out.txt 2>other.txt &
 other=$!
 for _ in $(seq 300); do
