@@ -66,6 +66,7 @@ static inline void tile_outputs(const unsigned char *codes, int k, int bits, __m
     const __m512i mask = _mm512_set1_epi8((char)((1 << bits) - 1));
     for (int step = 0; step < k; step += 32 / bits, codes += 64) {
         __m512i group = _mm512_loadu_si512(codes);
+        CODES_AHEAD(codes);
         packed_t *to = tile_row(bp, step, column);
         for (int i = 0; i < 8 / bits; i++, group = _mm512_srli_epi32(group, (unsigned)bits))
             _mm512_storeu_si512(to + i * 64,
