@@ -95,10 +95,10 @@ static int check_states(const struct instance *n, const struct job *j, struct er
     static const char told[] = "was written while the stage ran, and has the same bytes again: the "
                                "stage may have read others, so its result is not kept";
     char path[LIMIT_PATH_BYTES];
-    if (!seen_same_by(SEEN_EXACT, j->programs.bytes, j->programs.n_bytes, path))
+    if (!seen_same_by(SEEN_UNWRITTEN, j->programs.bytes, j->programs.n_bytes, path))
         return err_set(e, ERR_IO, "its program or a library (%s) %s", path, told);
     if (j->inputs.n_bytes == 0 ||
-        seen_same_by(SEEN_EXACT, j->inputs.bytes, j->inputs.n_bytes, path))
+        seen_same_by(SEEN_UNWRITTEN, j->inputs.bytes, j->inputs.n_bytes, path))
         return 0;
     const struct graph_input *in = input_at(n, path);
     return err_set(e, ERR_IO, "input %s (%s) %s", in ? in->port->name : "", path, told);

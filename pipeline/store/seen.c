@@ -103,7 +103,8 @@ static void put_state(const struct stat *st, unsigned char out[STATE_BYTES])
     bytes_put_u64(out + 16, (uint64_t)st->st_size);
     bytes_put_u64(out + 24, (uint64_t)file_time_ns(st->st_mtim));
     bytes_put_u64(out + 32, (uint64_t)file_time_ns(st->st_ctim));
-    bytes_put_u32(out + 40, (uint32_t)st->st_mode);
+    bytes_put_u16(out + 40, (uint16_t)st->st_mode);
+    bytes_put_u16(out + 42, st->st_nlink < UINT16_MAX ? (uint16_t)st->st_nlink : UINT16_MAX);
 }
 
 static bool is_old(const struct seen *s, const struct stat *st)
@@ -192,13 +193,18 @@ bool seen_pack(struct seen *s, struct buf *out)
 /* A folder's size is not the same everywhere; what happens in it changes its times. */
 static bool is_equal(enum seen_rule rule, const unsigned char *a, const unsigned char *b)
 {
-    uint32_t mode = bytes_get_u32(a + 40), other = bytes_get_u32(b + 40);
+    uint16_t mode = bytes_get_u16(a + 40), other = bytes_get_u16(b + 40);
     if (rule == SEEN_EXACT)
         return memcmp(a, b, STATE_BYTES) == 0;
-    bool same = (S_ISDIR(mode) || memcmp(a + 16, b + 16, 8) == 0) && memcmp(a + 24, b + 24, 8) == 0;
-    if (rule == SEEN_IN_PLACE)
-        return same && memcmp(a + 32, b + 32, 12) == 0;
-    return same && (mode & S_IFMT) == (other & S_IFMT);
+    bool in_place = memcmp(a, b, 16) == 0;
+    bool same_kind = (mode & S_IFMT) == (other & S_IFMT);
+    bool moved = S_ISREG(mode) && memcmp(a + 40, b + 40, 4) != 0; /* what moves a ctime, too */
+    bool as_it_was = memcmp(a + 32, b + 32, 12) == 0 || moved;
+    bool same = same_kind && (S_ISDIR(mode) || memcmp(a + 16, b + 16, 8) == 0) &&
+                memcmp(a + 24, b + 24, 8) == 0;
+    if (rule == SEEN_UNWRITTEN)
+        return same && as_it_was && in_place;
+    return same && (as_it_was || rule == SEEN_COPIED);
 }
 
 static bool is_same(enum seen_rule rule, unsigned char kind, const char *path,

@@ -7,13 +7,14 @@
  * A set is collected *after* its files were read, so each must be older than the moment before the
  * first of them was opened: what changed since then, or within one tick of the clock before it,
  * spoils the set (is_sound); a tick of file systems that keep whole seconds is two of them. From
- * then on equal device, inode, mode, size, mtime and ctime mean the same bytes, of a folder the
- * same names. Of a path that is absent its nearest folder must be that old.
+ * then on equal device, inode, mode, links, size, mtime and ctime mean the same bytes, of a folder
+ * the same names. Of a path that is absent its nearest folder must be that old.
  *
  * Packed, in the order of the paths:
  *
  *   entry: u8 kind; u16 bytes that the path shares with the one before; u16 bytes of the rest;
- *          SEEN_SELF and SEEN_TARGET: u64 dev, ino, size; i64 mtime_ns, ctime_ns; u32 mode; rest
+ *          SEEN_SELF and SEEN_TARGET: u64 dev, ino, size; i64 mtime_ns, ctime_ns; u16 mode;
+ *          u16 links, at most 65535; rest
  */
 
 #include <stdbool.h>
@@ -69,7 +70,10 @@ bool seen_same(const void *bytes, size_t n_bytes);
 /* What has to be equal. */
 enum seen_rule {
     SEEN_EXACT,
-    SEEN_IN_PLACE, /* but for device and inode: a restart of the system may number them anew */
+    /* But for a file's ctime where its permissions or links are others: another name (a backup by
+     * hard links) or chmod has moved it, and nothing was written. */
+    SEEN_UNWRITTEN,
+    SEEN_IN_PLACE, /* nor device and inode: a restart of the system may number them anew */
     SEEN_COPIED,   /* nor ctime and permissions: a copy that kept its times (cp -a) is the same */
 };
 /* The same by a rule, and `changed` (LIMIT_PATH_BYTES) is the first path that is not as it was. */

@@ -104,6 +104,18 @@ for how in '' -p; do
     made AAAA
     fm verify >verify.txt || die "the store does not verify"
 done
+
+# A second name (a backup by hard links) and other permissions change the time of a file's state too, but
+# write nothing.
+anew
+start
+wait_for has_checkpoint
+ln in.txt linked
+chmod 600 kept in.txt
+ln programs/stage-probe linked.program
+ended 0
+made AAAA
+rm linked linked.program
 mkdir in
 echo more >in/a.txt
 manifest "one: { run: probe, inputs: { text: in.txt, also: in }, with: { does: early, n: 5 } }"

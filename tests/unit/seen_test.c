@@ -215,13 +215,19 @@ static void test_changes(void **state)
 }
 
 /* Another inode in the place of a file, with all times as before. */
-/* Packed: kind, two lengths, then device, inode, size, mtime, ctime and mode. */
-static bool is_same_by(enum seen_rule rule, const struct buf *b, size_t offset)
+/* Packed: kind, two lengths, then device, inode, size, mtime, ctime, mode and links. */
+enum { DEVICE = 0, INODE = 8, SIZE = 16, MTIME = 24, CTIME = 32, MODE = 40, LINKS = 42, NONE = -1 };
+
+static bool is_same_by(enum seen_rule rule, const struct buf *b, int offset, int also)
 {
     char changed[LIMIT_PATH_BYTES];
     b->bytes[5 + offset] ^= 1;
+    if (also != NONE)
+        b->bytes[5 + also] ^= 1;
     bool same = seen_same_by(rule, b->bytes, b->n_bytes, changed);
     b->bytes[5 + offset] ^= 1;
+    if (also != NONE)
+        b->bytes[5 + also] ^= 1;
     if (!same)
         assert_string_equal(changed, at("rows.txt"));
     return same;
@@ -230,7 +236,6 @@ static bool is_same_by(enum seen_rule rule, const struct buf *b, size_t offset)
 static void test_rules(void **state)
 {
     (void)state;
-    enum { DEVICE = 0, INODE = 8, SIZE = 16, MTIME = 24, CTIME = 32, MODE = 40 };
     struct seen s;
     struct buf b;
     buf_init(&b, BUF_MAX_DEFAULT);
@@ -240,15 +245,23 @@ static void test_rules(void **state)
     assert_true(seen_pack(&s, &b));
     seen_release(&s);
     assert_true(is_same(&b));
+    /* chmod and ln move the ctime; writing moves the mtime, and who sets that back the ctime. */
     static const struct {
-        size_t at;
-        bool in_place, copied;
-    } rows[] = {{DEVICE, true, true},  {INODE, true, true},  {SIZE, false, false},
-                {MTIME, false, false}, {CTIME, false, true}, {MODE, false, true}};
+        int at, also;
+        bool unwritten, in_place, copied;
+    } rows[] = {
+        {DEVICE, NONE, false, true, true},   {INODE, NONE, false, true, true},
+        {SIZE, NONE, false, false, false},   {MTIME, NONE, false, false, false},
+        {CTIME, NONE, false, false, true},   {CTIME, MODE, true, true, true},
+        {CTIME, LINKS, true, true, true},    {SIZE, LINKS, false, false, false},
+        {MTIME, LINKS, false, false, false}, {INODE, LINKS, false, true, true},
+    };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_false(is_same_by(SEEN_EXACT, &b, rows[i].at));
-        assert_int_equal(is_same_by(SEEN_IN_PLACE, &b, rows[i].at), rows[i].in_place);
-        assert_int_equal(is_same_by(SEEN_COPIED, &b, rows[i].at), rows[i].copied);
+        int at = rows[i].at, also = rows[i].also;
+        assert_false(is_same_by(SEEN_EXACT, &b, at, also));
+        assert_int_equal(is_same_by(SEEN_UNWRITTEN, &b, at, also), rows[i].unwritten);
+        assert_int_equal(is_same_by(SEEN_IN_PLACE, &b, at, also), rows[i].in_place);
+        assert_int_equal(is_same_by(SEEN_COPIED, &b, at, also), rows[i].copied);
     }
     buf_release(&b);
 }
