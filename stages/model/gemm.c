@@ -10,10 +10,13 @@
  * element.
  */
 #define PACK_COST 8
-/* Multiplications of few rows with a matrix straight from where it is: from so many on, in parts
- * of a multiple of STRAIGHT_COLUMNS. */
+/* Few rows with a matrix straight from where it is: one of so many elements or more is taken in
+ * parts of a multiple of STRAIGHT_COLUMNS. What counts is to read it, so the rows do not. */
 #define STRAIGHT_PARTS 32768
 #define STRAIGHT_COLUMNS 16
+/* Multiplications with codes by each element of a vector that take about as long as threads to
+ * meet: fewer are one thread's. */
+#define INT16_ALONE 16384
 /* Parts that each thread takes of few rows' product with packed weights, where what counts is the
  * memory's speed: with one part each the others wait for the thread that has less of it. */
 #define ROW_PARTS 2
@@ -105,9 +108,13 @@ static void run_columns(struct gemm_run *g, int parts, int step)
 static void run_few(struct gemm_run *g, bool int16, bool tiny)
 {
     const struct gemm_job *job = g->job;
+    const struct kernels *k = g->c->kernels;
     bool straight = gemm_is_straight(job);
     int n_threads = thread_pool_size(g->c->pool);
-    bool parts = straight ? (double)job->m * job->n * job->k >= STRAIGHT_PARTS : !tiny;
+    double elements = (double)job->n * job->k;
+    bool parts = straight ? elements >= STRAIGHT_PARTS
+                 : int16  ? elements * (k->int16_tiles ? 1 : job->m) >= INT16_ALONE * k->width
+                          : !tiny;
     if (parts && n_threads > 1)
         run_columns(g, int16 ? ROW_PARTS * n_threads : n_threads,
                     job->b.panels ? WEIGHT_PANEL

@@ -114,7 +114,9 @@ struct adamw_factors {
 
 struct kernels {
     const char *name;
-    int rows_step; /* tiles have a multiple of this many rows where they can */
+    int width;        /* floats of a vector */
+    int rows_step;    /* tiles have a multiple of this many rows where they can */
+    bool int16_tiles; /* products in integers take as long for a few rows as for one */
 
     /* Rows [row, row+rows) x columns [col, col+cols) of the job; pack: GEMM_PACK_FLOATS floats.
      * col is a multiple of GEMM_PANEL. */

@@ -133,7 +133,9 @@ static inline double lanes_sum_double(const double *lane)
 
 const struct kernels KERNELS_SYMBOL = {
     .name = KERNELS_NAME,
+    .width = V_WIDTH,
     .rows_step = GEMM_ROWS,
+    .int16_tiles = INT16_ROWS == 16,
     .gemm_tile = gemm_tile,
     .gemm_int16_tile = gemm_int16_tile,
     .pack_rows = pack_rows,
