@@ -127,8 +127,12 @@ void progress_erase(struct progress *p)
     if (p->drawn)
         term_note(p->term, "\r\033[K");
     p->drawn = false;
-    if (!p->term->note_is_terminal) { /* something else is printed now */
-        p->wait_ms = FIRST_LINE_MS;
-        p->last_ms = clock_ms();
-    }
+}
+
+void progress_news(struct progress *p)
+{
+    if (p->term->note_is_terminal)
+        return;
+    p->wait_ms = FIRST_LINE_MS;
+    p->last_ms = clock_ms();
 }

@@ -4,7 +4,7 @@
 /*
  * The progress line, from the last progress event of each running stage. On a terminal it is drawn
  * at most five times a second, and erased before anything else is printed. In a file it is a line
- * of its own: when nothing was printed for 10 seconds, then for 20, 40, up to 5 minutes.
+ * of its own: when no stage has begun or ended for 10 seconds, then for 20, 40, up to 5 minutes.
  */
 
 #include <stdbool.h>
@@ -33,6 +33,8 @@ int progress_due(const struct progress *p);
 void progress_draw(struct progress *p, size_t n_done, size_t n_all,
                    const struct progress_item *items, size_t n_items);
 void progress_erase(struct progress *p);
+/* A stage has begun or ended: in a file the next line is 10 seconds away again. */
+void progress_news(struct progress *p);
 /* The newest progress event of a stage's events file, NULL when there is none. Caller frees. */
 struct json *progress_last(const char *events);
 

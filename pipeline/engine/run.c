@@ -232,6 +232,7 @@ static int launch(struct run *r, size_t i, struct err *e)
     item->status = RUN_RUNNING;
     r->n_running++;
     run_events_launched(r, j);
+    progress_news(&r->progress);
     if (r->interrupts > 0) { /* while it was started */
         watch_interrupt(&j->watch, clock_ms());
         watch_stop(j->pid, SIGTERM);
@@ -328,6 +329,7 @@ static void end_job(struct run *r, size_t i_job)
     }
     job_release(&r->env, j);
     r->jobs[i_job] = r->jobs[--r->n_running];
+    progress_news(&r->progress);
 }
 
 static bool is_alive(const struct job *j)
@@ -367,10 +369,12 @@ static void on_interrupt(struct run *r, int number)
     r->interrupts++;
     progress_erase(&r->progress);
     if (r->interrupts == 1)
-        term_note(r->term, r->n_running == 0
-                               ? "interrupted: no stage of this run is running\n"
-                               : "interrupted: waiting for the running stages to save their work; "
-                                 "two more signals kill them\n");
+        term_note(r->term,
+                  r->n_running == 0
+                      ? "interrupted: no stage of this run is running; a second signal gives "
+                        "up what else it waits for\n"
+                      : "interrupted: waiting for the running stages to save their work; "
+                        "two more signals kill them\n");
     for (size_t k = 0; k < r->n_running; k++) {
         struct job *j = &r->jobs[k];
         if (!is_alive(j))

@@ -158,13 +158,13 @@ static int reserve(struct distil *d, struct err *e)
     model_memory(d->base, &parts);
     model_memory(d->student, &parts);
     plan_mem_add(&parts, "adapter", d->adapter ? d->adapter->arena.capacity_bytes : 0);
-    plan_mem_add(&parts, "packing", d->compute->space.capacity_bytes);
     plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", d->compute->space.capacity_bytes);
     transformer_memory(b, &teacher, d->run->n_threads, &parts);
     transformer_memory(s, &student, d->run->n_threads, &parts);
     plan_mem_add(&parts, "scratch", own);
     trainer_memory(d->student->n_flat, d->rows.n_rows, &parts);
-    plan_mem_say(&parts, d->run, "shorter rows take less");
+    plan_mem_say(&parts, d->run, "a smaller model takes less");
     int rc = arena_reserve(&d->arena, "distillation", own, e);
     if (rc)
         return rc;

@@ -57,8 +57,8 @@ static void say_memory(const struct expected *x, const struct transformer_plan *
 {
     struct plan_mem parts = {0};
     adapted_memory(x->job->adapted, &parts);
-    plan_mem_add(&parts, "packing", c->space.capacity_bytes);
     plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", c->space.capacity_bytes);
     transformer_memory(&x->job->adapted->model.shape, plan, thread_pool_size(c->pool), &parts);
     stage_say(x->job->run, "expected answers: rows of up to %d tokens", plan->tokens_max);
     plan_mem_say(&parts, x->job->run, "shorter golden rows take less");

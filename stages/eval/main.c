@@ -152,8 +152,8 @@ static void say_memory(const struct eval *v, const struct decoder_plan *plan)
     const struct adapter *adapter = v->adapted.adapter;
     struct plan_mem parts = {0};
     adapted_memory(&v->adapted, &parts);
-    plan_mem_add(&parts, "packing", v->compute.space.capacity_bytes);
     plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", v->compute.space.capacity_bytes);
     decoder_memory(&v->adapted.model.shape, plan, adapter ? adapter->rank : 0, v->run->n_threads,
                    &parts);
     stage_say(v->run, "%zu rows, %s, %d at a time", v->golden.rows.n_rows,

@@ -269,11 +269,12 @@ static void say_memory(const struct import_run *p)
         uint64_t now = packed + weight_bytes(WEIGHT_F32, t.n, t.k);
         peak = now > peak ? now : peak;
     }
-    uint64_t last = packed + adapter_bytes(s, p->from.rank ? p->from.rank : 32);
+    int rank = p->beside.places ? p->beside.config.rank : p->from.rank;
+    uint64_t last = packed + adapter_bytes(s, rank ? rank : 32);
     peak = last > peak ? last : peak;
     model_memory(&p->model, &parts);
-    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     plan_mem_add(&parts, "matrices of 2 bits and an embedding of 4", packed);
     plan_mem_add(&parts, "the adapter, or a tensor while it is packed", peak - packed);
     plan_mem_say(&parts, p->run, "it needs a machine with more");

@@ -11,7 +11,8 @@
  */
 #define PACK_COST 8
 /* Few rows with a matrix straight from where it is: one of so many elements or more is taken in
- * parts of a multiple of STRAIGHT_COLUMNS. What counts is to read it, so the rows do not. */
+ * parts of a multiple of STRAIGHT_COLUMNS (of a panel, where it lies by panels). What counts is to
+ * read it, so the rows do not. */
 #define STRAIGHT_PARTS 32768
 #define STRAIGHT_COLUMNS 16
 /* Multiplications with codes by each element of a vector that take about as long as threads to

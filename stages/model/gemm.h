@@ -2,14 +2,14 @@
 #define FMFORGE_MODEL_GEMM_H
 
 /*
- * The three matrix products of training, fp32. All matrices row-major; ld* are row strides in
- * floats. Each output element is one chain of fma over the reduction index in ascending order,
- * starting at 0 (add = false) or at the element's old value (add = true); therefore neither
- * blocking, threads, kernel set nor the number of rows M changes a bit of any row.
- * With COMPUTE_INT16 (compute.h) products with packed weights are exact integer sums instead,
- * scaled once per element (but for gradients through 4 bits): as independent of all these, and
- * within 2e-4 of the fp32 product (relative to the row's root mean square; PERFORMANCE:
- * measured 1.2e-4). This header is the seam for other arithmetic and other devices.
+ * The three matrix products of training, fp32. All matrices row-major (a weight of gemm_xwt may
+ * lie by panels, weight.h); ld* are row strides in floats. Each output element is one chain of fma
+ * over the reduction index in ascending order, starting at 0 (add = false) or at the element's old
+ * value (add = true); therefore neither blocking, threads, kernel set nor the number of rows M
+ * changes a bit of any row. With COMPUTE_INT16 (compute.h) products with packed weights are exact
+ * integer sums instead, scaled once per element (but for gradients through 4 bits): as independent
+ * of all these, and within 2e-4 of the fp32 product (relative to the row's root mean square;
+ * PERFORMANCE: measured 1.2e-4). This header is the seam for other arithmetic and other devices.
  */
 
 #include <stdbool.h>

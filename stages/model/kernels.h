@@ -22,8 +22,8 @@
 #define GEMM_K_BLOCK 256  /* reduction steps per block */
 #define GEMM_ROWS_MAX 504 /* rows of a tile: 516 KiB of L2; a multiple of 4, 6, 8 and 14 */
 #define GEMM_PANEL 32     /* columns of a packed panel */
-/* So many rows are multiplied with packed weights, floats and halves straight from where these
- * are: packing would cost more than their product. */
+/* So many rows are multiplied with packed weights, floats, halves and bf16 straight from where
+ * these are: packing would cost more than their product. */
 #define GEMM_FEW_ROWS 8
 /* Per thread, 2 MiB: an L2 cache of today. */
 #define GEMM_PACK_FLOATS (512 * 1024)

@@ -592,6 +592,7 @@ static void save_tensor(struct tensor_writer *w, const struct model *m,
                         const struct shape_tensor *t, enum tensor_dtype dense_dtype)
 {
     struct weight v = get_tensor(m, t);
+    CHECK(!v.panels);
     const uint64_t dims[2] = {(uint64_t)t->n, (uint64_t)t->k};
     if (shape_is_norm(t)) {
         tensor_writer_add_f32(w, t->name, DTYPE_F32, 1, dims, v.data);

@@ -56,16 +56,18 @@ size_t weight_panel_bytes(const struct weight *w)
 
 struct weight weight_to_panels(const struct weight *w, void *panels)
 {
-    size_t k = (size_t)w->k, bytes = element_bytes(w);
+    size_t k = (size_t)w->k;
+    bool wide = element_bytes(w) == 4;
     struct weight out = *w;
     CHECK(!w->panels);
     memset(panels, 0, weight_panel_bytes(w));
     for (size_t row = 0; row < (size_t)w->n; row++) {
-        const unsigned char *from = (const unsigned char *)w->data + row * k * bytes;
-        size_t first = row / WEIGHT_PANEL * k * WEIGHT_PANEL + row % WEIGHT_PANEL;
-        for (size_t i = 0; i < k; i++)
-            memcpy((unsigned char *)panels + (first + i * WEIGHT_PANEL) * bytes, from + i * bytes,
-                   bytes);
+        size_t from = row * k, to = row / WEIGHT_PANEL * k * WEIGHT_PANEL + row % WEIGHT_PANEL;
+        for (size_t i = 0; i < k; i++, from++, to += WEIGHT_PANEL)
+            if (wide)
+                ((float *)panels)[to] = ((const float *)w->data)[from];
+            else
+                ((uint16_t *)panels)[to] = ((const uint16_t *)w->data)[from];
     }
     out.data = panels;
     out.panels = true;

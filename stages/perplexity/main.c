@@ -211,12 +211,12 @@ static void say_memory(const struct perplexity *p, const struct transformer_plan
 {
     struct plan_mem parts = {0};
     adapted_memory(&p->adapted, &parts);
-    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     plan_mem_add(&parts, "rows of a batch", p->batches.capacity_bytes);
     windows_memory(&p->text, &parts);
     plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     transformer_memory(&p->adapted.model.shape, plan, p->run->n_threads, &parts);
-    plan_mem_say(&parts, p->run, "a smaller window takes less");
+    plan_mem_say(&parts, p->run, "a smaller model takes less");
 }
 
 static int reserve(struct perplexity *p, struct err *e)

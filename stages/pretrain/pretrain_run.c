@@ -136,15 +136,15 @@ static int reserve(struct pretrain_run *p, struct err *e)
     struct plan_mem parts = {0};
     model_memory(&p->model, &parts);
     plan_mem_add(&parts, "adapter", p->own.arena.capacity_bytes);
-    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     windows_memory(&p->text, &parts);
     windows_memory(&p->valid, &parts);
     plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", p->compute.space.capacity_bytes);
     plan_mem_add(&parts, "weights on the grid", qat_bytes(&p->shape));
     plan_mem_add(&parts, "rows of a batch", own);
     transformer_memory(&p->shape, &plan, p->run->n_threads, &parts);
     trainer_memory(p->model.n_flat, p->text.n_rows, &parts);
-    plan_mem_say(&parts, p->run, "a shorter sequence_length takes less");
+    plan_mem_say(&parts, p->run, "a smaller model takes less");
     int rc = arena_reserve(&p->arena, "batches", own, e);
     if (rc)
         return rc;

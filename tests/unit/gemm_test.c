@@ -697,6 +697,26 @@ static void test_panels(void **state)
     }
 }
 
+/* Tiles of 14 rows leave one or two, and begin in the middle of a panel. */
+static void test_panels_cut(void **state)
+{
+    (void)state;
+    struct sample_weight w = make_weight(WEIGHT_BF16, 320, 64, false);
+    void *space = xalloc(weight_panel_bytes(&w.w));
+    struct weight panels = weight_to_panels(&w.w, space);
+    for (size_t s = 0; s < N_KERNELS; s++)
+        for (int threads = 3; threads <= 8 && compute_has(kernel_names[s]); threads++) {
+            struct err e = {0};
+            struct compute c;
+            assert_int_equal(compute_open(&c, threads, kernel_names[s], &e), 0);
+            for (int m = 15; m <= 18; m++)
+                check_panels(&c, &w.w, &panels, m);
+            compute_close(&c);
+        }
+    xfree(space);
+    free_weight(&w);
+}
+
 /* The toolkit's names of a precision mean integers, which is said; our own need no word. */
 static void test_precision_names(void **state)
 {
@@ -721,6 +741,7 @@ int main(void)
         cmocka_unit_test(test_precision_names),
         cmocka_unit_test(test_halves),
         cmocka_unit_test(test_panels),
+        cmocka_unit_test(test_panels_cut),
         cmocka_unit_test(test_integers_are_exact),
         cmocka_unit_test(test_integers_against_fp32),
         cmocka_unit_test(test_integers_fit),
