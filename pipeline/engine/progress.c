@@ -20,7 +20,7 @@ void progress_init(struct progress *p, const struct term *term)
     memset(p, 0, sizeof *p);
     p->term = term;
     p->wait_ms = term->note_is_terminal ? INTERVAL_MS : FIRST_LINE_MS;
-    p->last_ms = clock_ms();
+    p->last_ms = term->note_is_terminal ? 0 : clock_ms();
 }
 
 int progress_due(const struct progress *p)

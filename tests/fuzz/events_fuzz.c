@@ -22,7 +22,7 @@ static void drawn(const char *text, size_t n_bytes)
 static void draw(const char *path)
 {
     const struct term term = {drawn, drawn, true, 80};
-    const struct progress_item item = {"stage", path};
+    const struct progress_item item = {"stage", path, 0};
     struct progress p;
     n_drawn = 0;
     progress_init(&p, &term);
