@@ -246,14 +246,6 @@ static int take_adapter(struct import_run *p, struct err *e)
     return rc;
 }
 
-static uint64_t packed_bytes(const struct shape_tensor *t)
-{
-    enum weight_form form = shape_is_norm(t)            ? WEIGHT_F32
-                            : t->role == ROLE_EMBEDDING ? WEIGHT_Q4
-                                                        : WEIGHT_Q2;
-    return weight_bytes(form, t->n, t->k);
-}
-
 /* What the matrices become only shows when they are looked at: the plan is that of a base on the
  * grid. A tensor is there in fp32 while it is packed; the adapter comes behind all of them. */
 static void say_memory(const struct import_run *p)
@@ -265,7 +257,7 @@ static void say_memory(const struct import_run *p)
     for (int i = 0; i < shape_n_tensors(s); i++) {
         struct shape_tensor t;
         shape_tensor(s, i, &t);
-        packed += packed_bytes(&t);
+        packed += weight_bytes(model_packed_form(&t), t.n, t.k);
         uint64_t now = packed + weight_bytes(WEIGHT_F32, t.n, t.k);
         peak = now > peak ? now : peak;
     }

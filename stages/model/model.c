@@ -173,7 +173,7 @@ int model_init_frame(struct model *m, const struct shape *shape, struct err *e)
 
 /* ---- random and packed ---- */
 
-static enum weight_form packed_form(const struct shape_tensor *t)
+enum weight_form model_packed_form(const struct shape_tensor *t)
 {
     return shape_is_norm(t) ? WEIGHT_F32 : t->role == ROLE_EMBEDDING ? WEIGHT_Q4 : WEIGHT_Q2;
 }
@@ -187,7 +187,7 @@ static int packed_bytes(const struct shape *s, size_t *bytes, struct err *e)
         if (!shape_is_norm(&t) && (t.n % 16 != 0 || t.k % 16 != 0))
             return err_set(e, ERR_CONFIG, "%s is %d x %d: only multiples of 16 can be packed",
                            t.name, t.n, t.k);
-        *bytes = size_add(*bytes, arena_cost(weight_bytes(packed_form(&t), t.n, t.k)));
+        *bytes = size_add(*bytes, arena_cost(weight_bytes(model_packed_form(&t), t.n, t.k)));
         *bytes = size_add(*bytes, arena_cost((size_t)t.n * sizeof(float)));
     }
     return 0;
@@ -207,7 +207,7 @@ static void fill_random(const struct rng *r, uint32_t *words, size_t n_words)
 /* Variance of levels -1.5 .. 1.5 is 1.25, of -7.5 .. 7.5 is 21.25. */
 static struct weight random_weight(struct model *m, const struct shape_tensor *t, int64_t seed)
 {
-    struct weight w = {.form = packed_form(t), .n = t->n, .k = t->k};
+    struct weight w = {.form = model_packed_form(t), .n = t->n, .k = t->k};
     size_t bytes = weight_bytes(w.form, w.n, w.k);
     void *data = arena_take(&m->arena, bytes);
     float *scale = arena_take(&m->arena, (size_t)t->n * sizeof *scale);

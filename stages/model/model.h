@@ -76,6 +76,9 @@ size_t model_panel_bytes(const struct model *m);
 void model_memory(const struct model *m, struct plan_mem *out);
 /* Bytes that model_open reserves beside the mapped file, at least: layers and RoPE table. */
 size_t model_frame_bytes(const struct shape *shape);
+/* What a tensor is stored as in a packed base: matrices of 2 bits, an embedding of 4, norms fp32.
+ */
+enum weight_form model_packed_form(const struct shape_tensor *t);
 /* Bytes of the tensors in the file of a model with its matrices and its embedding in these forms:
  * quantised matrices with one scale, the embedding with one per row. */
 uint64_t model_tensor_bytes(const struct shape *shape, enum weight_form linears,
