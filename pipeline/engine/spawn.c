@@ -72,12 +72,26 @@ _Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int fa
     give_up(KEPT_FD + 1, errno, false);
 }
 
+/* A child begins with its parent's peak of memory as its own (execve keeps ru_maxrss): what the
+ * engine once had would be written down as what a small stage took. Where the kernel does not
+ * know how (Linux before 4.0, no /proc), it is. */
+static void forget_peak(void)
+{
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, "5", 1);
+    (void)n;
+    close(fd);
+}
+
 int spawn_start(const struct spawn_spec *spec, pid_t *pid, struct err *e)
 {
     int failure[2];
     if (pipe2(failure, O_CLOEXEC) != 0)
         return err_set_errno(e, errno, "cannot make a pipe for %s", spec->program);
     pid_t parent = getpid();
+    forget_peak();
     /* Copying the page tables of an engine with a thousand stages takes as long as a short stage.
      */
     pid_t child = vfork();

@@ -152,6 +152,8 @@ static int run(const struct stage_run *run, struct err *e)
     int rc = adapted_open(&t.adapted, base, stage_in(run, "adapter"), NULL, e);
     if (rc == 0 && !t.adapted.adapter && c->what != WHAT_BASE)
         rc = err_set(e, ERR_CONFIG, "what: %s needs the input adapter", WHAT[c->what]);
+    if (rc == 0)
+        rc = adapted_say_export(&t.adapted, run, c->what == WHAT_BASE ? base : NULL, e);
     if (rc == 0 && c->what == WHAT_BASE)
         rc = collect_base(&t, base, e);
     if (rc == 0)

@@ -144,6 +144,8 @@ static int collect(struct export_run *t, const struct stage_run *run, struct err
     int rc = adapted_open(&t->adapted, base, stage_in(run, "adapter"), NULL, e);
     if (!rc && !t->adapted.adapter && c->what != WHAT_BASE)
         rc = err_set(e, ERR_CONFIG, "what: %s needs the input adapter", WHAT[c->what]);
+    if (!rc)
+        rc = adapted_say_export(&t->adapted, run, c->what == WHAT_ADAPTER ? NULL : base, e);
     if (!rc && c->what != WHAT_ADAPTER)
         rc = model_open_trainable(&t->dense, base, e);
     if (rc)

@@ -117,10 +117,9 @@ static void say_plan(const struct import_run *p)
 {
     struct plan_mem plan = {.n_parts = 0};
     plan_mem_add(&plan, "adapter", adapter_bytes(&p->shape, p->from.config.rank));
-    char *text = plan_mem_text(&plan);
-    stage_say(p->run, "memory: %s; rank %d, alpha %g, %d modules of %d", text, p->from.config.rank,
+    stage_say(p->run, "rank %d, alpha %g, %d modules of %d", p->from.config.rank,
               p->from.config.alpha, p->from.n_modules, shape_n_modules(&p->shape));
-    xfree(text);
+    plan_mem_say(&plan, p->run, "it needs a machine with more");
 }
 
 static int publish(struct import_run *p, struct err *e)

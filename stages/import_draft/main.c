@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "stages/kit/blocks.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/model/ptdraft.h"
 
 static const struct stage_port INS[] = {
@@ -49,6 +50,9 @@ static int run(const struct stage_run *r, struct err *e)
     int rc = shape_read(stage_in(r, "shape"), &shape, e);
     if (rc != 0)
         return rc;
+    struct plan_mem plan = {.n_parts = 0};
+    plan_mem_add(&plan, "weights", model_trainable_bytes(&shape));
+    plan_mem_say(&plan, r, "it needs a machine with more");
     rc = ptdraft_open(&d, stage_in(r, "pt"), &shape, e);
     rc = rc == 0 ? publish(r, &d, e) : err_wrap(e, "pt");
     ptdraft_release(&d);

@@ -55,6 +55,18 @@ void adapted_memory(const struct adapted *a, struct plan_mem *out)
     plan_mem_add(out, "adapter", a->own.arena.capacity_bytes);
 }
 
+int adapted_say_export(const struct adapted *a, const struct stage_run *run, const char *unpacked,
+                       struct err *e)
+{
+    struct plan_mem parts = {.n_parts = 0};
+    adapted_memory(a, &parts);
+    plan_mem_taken(&parts);
+    int rc = unpacked ? model_trainable_memory(unpacked, &parts, e) : 0;
+    if (rc == 0)
+        plan_mem_say(&parts, run, "it needs a machine with more");
+    return rc;
+}
+
 void adapted_release(struct adapted *a)
 {
     adapter_release(&a->own);

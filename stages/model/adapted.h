@@ -25,6 +25,10 @@ int adapted_open_draft(const struct adapted *a, const char *path, struct model *
                        struct err *e) MUST_USE;
 /* What both have taken, by parts. */
 void adapted_memory(const struct adapted *a, struct plan_mem *out);
+/* Says what an export of it takes, with `unpacked` (a base's path, or NULL) as a trainable model
+ * beside it. */
+int adapted_say_export(const struct adapted *a, const struct stage_run *run, const char *unpacked,
+                       struct err *e) MUST_USE;
 void adapted_release(struct adapted *a); /* safe on zeroed, safe twice */
 
 #endif

@@ -178,7 +178,7 @@ enum weight_form model_packed_form(const struct shape_tensor *t)
     return shape_is_norm(t) ? WEIGHT_F32 : t->role == ROLE_EMBEDDING ? WEIGHT_Q4 : WEIGHT_Q2;
 }
 
-static int packed_bytes(const struct shape *s, size_t *bytes, struct err *e)
+int model_random_bytes(const struct shape *s, size_t *bytes, struct err *e)
 {
     *bytes = model_frame_bytes(s);
     for (int i = 0; i < shape_n_tensors(s); i++) {
@@ -232,7 +232,7 @@ int model_init_random_packed(struct model *m, const struct shape *shape, int64_t
     size_t bytes = 0;
     memset(m, 0, sizeof *m);
     m->shape = *shape;
-    int rc = packed_bytes(shape, &bytes, e);
+    int rc = model_random_bytes(shape, &bytes, e);
     if (rc == 0)
         rc = arena_reserve(&m->arena, "model", bytes, e);
     if (rc != 0)
@@ -561,6 +561,20 @@ int model_read_shape(const char *path, struct shape *out, struct err *e)
     rc = read_shape(&file, out, e);
     tensorfile_close(&file);
     return rc == 0 ? 0 : err_wrap(e, "%s", path);
+}
+
+int model_trainable_memory(const char *path, struct plan_mem *out, struct err *e)
+{
+    struct shape shape;
+    uint64_t n_bytes = 0;
+    int rc = model_read_shape(path, &shape, e);
+    if (rc == 0)
+        rc = file_size(path, &n_bytes, e);
+    if (rc != 0)
+        return rc;
+    plan_mem_add(out, "weights, mapped", n_bytes);
+    plan_mem_add(out, "weights, unpacked", model_trainable_bytes(&shape));
+    return 0;
 }
 
 int model_open(struct model *m, const char *path, struct err *e)

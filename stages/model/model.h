@@ -55,7 +55,8 @@ int model_init(struct model *m, const struct shape *shape, struct err *e) MUST_U
 void model_randomise(struct model *m, int64_t seed);
 /* A packed model with random codes, every level as likely as the others, and the variances of
  * model_randomise: made without a dense copy. Norms 1, ranges 0. n and k of every matrix must be
- * multiples of 16: ERR_CONFIG. */
+ * multiples of 16: ERR_CONFIG. model_random_bytes: what it reserves. */
+int model_random_bytes(const struct shape *shape, size_t *bytes, struct err *e) MUST_USE;
 int model_init_random_packed(struct model *m, const struct shape *shape, int64_t seed,
                              struct err *e) MUST_USE;
 /* Layers and RoPE table only: every tensor is to be set, with weights that the caller owns and
@@ -74,6 +75,8 @@ size_t model_panel_bytes(const struct model *m);
 
 /* What an open model has taken, by parts. */
 void model_memory(const struct model *m, struct plan_mem *out);
+/* What model_open_trainable will take of that file; its map only until it returns. */
+int model_trainable_memory(const char *path, struct plan_mem *out, struct err *e) MUST_USE;
 /* Bytes that model_open reserves beside the mapped file, at least: layers and RoPE table. */
 size_t model_frame_bytes(const struct shape *shape);
 /* What a tensor is stored as in a packed base: matrices of 2 bits, an embedding of 4, norms fp32.

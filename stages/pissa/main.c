@@ -11,6 +11,7 @@
 #include "pipeline/base/check.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/kit/stage.h"
 #include "stages/model/lora.h"
 #include "stages/model/model.h"
@@ -73,6 +74,13 @@ static double sum_of_squares(const float *w, size_t n)
 
 /* --- one module --------------------------------------------------------------------------------
  */
+
+/* Doubles of the four matrices of one module. */
+static size_t split_doubles(const struct shape_module *m)
+{
+    size_t in = (size_t)m->in, out = (size_t)m->out, least = in < out ? in : out;
+    return in * out + least + in * least + least * out;
+}
 
 /* w: the module's rows of its linear, (out, in): column by column that is the transpose (in, out),
  * which A (in, R) times B (R, out) stands for. */
@@ -155,10 +163,48 @@ static int decompose(struct pissa *p, const struct stage_run *run, struct err *e
     return 0;
 }
 
+/* Of the module that takes most. */
+static int split_bytes(const struct shape *s, int rank, size_t *most, struct err *e)
+{
+    int rc = 0;
+    *most = 0;
+    for (int i = 0; i < shape_n_modules(s) && !rc; i++) {
+        struct shape_module m;
+        size_t work = 0;
+        shape_module(s, i, rank, &m);
+        rc = svd_bytes(m.in, m.out, &work, e);
+        size_t bytes = work + split_doubles(&m) * sizeof(double);
+        *most = bytes > *most ? bytes : *most;
+    }
+    return rc;
+}
+
+static int say_plan(const struct stage_run *run, struct err *e)
+{
+    const struct pissa_config *c = run->config;
+    const char *base = stage_in(run, "base");
+    struct plan_mem parts = {.n_parts = 0};
+    struct shape shape;
+    size_t most = 0;
+    int rc = model_trainable_memory(base, &parts, e);
+    if (!rc)
+        rc = model_read_shape(base, &shape, e);
+    if (!rc)
+        rc = split_bytes(&shape, (int)c->rank, &most, e);
+    if (rc)
+        return rc;
+    plan_mem_add(&parts, "adapter", adapter_bytes(&shape, (int)c->rank));
+    plan_mem_add(&parts, "singular values", most);
+    plan_mem_say(&parts, run, "a smaller model takes less");
+    return 0;
+}
+
 static int open_all(struct pissa *p, const struct stage_run *run, struct err *e)
 {
     const struct pissa_config *c = run->config;
-    int rc = model_open_trainable(&p->base, stage_in(run, "base"), e);
+    int rc = say_plan(run, e);
+    if (!rc)
+        rc = model_open_trainable(&p->base, stage_in(run, "base"), e);
     if (!rc)
         rc = adapter_init(&p->adapter, &p->base.shape, (int)c->rank, c->alpha, 0, e);
     for (size_t i = 0; !rc && i < p->adapter.n_values; i++)

@@ -3,6 +3,8 @@
 
 /* The singular value decomposition of one matrix, by LAPACK's dgesdd (divide and conquer). */
 
+#include <stddef.h>
+
 #include "pipeline/base/err.h"
 
 /*
@@ -11,5 +13,7 @@
  * ERR_NUMERIC when it does not converge, ERR_LIMIT when its work space is too large.
  */
 int svd(int m, int n, double *a, double *s, double *u, double *vt, struct err *e) MUST_USE;
+/* Bytes that svd takes beside that room. ERR_LIMIT as svd. */
+int svd_bytes(int m, int n, size_t *bytes, struct err *e) MUST_USE;
 
 #endif

@@ -1,6 +1,7 @@
 #include "stages/pretrain/random_base.h"
 
 #include "stages/kit/blocks.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/kit/rng.h"
 #include "stages/model/transformer.h"
 #include "stages/pretrain/pretrain_run.h"
@@ -50,12 +51,29 @@ static int publish(const struct stage_run *run, const struct random_base *b, str
     return blocks_publish(run, "curve", metrics, report, 0, e);
 }
 
+static int reserve(struct random_base *b, const struct stage_run *run, const struct shape *shape,
+                   struct err *e)
+{
+    const struct pretrain_config *c = run->config;
+    struct transformer_plan plan = {.tokens_max = TOKENS, .what = TRAIN_NOTHING};
+    struct plan_mem parts = {.n_parts = 0};
+    size_t bytes = 0;
+    int rc = model_random_bytes(shape, &bytes, e);
+    if (rc)
+        return rc;
+    plan_mem_add(&parts, "weights", bytes);
+    plan_mem_add(&parts, "packing", b->compute.space.capacity_bytes);
+    transformer_memory(shape, &plan, run->n_threads, &parts);
+    plan_mem_say(&parts, run, "a smaller model takes less");
+    rc = model_init_random_packed(&b->model, shape, c->seed, e);
+    return rc ? rc : transformer_reserve(&b->pass, &b->compute, shape, &plan, e);
+}
+
 int random_base(const struct stage_run *run, struct err *e)
 {
     const struct pretrain_config *c = run->config;
     struct random_base b = {0};
     struct shape shape;
-    struct transformer_plan plan = {.tokens_max = TOKENS, .what = TRAIN_NOTHING};
     int rc = 0;
     if (stage_in(run, "init"))
         rc = err_set(e, ERR_CONFIG, "mode random makes its own values: leave the input init out");
@@ -64,9 +82,7 @@ int random_base(const struct stage_run *run, struct err *e)
     if (!rc)
         rc = compute_open(&b.compute, run->n_threads, run->kernels, e);
     if (!rc)
-        rc = model_init_random_packed(&b.model, &shape, c->seed, e);
-    if (!rc)
-        rc = transformer_reserve(&b.pass, &b.compute, &shape, &plan, e);
+        rc = reserve(&b, run, &shape, e);
     if (!rc)
         rc = observe(&b, c->seed, e);
     if (!rc)

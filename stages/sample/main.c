@@ -11,6 +11,7 @@
 #include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
+#include "stages/kit/plan_mem.h"
 #include "stages/kit/stage.h"
 #include "stages/model/adapted.h"
 #include "stages/model/decoder.h"
@@ -19,6 +20,9 @@
 
 /* Documents at a time; no byte depends on it. */
 #define SEQUENCES 32
+/* Of a finished document: its ids, and its text until it is written, some 4 bytes a token in room
+ * that doubles. */
+#define BYTES_PER_TOKEN 16
 /* Draws of one document. */
 #define DRAWS_PER_DOCUMENT ((uint64_t)1 << 24)
 
@@ -105,6 +109,22 @@ struct sampling_run {
 /* --- inputs ------------------------------------------------------------------------------------
  */
 
+static void say_memory(const struct sampling_run *s, const struct decoder_plan *room)
+{
+    const struct adapter *a = s->adapted.adapter;
+    uint64_t tokens = (uint64_t)(s->config->tokens + SEQUENCES * s->config->document_tokens);
+    struct plan_mem parts = {.n_parts = 0};
+    adapted_memory(&s->adapted, &parts);
+    plan_mem_taken(&parts);
+    plan_mem_add(&parts, "packing", s->compute.space.capacity_bytes);
+    decoder_memory(&s->adapted.model.shape, room, a ? a->rank : 0, s->run->n_threads, &parts);
+    plan_mem_add(&parts, "distribution",
+                 (uint64_t)s->adapted.model.shape.vocab *
+                     (sizeof(struct sampler_item) + 2 * sizeof(double)));
+    plan_mem_add(&parts, "documents", tokens * BYTES_PER_TOKEN);
+    plan_mem_say(&parts, s->run, "fewer tokens take less");
+}
+
 static int open_all(struct sampling_run *s, const struct stage_run *r, struct err *e)
 {
     s->run = r;
@@ -127,6 +147,7 @@ static int open_all(struct sampling_run *s, const struct stage_run *r, struct er
                        (long long)c->document_tokens, shape->context - 1);
     struct sampling plan = {c->temperature, (int)c->top_k, c->top_p, c->seed};
     struct decoder_plan room = {.sequences = SEQUENCES, .positions = (int)c->document_tokens + 1};
+    say_memory(s, &room);
     sampler_init(&s->sampler, &plan, shape->vocab);
     s->p = xalloc_array((size_t)shape->vocab, sizeof *s->p);
     return decoder_reserve(&s->decoder, &s->compute, &s->adapted.model, s->adapted.adapter, &room,
@@ -183,7 +204,9 @@ static int step(struct sampling_run *s, struct err *e)
         sampler_distribution(&s->sampler, logits, s->p);
         if (!draw(s, slot))
             continue;
-        s->n_tokens += s->documents[s->in_slot[slot]].n_ids + 1;
+        struct document *d = &s->documents[s->in_slot[slot]];
+        d->ids = xrealloc_array(d->ids, (size_t)d->n_ids, sizeof *d->ids);
+        s->n_tokens += d->n_ids + 1;
         if (s->n_tokens < s->config->tokens)
             begin_document(s, slot);
         else
