@@ -18,7 +18,8 @@
  * normalisation removes, and in dQ, dK and dV a last + 0.0f or sum with 0.
  *
  * Keys and values are packed into panels once for all heads or tiles that an item multiplies with
- * them: all of them where the packing space holds them, else part after part.
+ * them: all of them where the packing space holds them, else part after part. A cache has them as
+ * panels already.
  *
  * Backward works on one (sequence, query head) at a time, so that dK and dV of a head are chains
  * over queries in ascending order whatever the threads do; the heads of a group are added in order.
@@ -41,13 +42,16 @@ struct panels {
     int ldx, d;
     bool by_key; /* a panel is 32 of D for all keys, not all of D for 32 keys */
     int keys_max;
-    float *space; /* keys_max x D, D in whole panels */
-    int from, to; /* keys that are there */
+    float *space;       /* keys_max x D, D in whole panels */
+    int from, to;       /* keys that are there */
+    const float *ready; /* NULL, or all of the keys as panels: keys_max is all */
 };
 
 /* The panels of keys [from, to), to - from <= keys_max. */
 static const float *panels_of(const struct compute *c, struct panels *p, int from, int to)
 {
+    if (p->ready)
+        return p->ready;
     if (p->from != from || p->to < from)
         p->from = p->to = from;
     if (p->to < to) {
@@ -79,6 +83,49 @@ static int divide_space(const struct compute *c, const struct shape *s, int n_ti
     CHECK(keys > 0);
     return (int)keys;
 }
+
+/* ---- the cache ---- */
+
+static size_t cache_head_floats(const struct shape *s, int positions)
+{
+    return size_mul((size_t)round_up(positions, GEMM_PANEL),
+                    (size_t)round_up(s->head_dim, GEMM_PANEL));
+}
+
+size_t attention_cache_floats(const struct shape *s, int positions)
+{
+    return size_mul((size_t)s->kv_heads, cache_head_floats(s, positions));
+}
+
+static void write_key(int d, int at, const float *k, float *keys)
+{
+    keys += (size_t)(at / GEMM_PANEL * GEMM_PANEL) * (size_t)d + (size_t)(at % GEMM_PANEL);
+    for (int i = 0; i < d; i++)
+        keys[(size_t)i * GEMM_PANEL] = k[i];
+}
+
+static void write_value(int d, int keys_max, int at, const float *v, float *values)
+{
+    values += (size_t)at * GEMM_PANEL;
+    for (int i = 0; i < d; i += GEMM_PANEL, values += (size_t)keys_max * GEMM_PANEL)
+        memcpy(values, v + i, (size_t)(d - i < GEMM_PANEL ? d - i : GEMM_PANEL) * sizeof *v);
+}
+
+void attention_cache_write(const struct shape *s, int positions, int first, int n, const float *k,
+                           const float *v, float *keys, float *values)
+{
+    int d = s->head_dim, keys_max = round_up(positions, GEMM_PANEL);
+    size_t head_floats = cache_head_floats(s, positions);
+    CHECK(first >= 0 && first + n <= positions);
+    for (int i = 0; i < n; i++)
+        for (int h = 0; h < s->kv_heads; h++) {
+            size_t from = (size_t)i * (size_t)shape_kv_dim(s) + (size_t)(h * d);
+            write_key(d, first + i, k + from, keys + (size_t)h * head_floats);
+            write_value(d, keys_max, first + i, v + from, values + (size_t)h * head_floats);
+        }
+}
+
+/* ---- forward ---- */
 
 struct forward_work {
     struct compute *c;
@@ -188,16 +235,25 @@ static struct forward_item forward_open(const struct forward_work *w,
     float *pack = w->c->pack + (size_t)i_thread * w->c->pack_floats;
     float *space = pack + ATTENTION_PACK_FLOATS;
     float *p = w->scratch + 2 * (size_t)i_thread * tile;
+    struct forward_item item = {.p = p, .other = p + tile, .pack = pack};
+    if (run->cache_positions > 0) {
+        size_t at = (size_t)kv * cache_head_floats(w->s, run->cache_positions);
+        keys_max = round_up(run->cache_positions, GEMM_PANEL);
+        item.keys = (struct panels){.d = d, .keys_max = keys_max, .ready = run->k + at};
+        item.values = item.keys;
+        item.values.by_key = true;
+        item.values.ready = run->v + at;
+        return item;
+    }
     if (together && keys_max > TOGETHER_KEYS)
         keys_max = TOGETHER_KEYS;
     size_t half = (size_t)keys_max * (size_t)round_up(d, GEMM_PANEL);
-    return (struct forward_item){
-        .keys = {run->k + offset, run->ldk, d, false, keys_max, space, 0, 0},
-        .values = {run->v + offset, run->ldk, d, true, keys_max, space + half, 0, 0},
-        .p = p,
-        .other = p + tile,
-        .pack = pack,
-    };
+    item.keys = (struct panels){run->k + offset, run->ldk, d, false, keys_max, space, 0, 0, NULL};
+    item.values = item.keys;
+    item.values.x = run->v + offset;
+    item.values.by_key = true;
+    item.values.space += half;
+    return item;
 }
 
 /* Query rows (stride ldq, ldo) of a key/value head. */
@@ -292,10 +348,14 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
     size_t n_items = 0;
     for (int i = 0; i < n_runs; i++) {
         CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);
+        CHECK(runs[i].cache_positions == 0 ||
+              runs[i].n_before + runs[i].n_rows <= runs[i].cache_positions);
         n_items += (size_t)run_tiles(&runs[i], w.tile) * (size_t)s->kv_heads;
     }
     thread_pool_run(c->pool, n_items, forward_item, &w);
 }
+
+/* ---- backward ---- */
 
 struct backward_work {
     struct compute *c;
@@ -333,9 +393,9 @@ static struct backward_item backward_open(const struct backward_work *w,
     float *space = d_o + tile_floats(s);
     return (struct backward_item){
         .head = head,
-        .keys = {k, run->ldk, d, false, keys_max, space, 0, 0},
-        .values = {v, run->ldk, d, false, keys_max, space + part, 0, 0},
-        .keys_by_key = {k, run->ldk, d, true, keys_max, space + 2 * part, 0, 0},
+        .keys = {k, run->ldk, d, false, keys_max, space, 0, 0, NULL},
+        .values = {v, run->ldk, d, false, keys_max, space + part, 0, 0, NULL},
+        .keys_by_key = {k, run->ldk, d, true, keys_max, space + 2 * part, 0, 0, NULL},
         .p = p,
         .dp = p + TILE * (size_t)w->ld_p,
         .pack = pack,
@@ -481,7 +541,7 @@ void attention_backward(struct compute *c, const struct shape *s, int n_runs,
     size_t sequences = 0;
     for (int i = 0; i < n_runs; i++) {
         int n_keys = runs[i].n_before + runs[i].n_rows, blocks = (n_keys + TILE - 1) / TILE;
-        CHECK(n_keys <= keys_max);
+        CHECK(n_keys <= keys_max && runs[i].cache_positions == 0);
         CHECK(runs[i].key_row + n_keys <= g->n_keys);
         sequences += i == 0 || runs[i].key_row != runs[i - 1].key_row;
         w.key_blocks = blocks > w.key_blocks ? blocks : w.key_blocks;

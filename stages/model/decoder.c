@@ -12,7 +12,7 @@ struct decoder_work {
     int rows_max;
     struct layer_acts acts; /* of one layer at a time */
     struct layer_scratch scratch;
-    float *keys, *values; /* (layers_0, sequences, positions, KV*D) */
+    float *keys, *values; /* (layers_0, sequences) caches of attention.h */
     struct attention_run *runs;
     float *attention;
     int32_t *ids, *pos;
@@ -44,10 +44,10 @@ static void *take_bytes(struct taker *t, size_t n, size_t item_bytes)
 static void take_cache(struct taker *t, const struct shape *s, const struct decoder_plan *plan,
                        struct decoder_work *w)
 {
-    size_t cells =
-        size_mul(size_mul((size_t)s->layers_0, (size_t)plan->sequences), (size_t)plan->positions);
-    w->keys = taker_floats(t, cells, (size_t)shape_kv_dim(s));
-    w->values = taker_floats(t, cells, (size_t)shape_kv_dim(s));
+    size_t n = size_mul((size_t)s->layers_0, (size_t)plan->sequences);
+    size_t floats = attention_cache_floats(s, plan->positions);
+    w->keys = taker_floats(t, n, floats);
+    w->values = taker_floats(t, n, floats);
 }
 
 static struct decoder_work *take_work(struct taker *t, const struct shape *s,
@@ -134,11 +134,11 @@ void decoder_reset(struct decoder *d, int sequence)
 
 /* ---- one pass ---- */
 
-/* Floats before a sequence's first key of a layer. */
+/* Floats before a sequence's cache of a layer. */
 static size_t cache_at(const struct decoder *d, int layer, int sequence)
 {
-    size_t rows = (size_t)layer * (size_t)d->plan.sequences + (size_t)sequence;
-    return rows * (size_t)d->plan.positions * (size_t)shape_kv_dim(&d->model->shape);
+    size_t i = (size_t)layer * (size_t)d->plan.sequences + (size_t)sequence;
+    return i * attention_cache_floats(&d->model->shape, d->plan.positions);
 }
 
 /* The rows' ids and positions, and what they attend to but for the layer's cache. */
@@ -170,13 +170,13 @@ static int place_rows(struct decoder *d, const struct piece *pieces, int n_piece
 static void write_cache(struct decoder *d, const struct piece *pieces, int n_pieces, int layer)
 {
     struct decoder_work *w = d->work;
-    size_t kv = (size_t)shape_kv_dim(&d->model->shape);
+    const struct shape *s = &d->model->shape;
     for (int i = 0; i < n_pieces; i++) {
-        size_t to = cache_at(d, layer, pieces[i].sequence) + (size_t)w->runs[i].n_before * kv;
-        size_t from = (size_t)w->runs[i].row * kv;
-        size_t bytes = (size_t)pieces[i].n * kv * sizeof(float);
-        memcpy(w->keys + to, w->acts.k + from, bytes);
-        memcpy(w->values + to, w->acts.v + from, bytes);
+        const struct attention_run *run = &w->runs[i];
+        size_t to = cache_at(d, layer, pieces[i].sequence);
+        size_t from = (size_t)run->row * (size_t)shape_kv_dim(s);
+        attention_cache_write(s, d->plan.positions, run->n_before, pieces[i].n, w->acts.k + from,
+                              w->acts.v + from, w->keys + to, w->values + to);
     }
 }
 
@@ -224,7 +224,7 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
             size_t at = cache_at(d, source, pieces[j].sequence);
             w->runs[j].k = w->keys + at;
             w->runs[j].v = w->values + at;
-            w->runs[j].ldk = shape_kv_dim(s);
+            w->runs[j].cache_positions = d->plan.positions;
         }
         attention_forward(p.c, s, n_pieces, w->runs, w->scratch.q, w->scratch.o, d->plan.positions,
                           w->attention);

@@ -290,8 +290,12 @@ static int set_runs(struct transformer_work *w, const struct shape *s, const str
     for (int i = 0; i < b->n_segments; i++) {
         int first = b->segment_start[i];
         size_t at = (size_t)first * (size_t)kv;
-        struct attention_run run = {
-            first, b->segment_start[i + 1] - first, 0, a->k + at, a->v + at, kv, first};
+        struct attention_run run = {.row = first,
+                                    .n_rows = b->segment_start[i + 1] - first,
+                                    .k = a->k + at,
+                                    .v = a->v + at,
+                                    .ldk = kv,
+                                    .key_row = first};
         if (layer < last_writer(s))
             w->runs[n_runs++] = run;
         else

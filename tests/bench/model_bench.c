@@ -6,8 +6,9 @@
  * what: step (a LoRA step of rank 32 over so many tokens, all labelled, every layer computed again
  * from its input; in segments of `length`, by default one), step-kept (nothing computed again),
  * step-full (every parameter of a dense model of that shape instead, in fp32),
- * decode (one token after another behind a short prompt), decode-adapter (the same with an adapter
- * in fp16, which is there before the base is read, as in the stages), prefill. One per process, so
+ * decode (one token after another behind a prompt of `length` tokens, by default 16),
+ * decode-adapter (the same with an adapter in fp16, which is there before the base is read, as in
+ * the stages), prefill (so many tokens at once, behind such a prompt). One per process, so
  * that the peak of resident memory is its own. In both precisions in turn, median of three.
  */
 
@@ -30,6 +31,7 @@ struct bench {
     struct adapter a;
     int n_tokens;
     int n_segments;
+    int prompt; /* tokens before what is measured in decode and prefill */
     int32_t *ids, *pos, *target, *segments;
     struct batch b;
 };
@@ -135,19 +137,20 @@ static int step_full(struct bench *b, struct err *e)
     return rc;
 }
 
-/* n tokens at once, or one after another, behind a prompt of 16. */
+/* n tokens at once, or one after another, behind the prompt. */
 static int decode(struct bench *b, const struct adapter *a, int n, bool at_once, struct err *e)
 {
     struct decoder d = {0};
-    struct decoder_plan plan = {1, PROMPT + n, 0};
+    struct decoder_plan plan = {1, b->prompt + n, 0};
     const int32_t first = 0;
     int rc = decoder_reserve(&d, &b->c, &b->m, a, &plan, e);
     for (int precision = 1; precision >= 0 && rc == 0; precision--) {
         double took[RUNS] = {0};
         b->c.precision = (enum compute_precision)precision;
+        d.lengths[0] = 0;
+        rc = decoder_feed(&d, 0, b->ids, b->prompt, NULL, e);
         for (int i = 0; i < RUNS && rc == 0; i++) {
-            d.lengths[0] = 0;
-            rc = decoder_feed(&d, 0, b->ids, PROMPT, NULL, e);
+            d.lengths[0] = b->prompt;
             double start = seconds();
             if (at_once && rc == 0)
                 rc = decoder_feed(&d, 0, b->ids, n, NULL, e);
@@ -169,7 +172,10 @@ static int run(struct bench *b, const char *path, int threads, const char *what,
         rc = model_open(&b->m, path, e);
     if (rc != 0)
         return rc;
-    size_t n = (size_t)(b->n_tokens > PROMPT ? b->n_tokens : PROMPT);
+    b->prompt = length > 0 ? length : PROMPT;
+    size_t n = (size_t)(b->n_tokens > b->prompt ? b->n_tokens : b->prompt);
+    if (length <= 0 || length > b->n_tokens)
+        length = b->n_tokens;
     b->ids = xalloc_array(n, sizeof *b->ids);
     b->pos = xalloc_array(n, sizeof *b->pos);
     b->target = xalloc_array(n, sizeof *b->target);
@@ -210,15 +216,14 @@ int main(int argc, char **argv)
     if ((argc > 2 && !str_to_i64(argv[2], &tokens)) ||
         (argc > 3 && !str_to_i64(argv[3], &threads)) ||
         (argc > 5 && !str_to_i64(argv[5], &length)) || tokens < 1 || tokens > 1 << 20 ||
-        threads < 1 || threads > 1024) {
+        threads < 1 || threads > 1024 || length < 0 || length > 1 << 20) {
         fprintf(stderr, "usage: model_bench BASE [tokens [threads [step|step-kept|step-full|"
                         "decode|decode-adapter|prefill "
                         "[length]]]]\n");
         return 2;
     }
     b.n_tokens = (int)tokens;
-    int rc = run(&b, path, (int)threads, argc > 4 ? argv[4] : "step",
-                 length > 0 && length < tokens ? (int)length : (int)tokens, &e);
+    int rc = run(&b, path, (int)threads, argc > 4 ? argv[4] : "step", (int)length, &e);
     if (rc != 0)
         fprintf(stderr, "model_bench: %s\n", e.text);
     xfree(b.ids);

@@ -59,7 +59,8 @@ static void data_open(struct data *d, int n_threads)
                                             d->k + starts[i] * 32,
                                             d->v + starts[i] * 32,
                                             32,
-                                            starts[i]};
+                                            starts[i],
+                                            0};
 }
 
 static void data_close(struct data *d)
@@ -189,7 +190,7 @@ static void pieces_equal_the_whole(void **state)
     for (int size = 1; size < 150; size += 36) {
         for (int first = 0; first < 150; first += size) {
             int n = 150 - first < size ? 150 - first : size;
-            struct attention_run run = {first, n, first, d.k, d.v, 32, 0};
+            struct attention_run run = {first, n, first, d.k, d.v, 32, 0, 0};
             attention_forward(&c, &shape, 1, &run, d.q, o, 150, d.scratch);
         }
         assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
@@ -197,6 +198,42 @@ static void pieces_equal_the_whole(void **state)
     }
     compute_close(&c);
     xfree(o);
+    data_close(&d);
+}
+
+/* The same from a cache that is written piece by piece; what it holds behind is never seen. */
+static void a_cache_equals_the_whole(void **state)
+{
+    static const char *const sets[] = {"portable", "auto"};
+    size_t floats = attention_cache_floats(&shape, 151);
+    float *keys = xalloc_array(floats, sizeof *keys), *values = xalloc_array(floats, sizeof *keys);
+    struct data d;
+    (void)state;
+    data_open(&d, 2);
+    run_both(&d, 1, "auto");
+    float *o = xalloc_array(d.n_q, sizeof *o);
+    for (int set = 0; set < 2; set++) {
+        struct compute c = {0};
+        struct err e = {0};
+        assert_int_equal(compute_open(&c, 2, sets[set], &e), 0);
+        for (int size = 1; size < 150; size += 12) {
+            for (size_t i = 0; i < floats; i++)
+                keys[i] = values[i] = 1e30f;
+            for (int first = 0; first < 150; first += size) {
+                int n = 150 - first < size ? 150 - first : size;
+                attention_cache_write(&shape, 151, first, n, d.k + first * 32, d.v + first * 32,
+                                      keys, values);
+                struct attention_run run = {first, n, first, keys, values, 0, 0, 151};
+                attention_forward(&c, &shape, 1, &run, d.q, o, 150, d.scratch);
+            }
+            assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
+            memset(o, 0, d.n_q * sizeof *o);
+        }
+        compute_close(&c);
+    }
+    xfree(o);
+    xfree(values);
+    xfree(keys);
     data_close(&d);
 }
 
@@ -222,7 +259,8 @@ static void pieces_have_the_gradients_of_the_whole(void **state)
             size_t at = (size_t)segment * 32;
             if (!(left_out && first == 3))
                 runs[n++] = (struct attention_run){
-                    first, pieces[i + 1] - first, first - segment, b.k + at, b.v + at, 32, segment};
+                    first, pieces[i + 1] - first, first - segment, b.k + at, b.v + at, 32, segment,
+                    0};
         }
         run_both(&a, 3, "auto");
         assert_int_equal(compute_open(&c, 3, "auto", &e), 0);
@@ -254,7 +292,7 @@ static float *one_head(int d, int n_used, float factor)
             in[i * (size_t)d + j] = rng_normal_at(&r, i * (size_t)n_used + j);
     for (size_t i = 0; i < n; i++)
         q[i] *= factor;
-    struct attention_run run = {0, N, 0, k, k, d, 0};
+    struct attention_run run = {0, N, 0, k, k, d, 0, 0};
     struct attention_grads g = {N, q, o, d_o, dq, dk, dk + n, dk + 2 * n, dk + 3 * n};
     assert_int_equal(compute_open(&c, 1, "auto", &e), 0);
     float *scratch = xalloc_array(attention_scratch_floats(N, 1), sizeof *scratch);
@@ -289,6 +327,7 @@ int main(void)
         cmocka_unit_test(both_passes_equal_double),
         cmocka_unit_test(threads_and_kernels_change_no_bit),
         cmocka_unit_test(pieces_equal_the_whole),
+        cmocka_unit_test(a_cache_equals_the_whole),
         cmocka_unit_test(pieces_have_the_gradients_of_the_whole),
         cmocka_unit_test(keys_in_parts_change_no_bit),
     };
