@@ -211,6 +211,10 @@ static int reserve(struct generate *g, int positions, struct err *e)
     return status;
 }
 
+/* A draft is said to bring nothing below so many tokens per pass, once there were that many. */
+#define NO_GAIN 1.1
+#define FEW_PASSES 8
+
 static void say_draft(const struct generate *g)
 {
     const struct generation_counts *n = &g->generation.counts;
@@ -219,10 +223,14 @@ static void say_draft(const struct generate *g)
         drafted += n->judged[i];
         kept += n->kept[i];
     }
-    if (g->generation.draft && n->base_passes > 0)
-        stage_say(g->run, "draft: %lld tokens kept, %lld refused, %.2f tokens per pass of the base",
-                  (long long)kept, (long long)(drafted - kept),
-                  (double)n->tokens / (double)n->base_passes);
+    if (!g->generation.draft || n->base_passes == 0)
+        return;
+    double per_pass = (double)n->tokens / (double)n->base_passes;
+    stage_say(g->run, "draft: %lld tokens kept, %lld refused, %.2f tokens per pass of the base",
+              (long long)kept, (long long)(drafted - kept), per_pass);
+    if (n->base_passes >= FEW_PASSES && per_pass < NO_GAIN)
+        stage_say(g->run, "draft: this one does not speed such answers up: distil one on the task "
+                          "(stage draft), or go without");
 }
 
 /* Options that are not at their defaults (PARAMS) and change nothing without another one. */

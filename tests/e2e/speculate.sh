@@ -10,6 +10,11 @@ sed -i '/^  package:/i\
     inputs: { train: data.train, valid: data.valid, base: toolkit.base, adapter: adapter.checkpoint,\
               shape: draft_shape.json }\
     with: { epochs: 40, batch_tokens: 256, learning_rate: 3e-3 }\
+  stranger:\
+    run: draft\
+    inputs: { train: data.train, valid: data.valid, base: toolkit.base, adapter: adapter.checkpoint,\
+              shape: draft_shape.json }\
+    with: { epochs: 1, learning_rate: 1e-8 }\
   worth:\
     run: speculate\
     inputs: { golden: data/golden, base: toolkit.base, adapter: adapter.checkpoint, draft: small.draft,\
@@ -49,6 +54,16 @@ for thing in apple leaf coal; do
     few=$(ask --prompt "What colour is the $thing?" --temperature 2 --top-k 1 --seed 9) || exit 1
     [ "$alone" = "$few" ] || die "alone: $alone, the likeliest of one: $few"
 done
+
+# One that knows nothing of the task changes no answer either, and is told to be of no use.
+fetch "$(artifact stranger/draft)" stranger.safetensors
+alone=$(ask --prompt "Red?" --draft-confidence 0) || exit 1
+drafted=$(ask --prompt "Red?" --draft-confidence 0 --draft stranger.safetensors) || exit 1
+[ "$alone" = "$drafted" ] || die "alone: $alone, with a strange draft: $drafted"
+has stderr.txt 'does not speed such answers up'
+expect 0 fm generate --toolkit tiny-0.1 --adapter adapter.safetensors --max-new-tokens 4 --prompt "Red?" \
+    --draft-confidence 0 --draft stranger.safetensors
+! grep -q 'does not speed' stderr.txt || die "four tokens are said to judge a draft: $(cat stderr.txt)"
 
 # A seed is an answer; others give others.
 one=$(ask --prompt "Red?" --temperature 3 --seed 1) || exit 1
