@@ -14,12 +14,12 @@
 #include "pipeline/provenance/statement.h"
 #include "pipeline/store/store.h"
 
-/* "2026-01-31 12:00:00" */
+/* "2026-01-31 12:00:00 UTC" */
 static void add_time(struct buf *out, double seconds)
 {
     char text[25];
     clock_text((int64_t)seconds * 1000, text);
-    buf_printf(out, "%.10s %.8s", text, text + 11);
+    buf_printf(out, "%.10s %.8s UTC", text, text + 11);
 }
 
 static void list_to_text(const struct json *list, const char *name, struct buf *out)
@@ -74,7 +74,7 @@ static void run_to_text(const struct run_record *r, struct buf *out)
     buf_printf(out, "run %.12s of %s: %s\n  started ", r->commit, r->name,
                json_text_or(r->root, "status", "?"));
     add_time(out, (double)r->time);
-    buf_printf(out, " UTC, manifest %s %.12s\n\n", json_text(r->root, "manifest_path"),
+    buf_printf(out, ", manifest %s %.12s\n\n", json_text(r->root, "manifest_path"),
                json_text_or(r->root, "manifest", "?"));
     for (const struct json *s = json_items(r->root, "stages"); s; s = json_next(s)) {
         const struct json *seconds = json_get(s, "seconds");

@@ -47,8 +47,8 @@ static bool run_item(struct nightly_command *c, struct nightly_item *item)
 {
     double started_ms = clock_ms();
     struct session s;
-    struct session_options so = {item->path, c->common.home, c->context->program_folder, NULL, 0,
-                                 true};
+    struct session_options so = {item->path, c->common.home,  c->context->program_folder, NULL, 0,
+                                 true,       c->context->term};
     struct err e = {0};
     int rc = session_open(&s, &so, &e);
     if (s.manifest.name)

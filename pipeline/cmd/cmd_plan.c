@@ -68,8 +68,8 @@ int cmd_plan(int argc, char **argv, const struct cmd_context *c, struct err *e)
     if (!common.json && plan_memory_tell(&memory, c->term))
         return 0;
     struct session s;
-    struct session_options o = {path,       common.home,  c->program_folder,
-                                sets.items, sets.n_items, false};
+    struct session_options o = {path,  common.home, c->program_folder, sets.items, sets.n_items,
+                                false, c->term};
     rc = session_open(&s, &o, e);
     if (rc == 0 && s.absent) {
         cmd_say_skipped(c, &s, common.json);

@@ -80,7 +80,7 @@ int cmd_run(int argc, char **argv, const struct cmd_context *c, struct err *e)
                             .sets = f.sets.items,
                             .n_sets = f.sets.n_items,
                             .instant = &instant};
-    struct session_options so = {f.path,       f.common.home,  c->program_folder,
-                                 f.sets.items, f.sets.n_items, true};
+    struct session_options so = {
+        f.path, f.common.home, c->program_folder, f.sets.items, f.sets.n_items, true, c->term};
     return run_watched(&so, &o, f.events, c, started_ms, e);
 }

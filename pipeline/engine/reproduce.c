@@ -32,7 +32,8 @@ static int run_here(const struct reproduction *p, char commit[COMMIT_HEX + 1], s
     struct term quiet = *p->term;
     quiet.out = no_out;
     struct session s;
-    struct session_options so = {p->manifest, FRESH_HOME, o->program_folder, sets, n_sets, true};
+    struct session_options so = {p->manifest, FRESH_HOME, o->program_folder, sets, n_sets,
+                                 true,        NULL};
     struct run_options ro = {.program_folder = o->program_folder,
                              .out_root = "out",
                              .reports_root = "reports",

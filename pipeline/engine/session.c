@@ -5,6 +5,13 @@
 #include "pipeline/base/str.h"
 #include "pipeline/base/xalloc.h"
 
+static void say_large(const void *context, const char *path, uint64_t n_bytes)
+{
+    char size[16];
+    term_notef(context, "%s: reading its %s for their hash; later its size and times tell\n", path,
+               str_format_bytes(n_bytes, size));
+}
+
 int session_open(struct session *s, const struct session_options *o, struct err *e)
 {
     memset(s, 0, sizeof *s);
@@ -15,6 +22,8 @@ int session_open(struct session *s, const struct session_options *o, struct err 
                           : store_open_present(o->home, &s->store, e);
     if (rc < 0 || s->absent)
         return rc;
+    if (s->store && o->term)
+        store_on_large(s->store, say_large, o->term);
     describe_init(&s->describe, o->program_folder, s->store, o->may_write);
     rc = graph_open(&s->graph, &s->manifest, &s->describe, e);
     if (rc == 0)

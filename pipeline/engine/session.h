@@ -29,7 +29,8 @@ struct session_options {
     const char *program_folder;
     const char *const *sets; /* "vars.seed=8" */
     size_t n_sets;
-    bool may_write; /* make the store when absent, keep descriptions */
+    bool may_write;          /* make the store when absent, keep descriptions */
+    const struct term *term; /* told of what takes a while, while it is open; NULL: nobody is */
 };
 
 /* The manifest is checked before a store is made. Release also after an error. */

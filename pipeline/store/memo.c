@@ -33,6 +33,8 @@ struct memo {
     size_t n_slots;
     bool changed;
     uint64_t n_misses;
+    void (*on_large)(const void *context, const char *path, uint64_t n_bytes);
+    const void *large_context;
 };
 
 static size_t hash_path(const char *path)
@@ -139,6 +141,14 @@ void memo_close(struct memo *m)
     xfree(m);
 }
 
+void memo_on_large(struct memo *m,
+                   void (*on_large)(const void *context, const char *path, uint64_t n_bytes),
+                   const void *context)
+{
+    m->on_large = on_large;
+    m->large_context = context;
+}
+
 static struct entry entry_from_stat(const struct stat *st)
 {
     return (struct entry){.dev = (uint64_t)st->st_dev,
@@ -188,6 +198,8 @@ int memo_hash(struct memo *m, const char *path, struct content_id *id, uint64_t 
     int64_t began_ns = seen_clock_ns();
     struct entry after;
     m->n_misses++;
+    if (before.size >= MEMO_LARGE_BYTES && m->on_large != NULL)
+        m->on_large(m->large_context, path, before.size);
     rc = sha256_file(path, &before.id, NULL, e);
     if (rc == 0)
         rc = stat_file(path, &after, e);

@@ -21,12 +21,18 @@
 
 /* A memo is a cache: above this only what the current run used is written. */
 #define MEMO_ENTRIES_MAX 200000
+#define MEMO_LARGE_BYTES ((uint64_t)1 << 30)
 
 struct memo; /* opaque: holds a table */
 
 /* Reads the file when it is there and sound; never fails. */
 struct memo *memo_open(const char *path);
 void memo_close(struct memo *m); /* writes nothing; NULL is fine */
+/* Called before a file of MEMO_LARGE_BYTES or more is read, which takes a while. NULL: nobody is.
+ */
+void memo_on_large(struct memo *m,
+                   void (*on_large)(const void *context, const char *path, uint64_t n_bytes),
+                   const void *context);
 
 /* Content id of a regular file. ERR_IO when it changes while it is read. n_bytes may be NULL. */
 int memo_hash(struct memo *m, const char *path, struct content_id *id, uint64_t *n_bytes,

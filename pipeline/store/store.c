@@ -26,6 +26,13 @@ static struct memo *memo_of(struct store *s)
     return s->memo;
 }
 
+void store_on_large(struct store *s,
+                    void (*on_large)(const void *context, const char *path, uint64_t n_bytes),
+                    const void *context)
+{
+    memo_on_large(memo_of(s), on_large, context);
+}
+
 static int hash_folder(struct store *s, const char *path, struct content_id *id, uint64_t *n_bytes,
                        struct err *e)
 {

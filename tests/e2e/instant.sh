@@ -45,6 +45,7 @@ is_instant m.yaml || die "it was instant a moment ago"
 cmp <(tail -n 1 .fmforge/runs.log | sed 's/"started":"[^"]*"//') \
     <(head -n 1 .fmforge/runs.log | sed 's/"started":"[^"]*"//') || die "another line in runs.log"
 expect 0 fm log
+has stdout.txt ' UTC  probes: '
 
 # With --json and --record it goes the whole way, and says the rest.
 expect 0 fm run m.yaml --json
@@ -194,4 +195,12 @@ if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
     ! grep -vE '/etc/(ld.so|localtime)|"/proc/self/|/lib(c|m|gcc_s|pthread|dl|rt|stdc\+\+|[a-z]*san)\.so|ENOENT|^[0-9]* +\+\+\+|execve\("[^"]*/fmforge"|\.fmforge/state/|\.fmforge/locks/gc"|\.fmforge/runs\.log"' \
         trace.txt >&2 || die "it opens more than it needs"
 fi
+
+# What takes a while to read is named before it is read, and is not read again.
+truncate -s 1025M folder/large.bin
+sleep 0.05
+expect 0 fm run m.yaml
+has stderr.txt 'folder/large.bin: reading its 1.0 GiB for their hash'
+expect 0 fm plan m.yaml
+! grep -q 'large.bin' stderr.txt || die "it is read again: $(cat stderr.txt)"
 echo ok

@@ -90,7 +90,7 @@ static int tear_down(void **state)
 static int open_session(struct session *s, const char *manifest, struct err *e)
 {
     put("m.yaml", manifest);
-    struct session_options o = {"m.yaml", ".fmforge", "bin", NULL, 0, false};
+    struct session_options o = {"m.yaml", ".fmforge", "bin", NULL, 0, false, NULL};
     return session_open(s, &o, e);
 }
 

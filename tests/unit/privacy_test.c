@@ -81,7 +81,7 @@ static void private_are(const char *stages, const char *expected)
     struct err e = {0};
     char *text = xasprintf("fmforge: 1\nname: m\ntoolkits: [tk]\nstages:\n%s", stages);
     put("m.yaml", text);
-    struct session_options o = {"m.yaml", ".fmforge", "bin", NULL, 0, false};
+    struct session_options o = {"m.yaml", ".fmforge", "bin", NULL, 0, false, NULL};
     if (session_open(&s, &o, &e) < 0)
         fail_msg("%s", e.text);
     struct privacy p = {0};
@@ -155,7 +155,7 @@ static void a_stage_may_not_name_what_it_does_not_have(void **state)
     put("m.yaml", "fmforge: 1\nname: m\nstages:\n  x: {run: wrong}\n");
     struct session s;
     struct err e = {0};
-    struct session_options o = {"m.yaml", ".fmforge", "bin", NULL, 0, false};
+    struct session_options o = {"m.yaml", ".fmforge", "bin", NULL, 0, false, NULL};
     assert_true(session_open(&s, &o, &e) < 0);
     assert_non_null(strstr(e.text, "copies: `c` is no input"));
     session_release(&s);
