@@ -270,6 +270,13 @@ static void find_loops(const struct train_run *t, int n_loops, int first, struct
     buf_release(&where);
 }
 
+/* keep: last writes it all the same. */
+static bool ended_worse(const struct train_loop *l)
+{
+    return !l->keep_best && l->state.n_valid_points > 1 &&
+           l->state.last_valid_loss > l->valid_curve.points[0].loss;
+}
+
 void train_run_findings(const struct train_run *t, int n_loops, int first, struct json *report)
 {
     const struct train_loop *loop = &t->training.loop;
@@ -283,6 +290,11 @@ void train_run_findings(const struct train_run *t, int n_loops, int first, struc
         finding_put(rows, "valid",
                     "the held-out loss was never below that before the first step: what is written "
                     "is what the training began with; is learning_rate too high?",
+                    0, "");
+    if (ended_worse(loop))
+        finding_put(rows, "valid",
+                    "the held-out loss ended above that before the first step, and keep is last: "
+                    "is learning_rate too high?",
                     0, "");
     find_loops(t, n_loops, first, rows);
     finding_add_table(report, rows);
@@ -299,6 +311,11 @@ int train_run_save(struct train_run *t, const char *path, struct err *e)
             "step, so what is written is what the training began with. Is learning_rate too "
             "high?",
             loop->state.best_loss);
+    if (ended_worse(loop))
+        stage_say(t->run,
+                  "warning: keep: last: the held-out loss ended at %.4f, above the %.4f before the "
+                  "first step. Is learning_rate too high?",
+                  loop->state.last_valid_loss, loop->valid_curve.points[0].loss);
     /* What is judged and tried is then what the package holds, to the bit (where alpha is rank / 2,
      * as in the class; else the package's B is rounded once more). */
     adapter_round_f16(&t->adapter);

@@ -19,10 +19,17 @@ stages:
     run: train
     inputs: { train: data.train, valid: data.valid, base: toolkit.base, init: good.checkpoint }
     with: { epochs: 2, rank: 8, batch_size: 4, learning_rate: 0.5, clip: 0 }
+  kept:
+    run: train
+    inputs: { train: data.train, valid: data.valid, base: toolkit.base, init: good.checkpoint }
+    with: { epochs: 2, rank: 8, batch_size: 4, learning_rate: 0.5, clip: 0, keep: last }
 EOF
 expect 0 fm run task.yaml
 has stderr.txt '  train: warning: keep: best: the held-out loss was never below the '
 has reports/tiny_task/index.html '</a> valid: the held-out loss was never below that before the first step'
+has stderr.txt '  train: warning: keep: last: the held-out loss ended at '
+has reports/tiny_task/index.html '</a> valid: the held-out loss ended above that before the first step, and keep is last'
+[ "$(grep -c 'warning: keep:' stderr.txt)" = 2 ] || die "it warns of the good one: $(cat stderr.txt)"
 fetch "$(artifact good/metrics)" good.json
 fetch "$(artifact spoiled/metrics)" spoiled.json
 [ "$(metric best_step good.json)" -gt 0 ] || die "nothing was learned"
