@@ -154,8 +154,7 @@ static void say_memory(const struct eval *v, const struct decoder_plan *plan)
     adapted_memory(&v->adapted, &parts);
     plan_mem_taken(&parts);
     plan_mem_add(&parts, "packing", v->compute.space.capacity_bytes);
-    decoder_memory(&v->adapted.model.shape, plan, adapter ? adapter->rank : 0, v->run->n_threads,
-                   &parts);
+    decoder_memory(&v->adapted.model, plan, adapter ? adapter->rank : 0, v->run->n_threads, &parts);
     stage_say(v->run, "%zu rows, %s, %d at a time", v->golden.rows.n_rows,
               adapter ? "with an adapter" : "the base alone", plan->sequences);
     plan_mem_say(&parts, v->run, "fewer sequences or max_new_tokens take less");

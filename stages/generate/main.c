@@ -176,9 +176,9 @@ static void warn_of_memory(const struct generate *g, const struct decoder_plan *
 {
     const struct adapter *a = g->adapted.adapter;
     struct plan_mem parts = {0};
-    decoder_memory(&g->adapted.model.shape, plan, a ? a->rank : 0, g->run->n_threads, &parts);
+    decoder_memory(&g->adapted.model, plan, a ? a->rank : 0, g->run->n_threads, &parts);
     if (g->draft.layers)
-        decoder_memory(&g->draft.shape, of_draft, 0, g->run->n_threads, &parts);
+        decoder_memory(&g->draft, of_draft, 0, g->run->n_threads, &parts);
     char *shortage = plan_mem_shortage(&parts, "a shorter prompt and --max-new-tokens take less");
     if (shortage)
         stage_say(g->run, "warning: memory: %s", shortage);

@@ -232,7 +232,7 @@ static struct json *training(const struct stage_run *run, const struct facts_mod
     lora_training_memory(&t, &p);
     int tokens_max = lora_training_tokens_max(&t);
     plan_mem_add(&p, "rows of a batch", 2 * token_batch_bytes(tokens_max));
-    lora_training_sample_memory(&base->shape, rank, (int)longest, run->n_threads, &p);
+    lora_training_sample_memory(&model, rank, (int)longest, run->n_threads, &p);
     struct json *o = plan_json(&p);
     put_count(o, "rank", (uint64_t)rank);
     put_count(o, "rows", (uint64_t)c->rows);
@@ -252,7 +252,8 @@ static struct json *answering(const struct stage_run *run, const struct facts_mo
     add_model(&p, base);
     if (rank > 0)
         plan_mem_add(&p, "adapter, in fp16", adapter_halved_bytes(&base->shape, rank));
-    decoder_memory(&base->shape, &plan, rank, run->n_threads, &p);
+    struct model model = {.shape = base->shape};
+    decoder_memory(&model, &plan, rank, run->n_threads, &p);
     struct json *o = plan_json(&p);
     put_count(o, "sequences", (uint64_t)plan.sequences);
     put_count(o, "positions", (uint64_t)plan.positions);
@@ -260,7 +261,8 @@ static struct json *answering(const struct stage_run *run, const struct facts_mo
         return o;
     if (plan.positions > draft->shape.context)
         plan.positions = draft->shape.context;
-    decoder_memory(&draft->shape, &plan, 0, run->n_threads, &of_draft);
+    model.shape = draft->shape;
+    decoder_memory(&model, &plan, 0, run->n_threads, &of_draft);
     put_count(o, "with_draft_bytes",
               plan_mem_total(&p) + plan_mem_total(&of_draft) + draft->mapped_bytes +
                   draft->own_bytes + draft->panel_bytes);

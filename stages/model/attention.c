@@ -36,16 +36,45 @@ static int round_up(int n, int step)
     return (n + step - 1) / step * step;
 }
 
-/* Keys or values of one head as panels for products, packed as they are needed. */
+/* Keys or values of one head as panels for products, made as they are needed. */
 struct panels {
     const float *x; /* (keys, D), row stride ldx */
     int ldx, d;
     bool by_key; /* a panel is 32 of D for all keys, not all of D for 32 keys */
     int keys_max;
-    float *space;       /* keys_max x D, D in whole panels */
-    int from, to;       /* keys that are there */
-    const float *ready; /* NULL, or all of the keys as panels: keys_max is all */
+    float *space; /* keys_max x D, D in whole panels */
+    int from, to; /* keys that are there */
+    /* Of a cache, which has them all as panels: floats, with keys_max of all, or codes. */
+    const float *ready;
+    const int8_t *codes;
+    int keys_all;
+    float scale;
 };
+
+static void pack(const struct compute *c, const struct panels *p, int first, int to)
+{
+    const float *x = p->x + (size_t)first * (size_t)p->ldx;
+    size_t ldx = (size_t)p->ldx, at = (size_t)(first - p->from);
+    if (p->by_key)
+        c->kernels->pack_columns(to - first, p->d, x, ldx, (size_t)p->keys_max * GEMM_PANEL,
+                                 p->space + at * GEMM_PANEL);
+    else
+        c->kernels->pack_rows(to - first, p->d, x, ldx, p->space + at * (size_t)p->d);
+}
+
+static void unpack(const struct compute *c, const struct panels *p, int first, int to)
+{
+    size_t at = (size_t)(first - p->from), panel = GEMM_PANEL;
+    if (!p->by_key) {
+        size_t n = (size_t)(round_up(to, GEMM_PANEL) - first), d = (size_t)p->d;
+        c->kernels->unpack8(n * d, p->codes + (size_t)first * d, p->scale, p->space + at * d);
+        return;
+    }
+    for (size_t i = 0; i * panel < (size_t)p->d; i++)
+        c->kernels->unpack8((size_t)(to - first) * panel,
+                            p->codes + (i * (size_t)p->keys_all + (size_t)first) * panel, p->scale,
+                            p->space + (i * (size_t)p->keys_max + at) * panel);
+}
 
 /* The panels of keys [from, to), to - from <= keys_max. */
 static const float *panels_of(const struct compute *c, struct panels *p, int from, int to)
@@ -56,13 +85,10 @@ static const float *panels_of(const struct compute *c, struct panels *p, int fro
         p->from = p->to = from;
     if (p->to < to) {
         int first = p->by_key ? p->to : from + (p->to - from) / GEMM_PANEL * GEMM_PANEL;
-        const float *x = p->x + (size_t)first * (size_t)p->ldx;
-        size_t ldx = (size_t)p->ldx, at = (size_t)(first - from);
-        if (p->by_key)
-            c->kernels->pack_columns(to - first, p->d, x, ldx, (size_t)p->keys_max * GEMM_PANEL,
-                                     p->space + at * GEMM_PANEL);
+        if (p->codes)
+            unpack(c, p, first, to);
         else
-            c->kernels->pack_rows(to - first, p->d, x, ldx, p->space + at * (size_t)p->d);
+            pack(c, p, first, to);
         p->to = to;
     }
     return p->space;
@@ -86,42 +112,71 @@ static int divide_space(const struct compute *c, const struct shape *s, int n_ti
 
 /* ---- the cache ---- */
 
-static size_t cache_head_floats(const struct shape *s, int positions)
+/* Values of one head, codes or floats. */
+static size_t cache_head_values(const struct shape *s, int positions)
 {
     return size_mul((size_t)round_up(positions, GEMM_PANEL),
                     (size_t)round_up(s->head_dim, GEMM_PANEL));
 }
 
-size_t attention_cache_floats(const struct shape *s, int positions)
+size_t attention_cache_bytes(const struct shape *s, int positions, bool has_codes)
 {
-    return size_mul((size_t)s->kv_heads, cache_head_floats(s, positions));
+    return size_mul(size_mul((size_t)s->kv_heads, cache_head_values(s, positions)),
+                    has_codes ? sizeof(int8_t) : sizeof(float));
 }
 
-static void write_key(int d, int at, const float *k, float *keys)
+/* What one key or value of a head is written to: its elements are `step` apart within a panel of
+ * 32 of them, or, step 1, these panels are `apart`. */
+struct cache_row {
+    int d;
+    size_t at, step, apart;
+};
+
+static size_t cache_index(const struct cache_row *r, int i)
 {
-    keys += (size_t)(at / GEMM_PANEL * GEMM_PANEL) * (size_t)d + (size_t)(at % GEMM_PANEL);
-    for (int i = 0; i < d; i++)
-        keys[(size_t)i * GEMM_PANEL] = k[i];
+    return r->step > 1 ? r->at + (size_t)i * r->step
+                       : r->at + (size_t)(i / GEMM_PANEL) * r->apart + (size_t)(i % GEMM_PANEL);
 }
 
-static void write_value(int d, int keys_max, int at, const float *v, float *values)
+static void write_floats(const struct cache_row *r, const float *x, float *to)
 {
-    values += (size_t)at * GEMM_PANEL;
-    for (int i = 0; i < d; i += GEMM_PANEL, values += (size_t)keys_max * GEMM_PANEL)
-        memcpy(values, v + i, (size_t)(d - i < GEMM_PANEL ? d - i : GEMM_PANEL) * sizeof *v);
+    for (int i = 0; i < r->d; i++)
+        to[cache_index(r, i)] = x[i];
 }
 
-void attention_cache_write(const struct shape *s, int positions, int first, int n, const float *k,
-                           const float *v, float *keys, float *values)
+/* code * scale has been rounded once, the quotient is once more, the inverse too: still by far
+ * nearest to the code. */
+static void write_codes(const struct cache_row *r, float scale, const float *x, int8_t *to)
 {
-    int d = s->head_dim, keys_max = round_up(positions, GEMM_PANEL);
-    size_t head_floats = cache_head_floats(s, positions);
-    CHECK(first >= 0 && first + n <= positions);
-    for (int i = 0; i < n; i++)
+    float inverse = 1.0f / scale;
+    for (int i = 0; i < r->d; i++)
+        to[cache_index(r, i)] = (int8_t)lrintf(x[i] * inverse);
+}
+
+static void write_row(const struct cache_row *r, float scale, const float *x, void *to)
+{
+    if (scale > 0)
+        write_codes(r, scale, x, to);
+    else
+        write_floats(r, x, to);
+}
+
+void attention_cache_write(const struct shape *s, const struct attention_cache *cache, int first,
+                           int n, const float *k, const float *v)
+{
+    int d = s->head_dim;
+    size_t head = cache_head_values(s, cache->positions);
+    size_t keys_max = (size_t)round_up(cache->positions, GEMM_PANEL);
+    CHECK(first >= 0 && first + n <= cache->positions);
+    for (int i = first; i < first + n; i++)
         for (int h = 0; h < s->kv_heads; h++) {
-            size_t from = (size_t)i * (size_t)shape_kv_dim(s) + (size_t)(h * d);
-            write_key(d, first + i, k + from, keys + (size_t)h * head_floats);
-            write_value(d, keys_max, first + i, v + from, values + (size_t)h * head_floats);
+            size_t from = (size_t)(i - first) * (size_t)shape_kv_dim(s) + (size_t)(h * d);
+            size_t at = (size_t)h * head, panel = (size_t)(i / GEMM_PANEL * GEMM_PANEL);
+            struct cache_row key = {d, at + panel * (size_t)d + (size_t)i % GEMM_PANEL, GEMM_PANEL,
+                                    0};
+            struct cache_row value = {d, at + (size_t)i * GEMM_PANEL, 1, keys_max * GEMM_PANEL};
+            write_row(&key, cache->k_scale, k + from, cache->keys);
+            write_row(&value, cache->v_scale, v + from, cache->values);
         }
 }
 
@@ -236,23 +291,33 @@ static struct forward_item forward_open(const struct forward_work *w,
     float *space = pack + ATTENTION_PACK_FLOATS;
     float *p = w->scratch + 2 * (size_t)i_thread * tile;
     struct forward_item item = {.p = p, .other = p + tile, .pack = pack};
-    if (run->cache_positions > 0) {
-        size_t at = (size_t)kv * cache_head_floats(w->s, run->cache_positions);
-        keys_max = round_up(run->cache_positions, GEMM_PANEL);
-        item.keys = (struct panels){.d = d, .keys_max = keys_max, .ready = run->k + at};
-        item.values = item.keys;
-        item.values.by_key = true;
-        item.values.ready = run->v + at;
-        return item;
-    }
+    const struct attention_cache *cache = run->cache;
+    bool has_codes = cache && cache->k_scale > 0;
     if (together && keys_max > TOGETHER_KEYS)
         keys_max = TOGETHER_KEYS;
-    size_t half = (size_t)keys_max * (size_t)round_up(d, GEMM_PANEL);
-    item.keys = (struct panels){run->k + offset, run->ldk, d, false, keys_max, space, 0, 0, NULL};
+    if (cache && !has_codes)
+        keys_max = round_up(cache->positions, GEMM_PANEL);
+    item.keys = (struct panels){.ldx = run->ldk, .d = d, .keys_max = keys_max, .space = space};
+    if (cache)
+        item.keys.keys_all = round_up(cache->positions, GEMM_PANEL);
     item.values = item.keys;
-    item.values.x = run->v + offset;
     item.values.by_key = true;
-    item.values.space += half;
+    item.values.space += (size_t)keys_max * (size_t)round_up(d, GEMM_PANEL);
+    if (!cache) {
+        item.keys.x = run->k + offset;
+        item.values.x = run->v + offset;
+        return item;
+    }
+    size_t at = (size_t)kv * cache_head_values(w->s, cache->positions);
+    item.keys.scale = cache->k_scale;
+    item.values.scale = cache->v_scale;
+    if (has_codes) {
+        item.keys.codes = (const int8_t *)cache->keys + at;
+        item.values.codes = (const int8_t *)cache->values + at;
+    } else {
+        item.keys.ready = (const float *)cache->keys + at;
+        item.values.ready = (const float *)cache->values + at;
+    }
     return item;
 }
 
@@ -348,8 +413,7 @@ void attention_forward(struct compute *c, const struct shape *s, int n_runs,
     size_t n_items = 0;
     for (int i = 0; i < n_runs; i++) {
         CHECK(runs[i].n_before + runs[i].n_rows <= keys_max);
-        CHECK(runs[i].cache_positions == 0 ||
-              runs[i].n_before + runs[i].n_rows <= runs[i].cache_positions);
+        CHECK(!runs[i].cache || runs[i].n_before + runs[i].n_rows <= runs[i].cache->positions);
         n_items += (size_t)run_tiles(&runs[i], w.tile) * (size_t)s->kv_heads;
     }
     thread_pool_run(c->pool, n_items, forward_item, &w);
@@ -393,9 +457,14 @@ static struct backward_item backward_open(const struct backward_work *w,
     float *space = d_o + tile_floats(s);
     return (struct backward_item){
         .head = head,
-        .keys = {k, run->ldk, d, false, keys_max, space, 0, 0, NULL},
-        .values = {v, run->ldk, d, false, keys_max, space + part, 0, 0, NULL},
-        .keys_by_key = {k, run->ldk, d, true, keys_max, space + 2 * part, 0, 0, NULL},
+        .keys = {.x = k, .ldx = run->ldk, .d = d, .keys_max = keys_max, .space = space},
+        .values = {.x = v, .ldx = run->ldk, .d = d, .keys_max = keys_max, .space = space + part},
+        .keys_by_key = {.x = k,
+                        .ldx = run->ldk,
+                        .d = d,
+                        .by_key = true,
+                        .keys_max = keys_max,
+                        .space = space + 2 * part},
         .p = p,
         .dp = p + TILE * (size_t)w->ld_p,
         .pack = pack,
@@ -541,7 +610,7 @@ void attention_backward(struct compute *c, const struct shape *s, int n_runs,
     size_t sequences = 0;
     for (int i = 0; i < n_runs; i++) {
         int n_keys = runs[i].n_before + runs[i].n_rows, blocks = (n_keys + TILE - 1) / TILE;
-        CHECK(n_keys <= keys_max && runs[i].cache_positions == 0);
+        CHECK(n_keys <= keys_max && !runs[i].cache);
         CHECK(runs[i].key_row + n_keys <= g->n_keys);
         sequences += i == 0 || runs[i].key_row != runs[i - 1].key_row;
         w.key_blocks = blocks > w.key_blocks ? blocks : w.key_blocks;

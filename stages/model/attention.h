@@ -16,6 +16,29 @@
 #include "stages/model/compute.h"
 #include "stages/model/shape.h"
 
+/*
+ * A cache of one sequence's keys and values in one layer, in the order in which the products read
+ * them: nothing is packed when a token attends to it. Keys: for each head, 32 keys after 32 keys,
+ * of these element by element, (KV, keys / 32, D, 32). Values: for each head, 32 elements after 32
+ * elements, of these key by key, (KV, D / 32, keys, 32). Keys and D are rounded up to 32.
+ *
+ * Where quantisers of 8 bits have made them (ops_kv_quant), code * scale is the very value: the
+ * codes are kept, a quarter of the bytes, and turned into values part after part.
+ */
+struct attention_cache {
+    int positions;          /* room for so many keys */
+    float k_scale, v_scale; /* of codes, int8; both 0: it holds floats */
+    void *keys, *values;    /* attention_cache_bytes each */
+};
+
+/* Scales below are not taken for codes: their inverse could be infinite. */
+#define ATTENTION_SCALE_MIN 1e-30f
+
+size_t attention_cache_bytes(const struct shape *s, int positions, bool has_codes);
+/* Keys and values (n, KV*D) of the positions [first, first + n). */
+void attention_cache_write(const struct shape *s, const struct attention_cache *cache, int first,
+                           int n, const float *k, const float *v);
+
 /* Consecutive queries of one sequence and the keys they see. */
 struct attention_run {
     int row; /* first query: row of q and o */
@@ -24,20 +47,9 @@ struct attention_run {
     const float *k; /* (keys, KV*D), row stride ldk */
     const float *v;
     int ldk;
-    int key_row;         /* backward: row of dk and dv that belongs to the first key */
-    int cache_positions; /* > 0: k and v are a cache for so many keys; ldk is not used */
+    int key_row; /* backward: row of dk and dv that belongs to the first key */
+    const struct attention_cache *cache; /* NULL, or instead of k and v; forward only */
 };
-
-/*
- * A cache of one sequence's keys and values, in the order in which the products read them: nothing
- * is packed when a token attends to it. Keys: for each head, 32 keys after 32 keys, of these
- * element by element, (KV, keys / 32, D, 32). Values: for each head, 32 elements after 32 elements,
- * of these key by key, (KV, D / 32, keys, 32). Keys and D are rounded up to 32.
- */
-size_t attention_cache_floats(const struct shape *s, int positions); /* of keys, of values too */
-/* Keys and values (n, KV*D) of the positions [first, first + n). */
-void attention_cache_write(const struct shape *s, int positions, int first, int n, const float *k,
-                           const float *v, float *keys, float *values);
 
 /* Floats of scratch for runs of at most keys_max keys. */
 size_t attention_scratch_floats(int keys_max, int n_threads);

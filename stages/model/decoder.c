@@ -12,7 +12,7 @@ struct decoder_work {
     int rows_max;
     struct layer_acts acts; /* of one layer at a time */
     struct layer_scratch scratch;
-    float *keys, *values; /* (layers_0, sequences) caches of attention.h */
+    struct attention_cache *caches; /* (layers_0, sequences) */
     struct attention_run *runs;
     float *attention;
     int32_t *ids, *pos;
@@ -41,18 +41,32 @@ static void *take_bytes(struct taker *t, size_t n, size_t item_bytes)
     return taker_floats(t, 1, size_mul(n, item_bytes) / sizeof(float) + 1);
 }
 
-static void take_cache(struct taker *t, const struct shape *s, const struct decoder_plan *plan,
-                       struct decoder_work *w)
+static struct attention_cache *take_caches(struct taker *t, const struct model *m,
+                                           const struct decoder_plan *plan)
 {
+    const struct shape *s = &m->shape;
     size_t n = size_mul((size_t)s->layers_0, (size_t)plan->sequences);
-    size_t floats = attention_cache_floats(s, plan->positions);
-    w->keys = taker_floats(t, n, floats);
-    w->values = taker_floats(t, n, floats);
+    bool has_codes = model_has_kv_codes(m);
+    size_t bytes = attention_cache_bytes(s, plan->positions, has_codes);
+    struct attention_cache *caches = take_bytes(t, n, sizeof *caches);
+    char *keys = take_bytes(t, n, bytes), *values = take_bytes(t, n, bytes);
+    for (size_t i = 0; caches && i < n; i++) {
+        const struct model_layer *l = &m->layers[i / (size_t)plan->sequences];
+        caches[i] = (struct attention_cache){
+            .positions = plan->positions,
+            .k_scale = has_codes ? kv_range_scale(&l->key_range) : 0,
+            .v_scale = has_codes ? kv_range_scale(&l->value_range) : 0,
+            .keys = keys + i * bytes,
+            .values = values + i * bytes,
+        };
+    }
+    return caches;
 }
 
-static struct decoder_work *take_work(struct taker *t, const struct shape *s,
+static struct decoder_work *take_work(struct taker *t, const struct model *m,
                                       const struct decoder_plan *plan, int rank, int n_threads)
 {
+    const struct shape *s = &m->shape;
     struct decoder_work counted = {0}, *w = &counted;
     struct decoder_work *own = take_bytes(t, 1, sizeof *w);
     if (own != NULL)
@@ -63,7 +77,7 @@ static struct decoder_work *take_work(struct taker *t, const struct shape *s,
     layer_acts_take(t, s, false, (struct layer_rows){rows, rows}, rank, LAYER_KEEP_NOTHING,
                     &w->acts);
     layer_scratch_take(t, s, rows, rank, LAYER_KEEP_NOTHING, &w->scratch);
-    take_cache(t, s, plan, w);
+    w->caches = take_caches(t, m, plan);
     w->runs = take_bytes(t, n, sizeof *w->runs);
     w->attention = taker_floats(t, attention_scratch_floats(plan->positions, n_threads), 1);
     w->ids = take_bytes(t, n, sizeof *w->ids);
@@ -75,24 +89,23 @@ static struct decoder_work *take_work(struct taker *t, const struct shape *s,
     return own;
 }
 
-size_t decoder_bytes(const struct shape *shape, const struct decoder_plan *plan, int rank,
+size_t decoder_bytes(const struct model *m, const struct decoder_plan *plan, int rank,
                      int n_threads)
 {
     struct taker t = {0};
-    take_work(&t, shape, plan, rank, n_threads);
+    take_work(&t, m, plan, rank, n_threads);
     take_bytes(&t, (size_t)plan->sequences, sizeof(int));
-    taker_floats(&t, (size_t)plan->sequences, (size_t)shape->vocab);
+    taker_floats(&t, (size_t)plan->sequences, (size_t)m->shape.vocab);
     return t.bytes;
 }
 
-void decoder_memory(const struct shape *shape, const struct decoder_plan *plan, int rank,
-                    int n_threads, struct plan_mem *out)
+void decoder_memory(const struct model *m, const struct decoder_plan *plan, int rank, int n_threads,
+                    struct plan_mem *out)
 {
     struct taker t = {0};
-    struct decoder_work counted = {0};
-    take_cache(&t, shape, plan, &counted);
+    take_caches(&t, m, plan);
     plan_mem_add(out, "keys and values", t.bytes);
-    plan_mem_add(out, "scratch", decoder_bytes(shape, plan, rank, n_threads) - t.bytes);
+    plan_mem_add(out, "scratch", decoder_bytes(m, plan, rank, n_threads) - t.bytes);
 }
 
 int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
@@ -105,8 +118,7 @@ int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
     if (plan->positions < 1 || plan->positions > m->shape.context)
         return err_set(e, ERR_LIMIT, "decoder of %d positions, the context is %d", plan->positions,
                        m->shape.context);
-    int rc =
-        arena_reserve(&d->arena, "decoder", decoder_bytes(&m->shape, plan, rank, n_threads), e);
+    int rc = arena_reserve(&d->arena, "decoder", decoder_bytes(m, plan, rank, n_threads), e);
     if (rc != 0)
         return rc;
     struct taker taker = {.arena = &d->arena};
@@ -114,7 +126,7 @@ int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
     d->model = m;
     d->adapter = a;
     d->plan = *plan;
-    d->work = take_work(&taker, &m->shape, plan, rank, n_threads);
+    d->work = take_work(&taker, m, plan, rank, n_threads);
     d->lengths = take_bytes(&taker, (size_t)plan->sequences, sizeof *d->lengths);
     d->logits = taker_floats(&taker, (size_t)plan->sequences, (size_t)m->shape.vocab);
     return 0;
@@ -134,11 +146,9 @@ void decoder_reset(struct decoder *d, int sequence)
 
 /* ---- one pass ---- */
 
-/* Floats before a sequence's cache of a layer. */
-static size_t cache_at(const struct decoder *d, int layer, int sequence)
+static const struct attention_cache *cache_of(const struct decoder *d, int layer, int sequence)
 {
-    size_t i = (size_t)layer * (size_t)d->plan.sequences + (size_t)sequence;
-    return i * attention_cache_floats(&d->model->shape, d->plan.positions);
+    return &d->work->caches[layer * d->plan.sequences + sequence];
 }
 
 /* The rows' ids and positions, and what they attend to but for the layer's cache. */
@@ -173,10 +183,9 @@ static void write_cache(struct decoder *d, const struct piece *pieces, int n_pie
     const struct shape *s = &d->model->shape;
     for (int i = 0; i < n_pieces; i++) {
         const struct attention_run *run = &w->runs[i];
-        size_t to = cache_at(d, layer, pieces[i].sequence);
         size_t from = (size_t)run->row * (size_t)shape_kv_dim(s);
-        attention_cache_write(s, d->plan.positions, run->n_before, pieces[i].n, w->acts.k + from,
-                              w->acts.v + from, w->keys + to, w->values + to);
+        attention_cache_write(s, cache_of(d, layer, pieces[i].sequence), run->n_before, pieces[i].n,
+                              w->acts.k + from, w->acts.v + from);
     }
 }
 
@@ -220,12 +229,8 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
             keep_last_row(d, n_rows);
             p.n_tokens = 1;
         }
-        for (int j = 0; j < n_pieces; j++) {
-            size_t at = cache_at(d, source, pieces[j].sequence);
-            w->runs[j].k = w->keys + at;
-            w->runs[j].v = w->values + at;
-            w->runs[j].cache_positions = d->plan.positions;
-        }
+        for (int j = 0; j < n_pieces; j++)
+            w->runs[j].cache = cache_of(d, source, pieces[j].sequence);
         attention_forward(p.c, s, n_pieces, w->runs, w->scratch.q, w->scratch.o, d->plan.positions,
                           w->attention);
         layer_finish(&p, i, &w->acts, i + 1 < shape_layers(s) ? w->acts.x : w->x);

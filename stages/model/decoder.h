@@ -32,11 +32,12 @@ struct decoder {
     struct arena arena;
 };
 
-size_t decoder_bytes(const struct shape *shape, const struct decoder_plan *plan, int rank,
+/* m: or a model that is only planned, of which the shape alone is there. */
+size_t decoder_bytes(const struct model *m, const struct decoder_plan *plan, int rank,
                      int n_threads);
 /* The same bytes as parts: "keys and values" and "scratch". */
-void decoder_memory(const struct shape *shape, const struct decoder_plan *plan, int rank,
-                    int n_threads, struct plan_mem *out);
+void decoder_memory(const struct model *m, const struct decoder_plan *plan, int rank, int n_threads,
+                    struct plan_mem *out);
 int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
                     const struct adapter *a, const struct decoder_plan *plan,
                     struct err *e) MUST_USE;

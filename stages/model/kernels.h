@@ -157,6 +157,7 @@ struct kernels {
                             float *dgate, float *dup);
     float (*round16)(size_t n, float *x, int16_t *q); /* returns the scale; q may be NULL */
     void (*unpack16)(size_t n, const int16_t *q, float scale, float *x);
+    void (*unpack8)(size_t n, const int8_t *q, float scale, float *x);
     double (*cross_entropy)(int vocab, float *logits, int32_t target, float dscale, bool *correct);
     double (*reverse_kl)(int vocab, float *student, float *teacher, float dscale);
     double (*overlap)(int vocab, const float *student, const float *teacher);

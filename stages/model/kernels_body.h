@@ -155,6 +155,7 @@ const struct kernels KERNELS_SYMBOL = {
     .swiglu_backward = swiglu_backward_row,
     .round16 = round16_row,
     .unpack16 = unpack16_row,
+    .unpack8 = unpack8_row,
     .cross_entropy = cross_entropy_row,
     .reverse_kl = reverse_kl_row,
     .overlap = overlap_row,

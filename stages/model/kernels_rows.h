@@ -86,6 +86,13 @@ static void unpack16_row(size_t n, const int16_t *q, float scale, float *x)
         x[i] = (float)q[i] * scale;
 }
 
+static void unpack8_row(size_t n, const int8_t *q, float scale, float *x)
+{
+    V_LOOP
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)q[i] * scale;
+}
+
 static void add_row(size_t n, const float *x, float *y)
 {
     V_LOOP

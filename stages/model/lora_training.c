@@ -89,15 +89,15 @@ static struct transformer_plan transformer_plan(const struct lora_training *t)
                                      .precision = t->options.precision};
 }
 
-void lora_training_sample_memory(const struct shape *shape, int rank, int prompt_tokens,
+void lora_training_sample_memory(const struct model *base, int rank, int prompt_tokens,
                                  int n_threads, struct plan_mem *out)
 {
     struct decoder_plan plan = {.sequences = LORA_TRAINING_SAMPLES,
                                 .positions = prompt_tokens + LORA_TRAINING_SAMPLE_TOKENS};
     struct plan_mem parts = {0};
-    if (plan.positions > shape->context)
-        plan.positions = shape->context;
-    decoder_memory(shape, &plan, rank, n_threads, &parts);
+    if (plan.positions > base->shape.context)
+        plan.positions = base->shape.context;
+    decoder_memory(base, &plan, rank, n_threads, &parts);
     plan_mem_add(out, "sampled answers", plan_mem_total(&parts));
 }
 

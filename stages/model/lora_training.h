@@ -61,7 +61,7 @@ int lora_training_tokens_max(const struct lora_training *t);
 void lora_training_memory(struct lora_training *t, struct plan_mem *out);
 /* What answering a few prompts after each epoch takes beside it (train's sample check), of prompts
  * of up to so many tokens. */
-void lora_training_sample_memory(const struct shape *shape, int rank, int prompt_tokens,
+void lora_training_sample_memory(const struct model *base, int rank, int prompt_tokens,
                                  int n_threads, struct plan_mem *out);
 /* NULL when the plan fits into so many bytes; else what is needed and which settings would make it
  * fit, or that none does. Caller xfrees. */

@@ -9,6 +9,7 @@
 #include "pipeline/base/size.h"
 #include "pipeline/base/str.h"
 #include "stages/kit/rng.h"
+#include "stages/model/attention.h"
 
 static size_t rope_floats(const struct shape *s)
 {
@@ -331,6 +332,15 @@ float kv_range_scale(const struct kv_range *r)
     float low = r->min / -128.0f, high = r->max / 127.0f;
     float scale = low > high ? low : high;
     return scale > 0 ? scale : 0;
+}
+
+bool model_has_kv_codes(const struct model *m)
+{
+    bool all = m->shape.kv_quant;
+    for (int i = 0; all && m->layers != NULL && i < m->shape.layers_0; i++)
+        all = kv_range_scale(&m->layers[i].key_range) >= ATTENTION_SCALE_MIN &&
+              kv_range_scale(&m->layers[i].value_range) >= ATTENTION_SCALE_MIN;
+    return all;
 }
 
 static void observe(struct kv_range *r, float abs_max, float momentum)

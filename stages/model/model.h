@@ -98,6 +98,9 @@ static inline struct weight *model_linear(struct model *m, int i)
     return &m->layers[i / LINEAR_SLOTS].linear[i % LINEAR_SLOTS];
 }
 
+/* Does the decoder keep codes: are all keys and values quantised (attention.h)? Of a model that is
+ * only planned, its layers NULL: what its shape says. */
+bool model_has_kv_codes(const struct model *m);
 /* scale = max(min / -128, max / 127); 0 = off (also where the shape has no KV quantisers). */
 float kv_range_scale(const struct kv_range *r);
 /* Range observers: range = abs_max the first time, then momentum * range + (1-momentum) * abs_max.

@@ -117,7 +117,7 @@ static void say_memory(const struct sampling_run *s, const struct decoder_plan *
     adapted_memory(&s->adapted, &parts);
     plan_mem_taken(&parts);
     plan_mem_add(&parts, "packing", s->compute.space.capacity_bytes);
-    decoder_memory(&s->adapted.model.shape, room, a ? a->rank : 0, s->run->n_threads, &parts);
+    decoder_memory(&s->adapted.model, room, a ? a->rank : 0, s->run->n_threads, &parts);
     plan_mem_add(&parts, "distribution",
                  (uint64_t)s->adapted.model.shape.vocab *
                      (sizeof(struct sampler_item) + 2 * sizeof(double)));

@@ -158,8 +158,8 @@ static void say_memory(const struct speculate *s, const struct decoder_plan *bas
     model_memory(&s->draft, &parts);
     plan_mem_taken(&parts);
     plan_mem_add(&parts, "packing", s->compute.space.capacity_bytes);
-    decoder_memory(&s->adapted.model.shape, base, a ? a->rank : 0, s->run->n_threads, &parts);
-    decoder_memory(&s->draft.shape, draft, 0, s->run->n_threads, &parts);
+    decoder_memory(&s->adapted.model, base, a ? a->rank : 0, s->run->n_threads, &parts);
+    decoder_memory(&s->draft, draft, 0, s->run->n_threads, &parts);
     plan_mem_say(&parts, s->run, "fewer max_new_tokens take less");
 }
 

@@ -11,6 +11,7 @@
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/rng.h"
 #include "stages/model/attention.h"
+#include "stages/model/ops.h"
 
 /* 6 heads over 2; segments of 150 (three query tiles), 1 and 64 tokens. */
 #define TOKENS 215
@@ -60,7 +61,7 @@ static void data_open(struct data *d, int n_threads)
                                             d->v + starts[i] * 32,
                                             32,
                                             starts[i],
-                                            0};
+                                            NULL};
 }
 
 static void data_close(struct data *d)
@@ -190,7 +191,7 @@ static void pieces_equal_the_whole(void **state)
     for (int size = 1; size < 150; size += 36) {
         for (int first = 0; first < 150; first += size) {
             int n = 150 - first < size ? 150 - first : size;
-            struct attention_run run = {first, n, first, d.k, d.v, 32, 0, 0};
+            struct attention_run run = {first, n, first, d.k, d.v, 32, 0, NULL};
             attention_forward(&c, &shape, 1, &run, d.q, o, 150, d.scratch);
         }
         assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
@@ -201,40 +202,54 @@ static void pieces_equal_the_whole(void **state)
     data_close(&d);
 }
 
-/* The same from a cache that is written piece by piece; what it holds behind is never seen. */
+/* Pieces of `size` queries from a cache; what it holds behind their keys is never seen. */
+static void from_cache(struct data *d, struct compute *c, const struct attention_cache *cache,
+                       int size, float *o)
+{
+    size_t bytes = attention_cache_bytes(&shape, cache->positions, cache->k_scale > 0);
+    memset(cache->keys, 0x7B, bytes); /* as floats 1.3e36 */
+    memset(cache->values, 0x7B, bytes);
+    for (int first = 0; first < 150; first += size) {
+        int n = 150 - first < size ? 150 - first : size;
+        attention_cache_write(&shape, cache, first, n, d->k + first * 32, d->v + first * 32);
+        struct attention_run run = {first, n, first, NULL, NULL, 0, 0, cache};
+        attention_forward(c, &shape, 1, &run, d->q, o, 150, d->scratch);
+    }
+}
+
+/* Floats, and codes, which clip some of the values. */
 static void a_cache_equals_the_whole(void **state)
 {
     static const char *const sets[] = {"portable", "auto"};
-    size_t floats = attention_cache_floats(&shape, 151);
-    float *keys = xalloc_array(floats, sizeof *keys), *values = xalloc_array(floats, sizeof *keys);
     struct data d;
     (void)state;
-    data_open(&d, 2);
-    run_both(&d, 1, "auto");
-    float *o = xalloc_array(d.n_q, sizeof *o);
-    for (int set = 0; set < 2; set++) {
+    for (int codes = 0; codes < 2; codes++) {
         struct compute c = {0};
         struct err e = {0};
-        assert_int_equal(compute_open(&c, 2, sets[set], &e), 0);
-        for (int size = 1; size < 150; size += 12) {
-            for (size_t i = 0; i < floats; i++)
-                keys[i] = values[i] = 1e30f;
-            for (int first = 0; first < 150; first += size) {
-                int n = 150 - first < size ? 150 - first : size;
-                attention_cache_write(&shape, 151, first, n, d.k + first * 32, d.v + first * 32,
-                                      keys, values);
-                struct attention_run run = {first, n, first, keys, values, 0, 0, 151};
-                attention_forward(&c, &shape, 1, &run, d.q, o, 150, d.scratch);
-            }
-            assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
-            memset(o, 0, d.n_q * sizeof *o);
-        }
+        data_open(&d, 2);
+        float *o = xalloc_array(d.n_q, sizeof *o);
+        struct attention_cache cache = {151, codes ? 0.02f : 0, codes ? 0.017f : 0, NULL, NULL};
+        cache.keys = xalloc(attention_cache_bytes(&shape, 151, codes));
+        cache.values = xalloc(attention_cache_bytes(&shape, 151, codes));
+        assert_int_equal(compute_open(&c, 1, "portable", &e), 0);
+        ops_kv_quant(&c, TOKENS, 32, d.k, 32, cache.k_scale, d.k, 32);
+        ops_kv_quant(&c, TOKENS, 32, d.v, 32, cache.v_scale, d.v, 32);
         compute_close(&c);
+        run_both(&d, 1, "auto");
+        for (int set = 0; set < 2; set++) {
+            assert_int_equal(compute_open(&c, 2, sets[set], &e), 0);
+            for (int size = 1; size < 150; size += 12) {
+                from_cache(&d, &c, &cache, size, o);
+                assert_memory_equal(o, d.o, 150 * 96 * sizeof(float));
+                memset(o, 0, d.n_q * sizeof *o);
+            }
+            compute_close(&c);
+        }
+        xfree(cache.values);
+        xfree(cache.keys);
+        xfree(o);
+        data_close(&d);
     }
-    xfree(o);
-    xfree(values);
-    xfree(keys);
-    data_close(&d);
 }
 
 /* A sequence's queries in pieces of any size give the same gradients, bit for bit; queries that are
@@ -260,7 +275,7 @@ static void pieces_have_the_gradients_of_the_whole(void **state)
             if (!(left_out && first == 3))
                 runs[n++] = (struct attention_run){
                     first, pieces[i + 1] - first, first - segment, b.k + at, b.v + at, 32, segment,
-                    0};
+                    NULL};
         }
         run_both(&a, 3, "auto");
         assert_int_equal(compute_open(&c, 3, "auto", &e), 0);
@@ -292,7 +307,7 @@ static float *one_head(int d, int n_used, float factor)
             in[i * (size_t)d + j] = rng_normal_at(&r, i * (size_t)n_used + j);
     for (size_t i = 0; i < n; i++)
         q[i] *= factor;
-    struct attention_run run = {0, N, 0, k, k, d, 0, 0};
+    struct attention_run run = {0, N, 0, k, k, d, 0, NULL};
     struct attention_grads g = {N, q, o, d_o, dq, dk, dk + n, dk + 2 * n, dk + 3 * n};
     assert_int_equal(compute_open(&c, 1, "auto", &e), 0);
     float *scratch = xalloc_array(attention_scratch_floats(N, 1), sizeof *scratch);
