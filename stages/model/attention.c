@@ -138,35 +138,39 @@ static size_t cache_index(const struct cache_row *r, int i)
                        : r->at + (size_t)(i / GEMM_PANEL) * r->apart + (size_t)(i % GEMM_PANEL);
 }
 
-static void write_floats(const struct cache_row *r, const float *x, float *to)
+static bool write_floats(const struct cache_row *r, const float *x, float *to)
 {
     for (int i = 0; i < r->d; i++)
         to[cache_index(r, i)] = x[i];
+    return true; /* NaN stays NaN */
 }
 
 /* code * scale has been rounded once, the quotient is once more, the inverse too: still by far
  * nearest to the code. */
-static void write_codes(const struct cache_row *r, float scale, const float *x, int8_t *to)
+static bool write_codes(const struct cache_row *r, float scale, const float *x, int8_t *to)
 {
     float inverse = 1.0f / scale;
-    for (int i = 0; i < r->d; i++)
-        to[cache_index(r, i)] = (int8_t)lrintf(x[i] * inverse);
+    bool all = true;
+    for (int i = 0; i < r->d; i++) {
+        bool is_number = !isnan(x[i]);
+        to[cache_index(r, i)] = (int8_t)(is_number ? lrintf(x[i] * inverse) : 0);
+        all = all && is_number;
+    }
+    return all;
 }
 
-static void write_row(const struct cache_row *r, float scale, const float *x, void *to)
+static bool write_row(const struct cache_row *r, float scale, const float *x, void *to)
 {
-    if (scale > 0)
-        write_codes(r, scale, x, to);
-    else
-        write_floats(r, x, to);
+    return scale > 0 ? write_codes(r, scale, x, to) : write_floats(r, x, to);
 }
 
-void attention_cache_write(const struct shape *s, const struct attention_cache *cache, int first,
+bool attention_cache_write(const struct shape *s, const struct attention_cache *cache, int first,
                            int n, const float *k, const float *v)
 {
     int d = s->head_dim;
     size_t head = cache_head_values(s, cache->positions);
     size_t keys_max = (size_t)round_up(cache->positions, GEMM_PANEL);
+    bool all = true;
     CHECK(first >= 0 && first + n <= cache->positions);
     for (int i = first; i < first + n; i++)
         for (int h = 0; h < s->kv_heads; h++) {
@@ -175,9 +179,10 @@ void attention_cache_write(const struct shape *s, const struct attention_cache *
             struct cache_row key = {d, at + panel * (size_t)d + (size_t)i % GEMM_PANEL, GEMM_PANEL,
                                     0};
             struct cache_row value = {d, at + (size_t)i * GEMM_PANEL, 1, keys_max * GEMM_PANEL};
-            write_row(&key, cache->k_scale, k + from, cache->keys);
-            write_row(&value, cache->v_scale, v + from, cache->values);
+            all = write_row(&key, cache->k_scale, k + from, cache->keys) && all;
+            all = write_row(&value, cache->v_scale, v + from, cache->values) && all;
         }
+    return all;
 }
 
 /* ---- forward ---- */

@@ -35,8 +35,9 @@ struct attention_cache {
 #define ATTENTION_SCALE_MIN 1e-30f
 
 size_t attention_cache_bytes(const struct shape *s, int positions, bool has_codes);
-/* Keys and values (n, KV*D) of the positions [first, first + n). */
-void attention_cache_write(const struct shape *s, const struct attention_cache *cache, int first,
+/* Keys and values (n, KV*D) of the positions [first, first + n). False: one of them is NaN, which
+ * no code stands for. */
+bool attention_cache_write(const struct shape *s, const struct attention_cache *cache, int first,
                            int n, const float *k, const float *v);
 
 /* Consecutive queries of one sequence and the keys they see. */

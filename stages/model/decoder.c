@@ -177,16 +177,19 @@ static int place_rows(struct decoder *d, const struct piece *pieces, int n_piece
     return 0;
 }
 
-static void write_cache(struct decoder *d, const struct piece *pieces, int n_pieces, int layer)
+static int write_cache(struct decoder *d, const struct piece *pieces, int n_pieces, int layer,
+                       struct err *e)
 {
     struct decoder_work *w = d->work;
     const struct shape *s = &d->model->shape;
     for (int i = 0; i < n_pieces; i++) {
         const struct attention_run *run = &w->runs[i];
         size_t from = (size_t)run->row * (size_t)shape_kv_dim(s);
-        attention_cache_write(s, cache_of(d, layer, pieces[i].sequence), run->n_before, pieces[i].n,
-                              w->acts.k + from, w->acts.v + from);
+        if (!attention_cache_write(s, cache_of(d, layer, pieces[i].sequence), run->n_before,
+                                   pieces[i].n, w->acts.k + from, w->acts.v + from))
+            return err_set(e, ERR_NUMERIC, "keys or values of layer %d are not finite", layer);
     }
+    return 0;
 }
 
 /* Behind the last keys and values that are written a row reaches nothing but its own logits: of a
@@ -221,10 +224,10 @@ static int feed_rows(struct decoder *d, const struct piece *pieces, int n_pieces
         int source = shape_layer_reuses(s, i) ? s->layers_0 - 1 : i;
         layer_project(&p, i, &w->acts);
         rc = layer_check_projected(&p, i, &w->acts, NULL, e);
+        if (rc == 0 && source == i)
+            rc = write_cache(d, pieces, n_pieces, i, e);
         if (rc != 0)
             return rc;
-        if (source == i)
-            write_cache(d, pieces, n_pieces, i);
         if (last_only && i == s->layers_0 - 1) {
             keep_last_row(d, n_rows);
             p.n_tokens = 1;

@@ -211,7 +211,8 @@ static void from_cache(struct data *d, struct compute *c, const struct attention
     memset(cache->values, 0x7B, bytes);
     for (int first = 0; first < 150; first += size) {
         int n = 150 - first < size ? 150 - first : size;
-        attention_cache_write(&shape, cache, first, n, d->k + first * 32, d->v + first * 32);
+        assert_true(
+            attention_cache_write(&shape, cache, first, n, d->k + first * 32, d->v + first * 32));
         struct attention_run run = {first, n, first, NULL, NULL, 0, 0, cache};
         attention_forward(c, &shape, 1, &run, d->q, o, 150, d->scratch);
     }

@@ -245,6 +245,28 @@ static void too_large_is_no_answer(void **state)
     fixture_close(&f);
 }
 
+/* Codes have no NaN: it must not become a zero in the cache. */
+static void a_value_that_is_none_is_no_answer(void **state)
+{
+    struct fixture f;
+    struct decoder d = {0};
+    struct decoder_plan plan = {1, LENGTH, 0};
+    struct err e = {0};
+    struct shape_tensor t;
+    (void)state;
+    fixture_open(&f);
+    assert_true(model_has_kv_codes(&f.m));
+    shape_linear(&shape, LINEAR_SLOTS + LINEAR_QKV, &t);
+    f.m.flat[t.offset + (size_t)(t.n - 1) * (size_t)t.k] = NAN; /* of the last value of layer 1 */
+    need(decoder_reserve(&d, &f.c, &f.m, NULL, &plan, &e), &e);
+    assert_int_equal(decoder_feed(&d, 0, f.ids, 5, NULL, &e), ERR_NUMERIC);
+    assert_string_equal(e.text, "keys or values of layer 1 are not finite");
+    decoder_release(&d);
+    f.m.layers[0].key_range = (struct kv_range){0, 0};
+    assert_false(model_has_kv_codes(&f.m));
+    fixture_close(&f);
+}
+
 /* Pieces of few tokens and of many, then one by one: (LENGTH, V). */
 static void logits_of(struct compute *c, const struct model *m, const int32_t *ids, float *logits)
 {
@@ -304,6 +326,7 @@ int main(void)
         cmocka_unit_test(greedy_is_independent_of_batching),
         cmocka_unit_test(greedy_is_argmax),
         cmocka_unit_test(too_large_is_no_answer),
+        cmocka_unit_test(a_value_that_is_none_is_no_answer),
         cmocka_unit_test(panels_change_no_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
