@@ -8,7 +8,7 @@
 static void say_large(const void *context, const char *path, uint64_t n_bytes)
 {
     char size[16];
-    term_notef(context, "%s: reading its %s for their hash; later its size and times tell\n", path,
+    term_notef(context, "%s: reading its %s for their hash\n", path,
                str_format_bytes(n_bytes, size));
 }
 

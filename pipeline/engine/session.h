@@ -30,7 +30,7 @@ struct session_options {
     const char *const *sets; /* "vars.seed=8" */
     size_t n_sets;
     bool may_write;          /* make the store when absent, keep descriptions */
-    const struct term *term; /* told of what takes a while, while it is open; NULL: nobody is */
+    const struct term *term; /* told of large files (store_on_large); NULL: nobody is */
 };
 
 /* The manifest is checked before a store is made. Release also after an error. */

@@ -73,8 +73,8 @@ _Noreturn static void become(const struct spawn_spec *spec, pid_t parent, int fa
 }
 
 /* A child begins with its parent's peak of memory as its own (execve keeps ru_maxrss): what the
- * engine once had would be written down as what a small stage took. Where the kernel does not
- * know how (Linux before 4.0, no /proc), it is. */
+ * engine once had would be written down as what a small stage took; what it has now still is. Where
+ * the kernel does not know how (Linux before 4.0, no /proc), nothing is forgotten. */
 static void forget_peak(void)
 {
     int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);

@@ -63,7 +63,7 @@ int store_make_folder(const struct store *s, const char *name, struct err *e) MU
  * When it returns false that function fails (ERR_IO). NULL: sleeps, stores. */
 void store_on_wait(struct store *s, bool (*on_wait)(void *context), bool (*on_work)(void *context),
                    void *context);
-/* Called before a source of 1 GiB or more is read for its hash (memo.h). */
+/* Called before a file of 1 GiB or more is read for its hash (memo.h). */
 void store_on_large(struct store *s,
                     void (*on_large)(const void *context, const char *path, uint64_t n_bytes),
                     const void *context);

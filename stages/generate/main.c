@@ -228,7 +228,10 @@ static void say_draft(const struct generate *g)
     double per_pass = (double)n->tokens / (double)n->base_passes;
     stage_say(g->run, "draft: %lld tokens kept, %lld refused, %.2f tokens per pass of the base",
               (long long)kept, (long long)(drafted - kept), per_pass);
-    if (n->base_passes >= FEW_PASSES && per_pass < NO_GAIN)
+    if (n->base_passes >= FEW_PASSES && drafted == 0)
+        stage_say(g->run, "draft: this one proposed nothing: it is never as sure as "
+                          "--draft-confidence asks, or the prompt fills its context");
+    else if (n->base_passes >= FEW_PASSES && per_pass < NO_GAIN)
         stage_say(g->run, "draft: this one does not speed such answers up: distil one on the task "
                           "(stage draft), or go without");
 }

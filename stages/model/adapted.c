@@ -62,6 +62,8 @@ int adapted_say_export(const struct adapted *a, const struct stage_run *run, con
     adapted_memory(a, &parts);
     plan_mem_taken(&parts);
     int rc = unpacked ? model_trainable_memory(unpacked, &parts, e) : 0;
+    if (unpacked)
+        parts.taken_bytes += a->model.file.map.n_bytes; /* the same pages once more */
     if (rc == 0)
         plan_mem_say(&parts, run, "it needs a machine with more");
     return rc;

@@ -19,7 +19,7 @@
  *
  * Keys and values are packed into panels once for all heads or tiles that an item multiplies with
  * them: all of them where the packing space holds them, else part after part. A cache has them as
- * panels already.
+ * panels already, or the codes of these.
  *
  * Backward works on one (sequence, query head) at a time, so that dK and dV of a head are chains
  * over queries in ascending order whatever the threads do; the heads of a group are added in order.
@@ -142,7 +142,7 @@ static bool write_floats(const struct cache_row *r, const float *x, float *to)
 {
     for (int i = 0; i < r->d; i++)
         to[cache_index(r, i)] = x[i];
-    return true; /* NaN stays NaN */
+    return true; /* they stay what they are */
 }
 
 /* code * scale has been rounded once, the quotient is once more, the inverse too: still by far
@@ -152,9 +152,9 @@ static bool write_codes(const struct cache_row *r, float scale, const float *x, 
     float inverse = 1.0f / scale;
     bool all = true;
     for (int i = 0; i < r->d; i++) {
-        bool is_number = !isnan(x[i]);
-        to[cache_index(r, i)] = (int8_t)(is_number ? lrintf(x[i] * inverse) : 0);
-        all = all && is_number;
+        bool is_finite = isfinite(x[i]);
+        to[cache_index(r, i)] = (int8_t)(is_finite ? lrintf(x[i] * inverse) : 0);
+        all = all && is_finite;
     }
     return all;
 }
@@ -300,11 +300,7 @@ static struct forward_item forward_open(const struct forward_work *w,
     bool has_codes = cache && cache->k_scale > 0;
     if (together && keys_max > TOGETHER_KEYS)
         keys_max = TOGETHER_KEYS;
-    if (cache && !has_codes)
-        keys_max = round_up(cache->positions, GEMM_PANEL);
     item.keys = (struct panels){.ldx = run->ldk, .d = d, .keys_max = keys_max, .space = space};
-    if (cache)
-        item.keys.keys_all = round_up(cache->positions, GEMM_PANEL);
     item.values = item.keys;
     item.values.by_key = true;
     item.values.space += (size_t)keys_max * (size_t)round_up(d, GEMM_PANEL);
@@ -313,6 +309,7 @@ static struct forward_item forward_open(const struct forward_work *w,
         item.values.x = run->v + offset;
         return item;
     }
+    item.keys.keys_all = item.values.keys_all = round_up(cache->positions, GEMM_PANEL);
     size_t at = (size_t)kv * cache_head_values(w->s, cache->positions);
     item.keys.scale = cache->k_scale;
     item.values.scale = cache->v_scale;
@@ -320,6 +317,7 @@ static struct forward_item forward_open(const struct forward_work *w,
         item.keys.codes = (const int8_t *)cache->keys + at;
         item.values.codes = (const int8_t *)cache->values + at;
     } else {
+        item.keys.keys_max = item.values.keys_max = item.keys.keys_all;
         item.keys.ready = (const float *)cache->keys + at;
         item.values.ready = (const float *)cache->values + at;
     }

@@ -19,8 +19,9 @@
 /*
  * A cache of one sequence's keys and values in one layer, in the order in which the products read
  * them: nothing is packed when a token attends to it. Keys: for each head, 32 keys after 32 keys,
- * of these element by element, (KV, keys / 32, D, 32). Values: for each head, 32 elements after 32
- * elements, of these key by key, (KV, D / 32, keys, 32). Keys and D are rounded up to 32.
+ * of these element by element, (keys / 32, D, 32). Values: for each head, 32 elements after 32
+ * elements, of these key by key, (D / 32, keys, 32), with D rounded up to 32. The number of keys is
+ * rounded up to 32 in both, and a head's values lie rounded-up keys * rounded-up D apart.
  *
  * Where quantisers of 8 bits have made them (ops_kv_quant), code * scale is the very value: the
  * codes are kept, a quarter of the bytes, and turned into values part after part.

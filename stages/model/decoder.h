@@ -38,6 +38,8 @@ size_t decoder_bytes(const struct model *m, const struct decoder_plan *plan, int
 /* The same bytes as parts: "keys and values" and "scratch". */
 void decoder_memory(const struct model *m, const struct decoder_plan *plan, int rank, int n_threads,
                     struct plan_mem *out);
+/* The ranges of the model's KV quantisers must not change from here on: the caches are laid out by
+ * them. */
 int decoder_reserve(struct decoder *d, struct compute *c, const struct model *m,
                     const struct adapter *a, const struct decoder_plan *plan,
                     struct err *e) MUST_USE;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "pipeline/base/check.h"
+#include "pipeline/base/file.h"
 #include "pipeline/base/xalloc.h"
 #include "stages/kit/blocks.h"
 #include "stages/kit/plan_mem.h"
@@ -186,15 +187,21 @@ static int say_plan(const struct stage_run *run, struct err *e)
     struct plan_mem parts = {.n_parts = 0};
     struct shape shape;
     size_t most = 0;
-    int rc = model_trainable_memory(base, &parts, e);
+    uint64_t file_bytes = 0;
+    int rc = model_read_shape(base, &shape, e);
     if (!rc)
-        rc = model_read_shape(base, &shape, e);
+        rc = file_size(base, &file_bytes, e);
     if (!rc)
         rc = split_bytes(&shape, (int)c->rank, &most, e);
     if (rc)
         return rc;
+    plan_mem_add(&parts, "weights, unpacked", model_trainable_bytes(&shape));
     plan_mem_add(&parts, "adapter", adapter_bytes(&shape, (int)c->rank));
-    plan_mem_add(&parts, "singular values", most);
+    /* One after the other. */
+    if (file_bytes > most)
+        plan_mem_add(&parts, "weights, mapped", file_bytes);
+    else
+        plan_mem_add(&parts, "singular values", most);
     plan_mem_say(&parts, run, "a smaller model takes less");
     return 0;
 }

@@ -270,11 +270,11 @@ static void find_loops(const struct train_run *t, int n_loops, int first, struct
     buf_release(&where);
 }
 
-/* keep: last writes it all the same. */
+/* By more than a thousandth; keep: last writes it all the same. */
 static bool ended_worse(const struct train_loop *l)
 {
     return !l->keep_best && l->state.n_valid_points > 1 &&
-           l->state.last_valid_loss > l->valid_curve.points[0].loss;
+           l->state.last_valid_loss > 1.001 * l->valid_curve.points[0].loss;
 }
 
 void train_run_findings(const struct train_run *t, int n_loops, int first, struct json *report)

@@ -65,6 +65,11 @@ expect 0 fm generate --toolkit tiny-0.1 --adapter adapter.safetensors --max-new-
     --draft-confidence 0 --draft stranger.safetensors
 ! grep -q 'does not speed' stderr.txt || die "four tokens are said to judge a draft: $(cat stderr.txt)"
 
+# A draft that is never sure enough proposes nothing, which is not said to be its fault.
+expect 0 fm generate --toolkit tiny-0.1 --adapter adapter.safetensors --max-new-tokens 24 --prompt "Red?" \
+    --draft-confidence 1 --draft stranger.safetensors
+has stderr.txt 'draft: this one proposed nothing'
+
 # A seed is an answer; others give others.
 one=$(ask --prompt "Red?" --temperature 3 --seed 1) || exit 1
 again=$(ask --prompt "Red?" --temperature 3 --seed 1 --threads 1) || exit 1

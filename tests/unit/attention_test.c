@@ -207,8 +207,8 @@ static void from_cache(struct data *d, struct compute *c, const struct attention
                        int size, float *o)
 {
     size_t bytes = attention_cache_bytes(&shape, cache->positions, cache->k_scale > 0);
-    memset(cache->keys, 0x7B, bytes); /* as floats 1.3e36 */
-    memset(cache->values, 0x7B, bytes);
+    memset(cache->keys, 0xFF, bytes); /* floats: NaN */
+    memset(cache->values, 0xFF, bytes);
     for (int first = 0; first < 150; first += size) {
         int n = 150 - first < size ? 150 - first : size;
         assert_true(
@@ -251,6 +251,57 @@ static void a_cache_equals_the_whole(void **state)
         xfree(o);
         data_close(&d);
     }
+}
+
+/* The last queries of n keys, with heads of more than a panel of 32: from the cache and not. */
+static void check_wide_cache(int d, int n, bool codes, const char *kernels)
+{
+    enum { QUERIES = 40 };
+    struct shape wide = {64, 96, 1, 0, 8, 2, d, 48, n, 10000, 1e-5, codes};
+    struct compute c = {0};
+    struct err e = {0};
+    size_t n_kv = (size_t)n * 2 * (size_t)d, n_q = (size_t)QUERIES * 8 * (size_t)d;
+    float *q = normals(n_q, "q"), *k = normals(n_kv, "k"), *v = normals(n_kv, "v");
+    float *plain = xalloc_array(n_q, sizeof *plain), *o = xalloc_array(n_q, sizeof *o);
+    float *scratch = xalloc_array(attention_scratch_floats(n, 2), sizeof *scratch);
+    struct attention_cache cache = {n + 70, codes ? 0.02f : 0, codes ? 0.017f : 0, NULL, NULL};
+    size_t bytes = attention_cache_bytes(&wide, cache.positions, codes);
+    cache.keys = xalloc(bytes);
+    cache.values = xalloc(bytes);
+    memset(cache.keys, 0xFF, bytes);
+    memset(cache.values, 0xFF, bytes);
+    assert_int_equal(compute_open(&c, 2, kernels, &e), 0);
+    ops_kv_quant(&c, n, 2 * d, k, 2 * d, cache.k_scale, k, 2 * d);
+    ops_kv_quant(&c, n, 2 * d, v, 2 * d, cache.v_scale, v, 2 * d);
+    assert_true(attention_cache_write(&wide, &cache, 0, n, k, v));
+    struct attention_run run = {0, QUERIES, n - QUERIES, k, v, 2 * d, 0, NULL};
+    attention_forward(&c, &wide, 1, &run, q, plain, n, scratch);
+    for (int size = 1; size <= QUERIES; size += 13) /* one alone, heads together, a tile */
+        for (int first = 0; first < QUERIES; first += size) {
+            int rows = QUERIES - first < size ? QUERIES - first : size;
+            run =
+                (struct attention_run){first, rows, n - QUERIES + first, NULL, NULL, 0, 0, &cache};
+            attention_forward(&c, &wide, 1, &run, q, o, n, scratch);
+            assert_memory_equal(o + (size_t)first * 8 * (size_t)d,
+                                plain + (size_t)first * 8 * (size_t)d,
+                                (size_t)rows * 8 * (size_t)d * sizeof *o);
+        }
+    compute_close(&c);
+    float *all[] = {q, k, v, plain, o, scratch, cache.keys, cache.values};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        xfree(all[i]);
+}
+
+/* The last one has more keys than the packing space holds. */
+static void wide_heads_are_cached(void **state)
+{
+    static const int shapes[][2] = {{8, 50}, {40, 70}, {64, 200}, {128, 300}, {128, 2300}};
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int codes = 0; codes < 2; codes++) {
+            check_wide_cache(shapes[i][0], shapes[i][1], codes, "portable");
+            check_wide_cache(shapes[i][0], shapes[i][1], codes, "auto");
+        }
 }
 
 /* A sequence's queries in pieces of any size give the same gradients, bit for bit; queries that are
@@ -344,6 +395,7 @@ int main(void)
         cmocka_unit_test(threads_and_kernels_change_no_bit),
         cmocka_unit_test(pieces_equal_the_whole),
         cmocka_unit_test(a_cache_equals_the_whole),
+        cmocka_unit_test(wide_heads_are_cached),
         cmocka_unit_test(pieces_have_the_gradients_of_the_whole),
         cmocka_unit_test(keys_in_parts_change_no_bit),
     };
